@@ -1,0 +1,113 @@
+{{/* Names are fixed: the admission policies are of the whole cluster, so there is one installation in it. */}}
+{{- define "taskpass.grantsNamespace" -}}taskpass-grants{{- end }}
+{{- define "taskpass.signingKey" -}}taskpass-signing-key{{- end }}
+{{- define "taskpass.releaseConfigMap" -}}taskpass-release{{- end }}
+
+{{/* The operator's user name, by which every admission policy knows it. */}}
+{{- define "taskpass.operator" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "taskpass.selectorLabels" -}}
+app.kubernetes.io/name: taskpass
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "taskpass.labels" -}}
+app.kubernetes.io/name: taskpass
+app.kubernetes.io/instance: {{ .Release.Name | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: taskpass
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "taskpass.image" -}}
+{{- with .Values.image -}}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "taskpass.claimName" -}}
+{{ .Values.ledger.existingClaim | default "taskpass-ledger" }}
+{{- end }}
+
+{{/* Every setting that the operator gets; the names are those of its settings (TASKPASS_ and the field's name). */}}
+{{- define "taskpass.env" -}}
+- name: TASKPASS_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: TASKPASS_TENANTS
+  value: {{ keys .Values.tenants | sortAlpha | toJson | quote }}
+- name: TASKPASS_TARGETS
+  value: {{ .Values.targets | toJson | quote }}
+- name: TASKPASS_AUDIENCE
+  value: {{ .Values.audience | quote }}
+- name: TASKPASS_LEDGER_PATH
+  value: /var/lib/taskpass/ledger.db
+{{- with .Values.clusterServer }}
+- name: TASKPASS_CLUSTER_SERVER
+  value: {{ . | quote }}
+{{- end }}
+- name: TASKPASS_LOG_LEVEL
+  value: {{ .Values.logLevel | quote }}
+{{- end }}
+
+{{/* What a container of ours may do: nothing beyond running. */}}
+{{- define "taskpass.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+{{- define "taskpass.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* A binding that makes an admission policy count everywhere: (list $ name). No policy has a switch. */}}
+{{- define "taskpass.validatingBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ index . 1 }}
+  labels: {{- include "taskpass.labels" (index . 0) | nindent 4 }}
+spec:
+  policyName: {{ index . 1 }}
+  validationActions: [Deny]
+{{- end }}
+{{- define "taskpass.mutatingBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata:
+  name: {{ index . 1 }}
+  labels: {{- include "taskpass.labels" (index . 0) | nindent 4 }}
+spec:
+  policyName: {{ index . 1 }}
+{{- end }}
+
+{{/* Names of all policies: what the operator may read of them, to see at its start that they are there. */}}
+{{- define "taskpass.mutatingPolicies" -}}
+[taskpass-inject, taskpass-stamp-pods, taskpass-stamp-tasks]
+{{- end }}
+{{- define "taskpass.validatingPolicies" -}}
+[taskpass-credentials, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-operator-grants, taskpass-operator-pods,
+ taskpass-operator-secrets, taskpass-operator-tasks, taskpass-pod-bindings, taskpass-pods, taskpass-secret-references, taskpass-stamps,
+ taskpass-status, taskpass-use]
+{{- end }}
+
+{{/* The value of the stamp on a pod, as CEL. `quote` escapes as JSON does. */}}
+{{- define "taskpass.stamp" -}}
+'{"username":' + strings.quote(request.userInfo.username) + ',"uid":' + strings.quote(request.userInfo.?uid.orValue('')) + '}'
+{{- end }}
+
+{{/* What the schema of the values cannot say. */}}
+{{- define "taskpass.checkValues" -}}
+{{- range $map := list "tenants" "targets" }}
+{{- if hasKey (get $.Values $map) $.Release.Namespace }}
+{{- fail (printf "%s must not hold %s, the operator's own namespace: its signing key is there" $map $.Release.Namespace) }}
+{{- end }}
+{{- end }}
+{{- end }}
