@@ -4,7 +4,7 @@
   expression: request.operation == 'CREATE'
 - name: user
   expression: >-
-    {"username": dyn(request.userInfo.username), "uid": dyn(request.userInfo.?uid.orValue('')), "groups": dyn(request.userInfo.?groups.orValue([]))}
+    {"username": dyn(request.userInfo.username), "uid": dyn(request.userInfo.?uid.orValue('')), "groups": dyn(request.userInfo.?groups.orValue([]).map(g, g))}
 - name: said
   expression: "dyn(object.spec).map(k, k).filter(k, !(k in ['phase', 'requester', 'changedBy']))"
 - name: saidBefore

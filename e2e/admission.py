@@ -1,0 +1,154 @@
+"""Fixtures and builders of the attacks on the admission policies.
+
+They need the API server and the controller manager only (`--no-node`), with the chart installed and
+no operator running: the tests speak as the operator, as tenants, and as the cluster's administrator.
+"""
+
+import json
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.impersonate import Api, Object, Refused, thing
+
+ROOT = Path(__file__).parents[1]
+SYSTEM = "taskpass-system"
+GRANTS = "taskpass-grants"
+TENANT = "support"
+TARGET = "tickets"
+ROLE = "tickets-reader"
+RBAC = "rbac.authorization.k8s.io"
+GROUP = "taskpass.dev/v1alpha1"
+LABEL = "taskpass.dev/task"
+GATE = "taskpass.dev/credentials"
+
+
+def prepare(admin: Api, helm: str, kubeconfig: str, *, kube_version: str = "") -> None:
+    """Install the chart, and what the tests stand on; return once the policies hold."""
+    for namespace in (SYSTEM, TENANT, TARGET):
+        admin.apply(thing("v1", "Namespace", "", namespace))
+    values = {"tenants": {TENANT: {}}, "targets": {TARGET: {"clusterRoles": [ROLE]}}}
+    subprocess.run(  # noqa: S603
+        [helm, "upgrade", "--install", "taskpass", str(ROOT / "charts/taskpass"), "--namespace", SYSTEM,
+         "--kubeconfig", kubeconfig, *(f"--set-json={k}={json.dumps(v)}" for k, v in values.items())],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    admin.apply(thing("v1", "ServiceAccount", TENANT, "triage-agent"))
+    admin.apply(cluster_role(ROLE, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}))
+    use = {"apiGroups": ["taskpass.dev"], "resources": ["credentialclasses"], "verbs": ["use"]}
+    admin.apply(cluster_role("use-tickets", use | {"resourceNames": ["tickets"]}))
+    admin.apply(binding("ClusterRoleBinding", "", "use-tickets", "ClusterRole/use-tickets", "User/alice"))
+    admin.apply(binding("RoleBinding", TENANT, "alice", "ClusterRole/admin", "User/alice"))
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            operator(admin).create(secret("not-ours", type="Opaque"), dryRun="All")
+        except Refused as refused:
+            if "taskpass-operator-secrets" in refused.message:
+                time.sleep(1)  # the other policies were made in the same second
+                return
+        time.sleep(0.2)
+    raise AssertionError("the admission policies do not hold after 30 s")
+
+
+def operator(api: Api) -> Api:
+    """Return the API server as the operator sees it."""
+    return api.as_service_account(SYSTEM, "taskpass")
+
+
+@pytest.fixture
+def alice(api: Api) -> Api:
+    """Return a tenant's administrator, who may use the class `tickets`."""
+    return api.as_user("alice", "team-a")
+
+
+@pytest.fixture
+def taskpass(api: Api) -> Api:
+    """Return the operator."""
+    return operator(api)
+
+
+@pytest.fixture
+def name(api: Api) -> Iterator[str]:
+    """Return a name for a task, its pod and its Secret; what is left of them is removed."""
+    chosen = f"t-{uuid.uuid4().hex[:8]}"
+    yield chosen
+    left: list[Object] = [
+        thing("v1", "Pod", TENANT, chosen),
+        thing("v1", "Secret", TENANT, f"taskpass-{chosen}"),
+        thing("v1", "Secret", TENANT, chosen),
+        task(chosen),
+    ]
+    for each in left:
+        remove(api, each)
+
+
+def remove(api: Api, each: Object) -> None:
+    """Delete an object, finalizers or not."""
+    try:
+        api.merge(each, {"metadata": {"finalizers": None}})
+        api.delete(each, gracePeriodSeconds="0")
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+
+
+def task(name: str, **spec: Any) -> Object:
+    """Return an AgentTask of one credential."""
+    asked = {"name": "tickets", "classRef": {"name": "tickets"}, "actions": ["read"], "resources": [f"namespace/{TARGET}"]}
+    whole = {"agent": {"serviceAccountName": "triage-agent"}, "credentials": [asked], **spec}
+    return thing(GROUP, "AgentTask", TENANT, name, spec=whole)
+
+
+def pod(name: str, *, labelled: bool = True, **rest: Any) -> Object:
+    """Return a pod of one container; `spec` and metadata are merged over it."""
+    spec = {"serviceAccountName": "triage-agent", "containers": [container("agent")], **rest.pop("spec", {})}
+    labels = {LABEL: name} if labelled else {}
+    return thing("v1", "Pod", TENANT, name, labels={**labels, **rest.pop("labels", {})}, spec=spec, **rest)
+
+
+def container(name: str, **rest: Any) -> Object:
+    """Return a container."""
+    return {"name": name, "image": "localhost/agent:1", **rest}
+
+
+def volume(task_name: str, *, seconds: int = 600, audience: str = "taskpass") -> Object:
+    """Return the volume as admission adds it."""
+    sources = [
+        {"serviceAccountToken": {"audience": audience, "expirationSeconds": seconds, "path": "identity/token"}},
+        {"secret": {"name": f"taskpass-{task_name}", "optional": True}},
+    ]
+    return {"name": "taskpass", "projected": {"sources": sources}}
+
+
+def secret(name: str, *, owner: Object | None = None, namespace: str = TENANT, **rest: Any) -> Object:
+    """Return a Secret; with an owner, as the operator writes it."""
+    rest = {"type": "taskpass.dev/credentials", **rest}
+    if owner is not None:
+        reference = {"apiVersion": GROUP, "kind": "AgentTask", "controller": True, "blockOwnerDeletion": False}
+        rest["owners"] = [reference | {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}]
+    return thing("v1", "Secret", namespace, name, stringData={"tickets.token": "x"}, **rest)
+
+
+def cluster_role(name: str, *rules: Object) -> Object:
+    """Return a ClusterRole."""
+    return thing(f"{RBAC}/v1", "ClusterRole", "", name, rules=list(rules))
+
+
+def binding(kind: str, namespace: str, name: str, role: str, *subjects: str) -> Object:
+    """Return a binding; a subject is `User/name`, `Group/name` or `ServiceAccount/namespace/name`."""
+    role_kind, role_name = role.split("/")
+    whole = []
+    for subject in subjects:
+        match subject.split("/"):
+            case ["ServiceAccount", its_namespace, its_name]:
+                whole.append({"kind": "ServiceAccount", "namespace": its_namespace, "name": its_name})
+            case [its_kind, its_name]:
+                whole.append({"kind": its_kind, "apiGroup": RBAC, "name": its_name})
+    reference = {"apiGroup": RBAC, "kind": role_kind, "name": role_name}
+    return thing(f"{RBAC}/v1", kind, namespace, name, roleRef=reference, subjects=whole)
