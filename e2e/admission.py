@@ -102,6 +102,7 @@ def task(name: str, **spec: Any) -> Object:
     """Return an AgentTask of one credential."""
     asked = {"name": "tickets", "classRef": {"name": "tickets"}, "actions": ["read"], "resources": [f"namespace/{TARGET}"]}
     whole = {"agent": {"serviceAccountName": "triage-agent"}, "credentials": [asked], **spec}
+    whole = {k: v for k, v in whole.items() if v is not None}
     return thing(GROUP, "AgentTask", TENANT, name, spec=whole)
 
 
