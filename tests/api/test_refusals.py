@@ -1,0 +1,32 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from api_objects import REFUSALS, SPECS, Refusal, good
+from crd_validation import refusals
+
+EXAMPLES = sorted(Path(__file__).parents[2].joinpath("examples").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_a_good_object_is_accepted(kind: str) -> None:
+    assert refusals(good(kind)) == []
+    assert refusals(good(kind), good(kind)) == []
+
+
+@pytest.mark.parametrize("bad", REFUSALS, ids=str)
+def test_a_bad_object_is_refused_in_these_words(bad: Refusal) -> None:
+    said = refusals(bad.thing, bad.before if bad.on_update else None)
+
+    assert any(bad.message in line for line in said), said
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_every_object_of_ours_in_the_examples_is_valid(path: Path) -> None:
+    documents: list[Any] = [d for d in yaml.safe_load_all(path.read_text()) if d]
+
+    assert documents
+    for document in documents:
+        if document["apiVersion"].startswith("taskpass.dev/"):
+            assert refusals(document) == []
