@@ -1,0 +1,144 @@
+"""The operator's rights, pinned: a change here is a change of what a stolen operator can do."""
+
+from rendering import ENROLLED, NAMESPACE, Object, of_kind, one, render
+
+OPERATOR = {"kind": "ServiceAccount", "name": "taskpass", "namespace": NAMESPACE}
+READ = {"get", "list", "watch"}
+
+
+def rights(objects: list[Object], kind: str, name: str, namespace: str | None = None) -> list[str]:
+    """One line for each resource: `verbs resource.group [names]`."""
+    lines = []
+    for rule in one(objects, kind, name, namespace)["rules"]:
+        names = f" {rule['resourceNames']}" if "resourceNames" in rule else ""
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                lines.append(f"{' '.join(rule['verbs'])} {resource}{'.' if group else ''}{group}{names}")
+    return lines
+
+
+def test_rights_in_a_tenants_namespace() -> None:
+    assert rights(render(), "ClusterRole", "taskpass-tenant") == [
+        "get list watch patch pods",
+        "create update delete secrets",
+        "get list watch serviceaccounts",
+        "get jobs.batch",
+        "get deployments.apps",
+        "get replicasets.apps",
+        "get statefulsets.apps",
+        "create events.events.k8s.io",
+    ]
+
+
+def test_rights_in_the_whole_cluster() -> None:
+    policies = render()
+    mutating = [o["metadata"]["name"] for o in of_kind(policies, "MutatingAdmissionPolicy")]
+    validating = [o["metadata"]["name"] for o in of_kind(policies, "ValidatingAdmissionPolicy")]
+    kinds = ["agenttasks", "credentialclasses", "agentpolicies", "clusteragentpolicies"]
+
+    assert rights(policies, "ClusterRole", "taskpass-operator") == [
+        "get list watch patch delete agenttasks.taskpass.dev",
+        "get list watch credentialclasses.taskpass.dev",
+        "get list watch agentpolicies.taskpass.dev",
+        "get list watch clusteragentpolicies.taskpass.dev",
+        *(f"patch {kind}/status.taskpass.dev" for kind in kinds),
+        "get list watch namespaces",
+        "create tokenreviews.authentication.k8s.io",
+        "create subjectaccessreviews.authorization.k8s.io",
+        f"get customresourcedefinitions.apiextensions.k8s.io {[f'{k}.taskpass.dev' for k in kinds]}",
+        f"get mutatingadmissionpolicies.admissionregistration.k8s.io {sorted(mutating)}",
+        f"get mutatingadmissionpolicybindings.admissionregistration.k8s.io {sorted(mutating)}",
+        f"get validatingadmissionpolicies.admissionregistration.k8s.io {sorted(validating)}",
+        f"get validatingadmissionpolicybindings.admissionregistration.k8s.io {sorted(validating)}",
+    ]
+
+
+def test_the_roles_that_may_be_bound_may_be_read() -> None:
+    assert rights(render(ENROLLED), "ClusterRole", "taskpass-operator")[-1] == (
+        "get clusterroles.rbac.authorization.k8s.io ['kb-reader', 'tickets-reader']"
+    )
+
+
+def test_rights_in_a_target_namespace() -> None:
+    assert rights(render(ENROLLED), "Role", "taskpass-target", "tickets") == [
+        "get list create delete rolebindings.rbac.authorization.k8s.io",
+        "bind clusterroles.rbac.authorization.k8s.io ['tickets-reader']",
+        "bind get roles.rbac.authorization.k8s.io ['tickets-writer']",
+    ]
+    assert rights(render(ENROLLED), "Role", "taskpass-target", "kb") == [
+        "get list create delete rolebindings.rbac.authorization.k8s.io",
+        "bind clusterroles.rbac.authorization.k8s.io ['kb-reader']",
+    ]
+
+
+def test_rights_where_grants_live() -> None:
+    assert rights(render(), "Role", "taskpass-grants", "taskpass-grants") == [
+        "get list create delete serviceaccounts",
+        "create serviceaccounts/token",
+    ]
+
+
+def test_rights_at_home() -> None:
+    assert rights(render(), "Role", "taskpass-operator", NAMESPACE) == [
+        "create secrets",
+        "get secrets ['taskpass-signing-key']",
+        "get patch configmaps ['taskpass-release']",
+    ]
+
+
+def test_events_about_objects_of_the_cluster() -> None:
+    assert rights(render(), "Role", "taskpass-operator-events", "default") == ["create events.events.k8s.io"]
+
+
+def test_the_release_job_may_ask_and_read_the_answer() -> None:
+    assert rights(render(), "Role", "taskpass-release", NAMESPACE) == ["create configmaps", "get delete configmaps ['taskpass-release']"]
+
+
+def test_rights_in_tenants_come_from_bindings_there() -> None:
+    bindings = [o for o in of_kind(render(ENROLLED), "RoleBinding", "ClusterRoleBinding") if o["roleRef"]["name"] == "taskpass-tenant"]
+
+    assert [(o["kind"], o["metadata"]["namespace"]) for o in bindings] == [("RoleBinding", "sales"), ("RoleBinding", "support")]
+
+
+def test_every_binding_is_for_one_service_account_of_ours() -> None:
+    for o in of_kind(render(ENROLLED), "RoleBinding", "ClusterRoleBinding"):
+        wanted = OPERATOR if o["roleRef"]["name"] != "taskpass-release" else {**OPERATOR, "name": "taskpass-release"}
+
+        assert o["subjects"] == [wanted], o["metadata"]["name"]
+
+
+def test_there_are_no_wildcards() -> None:
+    for o in of_kind(render(ENROLLED), "Role", "ClusterRole"):
+        for rule in o["rules"]:
+            assert not any("*" in part for key in ("apiGroups", "resources", "verbs") for part in rule[key]), o["metadata"]["name"]
+            assert "nonResourceURLs" not in rule
+
+
+def test_secrets_are_read_nowhere_but_the_signing_key() -> None:
+    for o in of_kind(render(ENROLLED), "Role", "ClusterRole"):
+        for rule in o["rules"]:
+            if "secrets" in rule["resources"] and (READ | {"patch"}) & set(rule["verbs"]):
+                assert rule == {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["taskpass-signing-key"], "verbs": ["get"]}
+
+
+def test_nobody_is_given_use_escalate_or_impersonate() -> None:
+    verbs = {v for o in of_kind(render(ENROLLED), "Role", "ClusterRole") for rule in o["rules"] for v in rule["verbs"]}
+
+    assert verbs & {"use", "escalate", "impersonate", "approve", "sign", "deletecollection"} <= {"deletecollection"}
+
+
+def test_what_view_edit_and_admin_mean() -> None:
+    objects = render()
+
+    assert rights(objects, "ClusterRole", "taskpass-edit") == ["create update patch delete deletecollection agenttasks.taskpass.dev"]
+    assert rights(objects, "ClusterRole", "taskpass-admin") == ["create update patch delete deletecollection agentpolicies.taskpass.dev"]
+    assert all(line.startswith("get list watch ") for line in rights(objects, "ClusterRole", "taskpass-view"))
+    for role in ("view", "edit", "admin"):
+        labels = one(objects, "ClusterRole", f"taskpass-{role}")["metadata"]["labels"]
+        assert [k for k in labels if "aggregate" in k] == [f"rbac.authorization.k8s.io/aggregate-to-{role}"]
+
+
+def test_the_chart_makes_no_secret_and_no_object_of_our_kinds() -> None:
+    for o in render(ENROLLED):
+        assert o["kind"] != "Secret"
+        assert not o["apiVersion"].startswith("taskpass.dev/")
