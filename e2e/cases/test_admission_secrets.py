@@ -1,5 +1,7 @@
 """Secrets of tasks: nobody reads or writes them by another way, and the operator reads none at all."""
 
+from uuid import uuid4
+
 import pytest
 
 from e2e.admission import SYSTEM, TENANT, Object, container, pod, remove, secret, task
@@ -156,10 +158,10 @@ def test_the_operator_writes_replaces_and_deletes_a_tasks_secret(alice: Api, tas
     assert gone["status"] == "Success"
 
 
-def test_a_put_onto_a_foreign_secret_is_refused(api: Api, alice: Api, taskpass: Api, name: str) -> None:
-    taskpass.create(secret(f"taskpass-{name}", owner=alice.create(task(name))))
-    remove(api, task(name))
-    successor = alice.create(task(name))
+def test_a_put_onto_a_foreign_secret_is_refused(alice: Api, taskpass: Api, name: str) -> None:
+    made = alice.create(task(name))
+    taskpass.create(secret(f"taskpass-{name}", owner=made))
+    successor = {"metadata": {"name": name, "uid": str(uuid4())}}
 
     with pytest.raises(Refused, match="must replace a Secret of the same AgentTask only") as refused:
         taskpass.replace(secret(f"taskpass-{name}", owner=successor))
@@ -210,6 +212,7 @@ def test_the_operator_reads_no_secrets(taskpass: Api, verb: str) -> None:
 
 def test_the_operator_makes_its_signing_key_once(api: Api, taskpass: Api) -> None:
     key = secret("taskpass-signing-key", namespace=SYSTEM, type="taskpass.dev/signing-key")
+    remove(api, key)
     taskpass.create(key)
 
     try:

@@ -71,6 +71,15 @@ def test_rights_in_a_target_namespace() -> None:
     ]
 
 
+def test_rights_that_stay_where_a_namespace_was_taken_off_the_list() -> None:
+    objects = render({"formerTenants": {"support": {}}, "formerTargets": {"tickets": {}}})
+
+    assert rights(objects, "Role", "taskpass-former-tenant", "support") == ["delete secrets"]
+    assert rights(objects, "Role", "taskpass-former-target", "tickets") == ["get list delete rolebindings.rbac.authorization.k8s.io"]
+    assert one(objects, "RoleBinding", "taskpass-former-tenant", "support")["subjects"] == [OPERATOR]
+    assert one(objects, "RoleBinding", "taskpass-former-target", "tickets")["subjects"] == [OPERATOR]
+
+
 def test_rights_where_grants_live() -> None:
     assert rights(render(), "Role", "taskpass-grants", "taskpass-grants") == [
         "get list create delete serviceaccounts",

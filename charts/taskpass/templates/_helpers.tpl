@@ -105,9 +105,23 @@ spec:
 
 {{/* What the schema of the values cannot say. */}}
 {{- define "taskpass.checkValues" -}}
-{{- range $map := list "tenants" "targets" }}
+{{- range $map := list "tenants" "targets" "formerTenants" "formerTargets" }}
 {{- if hasKey (get $.Values $map) $.Release.Namespace }}
 {{- fail (printf "%s must not hold %s, the operator's own namespace: its signing key is there" $map $.Release.Namespace) }}
+{{- end }}
+{{- end }}
+{{- include "taskpass.checkForgotten" (list . "taskpass-tenant" "tenants" "formerTenants") }}
+{{- include "taskpass.checkForgotten" (list . "taskpass-target" "targets" "formerTargets") }}
+{{- end }}
+
+{{/* A namespace that leaves a list must be named in the other, or what is owed there could not be taken back: (list $ binding now former).
+     Helm can look only when it talks to a cluster; `helm template` cannot. */}}
+{{- define "taskpass.checkForgotten" -}}
+{{- $values := (index . 0).Values }}
+{{- $binding := index . 1 }}{{ $now := index . 2 }}{{ $former := index . 3 }}
+{{- range (lookup "rbac.authorization.k8s.io/v1" "RoleBinding" "" "").items }}
+{{- if and (eq .metadata.name $binding) (not (hasKey (get $values $now) .metadata.namespace)) (not (hasKey (get $values $former) .metadata.namespace)) }}
+{{- fail (printf "%s must hold %s, which leaves %s: what is owed there could not be taken back. Take it off once nothing is owed" $former .metadata.namespace $now) }}
 {{- end }}
 {{- end }}
 {{- end }}
