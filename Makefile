@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NAME ?=
+
+##@ Start here
+.PHONY: demo test
+demo: setup image ## The story: a task gets a credential, uses it and loses it, on a real cluster
+	$(BIN)/python -m e2e.demo
+test: check e2e ## Everything, the cluster included (the README's test command)
+
+##@ Everyday (no cluster, no network, seconds)
+.PHONY: setup fmt lint types imports unit check
+setup: $(READY) ## Python environment with locked, hashed dependencies
+$(READY): requirements/run.lock requirements/dev.lock
+	@$(PYTHON) hack/environment.py $(VENV)
+fmt: setup ## Format and fix what can be fixed
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+lint: setup ## Style, security and docstring checks
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+types: setup ## mypy --strict
+	$(BIN)/mypy
+imports: setup ## The dependency direction (pyproject.toml, [tool.importlinter])
+	$(BIN)/lint-imports
+unit: setup ## Unit, contract, API and chart tests; T=path, K=pattern
+	$(BIN)/python -m pytest $(T) $(if $(K),-k "$(K)")
+check: lint types imports tools unit ## What a change must pass before review
+
+##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
+.PHONY: tools cluster cluster-down image e2e bench
+tools: setup ## helm and kubectl, built once per machine
+	$(BIN)/python -m e2e.cluster tools
+cluster: setup ## Start a cluster: kind where an engine answers, else Kubernetes built from its Go modules
+	$(BIN)/python -m e2e.cluster up $(if $(NAME),--name $(NAME))
+cluster-down: setup ## Stop it; nothing is left behind
+	$(BIN)/python -m e2e.cluster down $(if $(NAME),--name $(NAME))
+image: setup ## localhost/taskpass:dev as an OCI archive, without an engine
+	$(BIN)/python -m hack.image
+e2e: setup image ## Tests on a real cluster; T=path, K=pattern
+	$(BIN)/python -m pytest $(or $(T),e2e/cases) $(if $(K),-k "$(K)")
+
+##@ Dependencies
+.PHONY: lock
+lock: ## Resolve again what requirements/*.lock pin (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet -o requirements/run.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --quiet -c requirements/run.lock -o requirements/dev.lock
+
+.PHONY: help
+help: ## This text
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2} /^##@/ {printf "\n%s\n", substr($$0, 5)}' $(MAKEFILE_LIST)

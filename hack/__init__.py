@@ -1,0 +1,1 @@
+"""Programs that keep the house: environment, image. Run from the root of the tree."""

@@ -1,0 +1,1 @@
+"""CEL behind the evaluator that the core asks for."""

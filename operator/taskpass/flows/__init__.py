@@ -1,0 +1,1 @@
+"""What happens, in order, through ports."""

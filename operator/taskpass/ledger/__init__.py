@@ -1,0 +1,1 @@
+"""The durable store: grants and the signed log in one transaction."""
