@@ -1,18 +1,14 @@
-"""Fixtures and builders of the attacks on the admission policies.
+"""What the attacks on the admission policies stand on: the chart, users, and builders of objects.
 
 They need the API server and the controller manager only (`--no-node`), with the chart installed and
-no operator running: the tests speak as the operator, as tenants, and as the cluster's administrator.
+no operator running: the tests speak as the operator, as tenants, and as the administrator.
 """
 
 import json
 import subprocess
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from e2e.impersonate import Api, Object, Refused, thing
 
@@ -28,21 +24,37 @@ LABEL = "taskpass.dev/task"
 GATE = "taskpass.dev/credentials"
 
 
-def prepare(admin: Api, helm: str, kubeconfig: str, *, kube_version: str = "") -> None:
+def prepare(admin: Api, helm: str, kubeconfig: str) -> None:
     """Install the chart, and what the tests stand on; return once the policies hold."""
     for namespace in (SYSTEM, TENANT, TARGET):
         admin.apply(thing("v1", "Namespace", "", namespace))
     values = {"tenants": {TENANT: {}}, "targets": {TARGET: {"clusterRoles": [ROLE]}}}
     subprocess.run(  # noqa: S603
-        [helm, "upgrade", "--install", "taskpass", str(ROOT / "charts/taskpass"), "--namespace", SYSTEM,
-         "--kubeconfig", kubeconfig, *(f"--set-json={k}={json.dumps(v)}" for k, v in values.items())],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            helm,
+            "upgrade",
+            "--install",
+            "taskpass",
+            str(ROOT / "charts/taskpass"),
+            "--namespace",
+            SYSTEM,
+            "--kubeconfig",
+            kubeconfig,
+            *(f"--set-json={k}={json.dumps(v)}" for k, v in values.items()),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     admin.apply(thing("v1", "ServiceAccount", TENANT, "triage-agent"))
-    admin.apply(cluster_role(ROLE, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}))
+    admin.apply(
+        cluster_role(ROLE, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]})
+    )
     use = {"apiGroups": ["taskpass.dev"], "resources": ["credentialclasses"], "verbs": ["use"]}
     admin.apply(cluster_role("use-tickets", use | {"resourceNames": ["tickets"]}))
-    admin.apply(binding("ClusterRoleBinding", "", "use-tickets", "ClusterRole/use-tickets", "User/alice"))
+    admin.apply(
+        binding("ClusterRoleBinding", "", "use-tickets", "ClusterRole/use-tickets", "User/alice")
+    )
     admin.apply(binding("RoleBinding", TENANT, "alice", "ClusterRole/admin", "User/alice"))
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -61,33 +73,6 @@ def operator(api: Api) -> Api:
     return api.as_service_account(SYSTEM, "taskpass")
 
 
-@pytest.fixture
-def alice(api: Api) -> Api:
-    """Return a tenant's administrator, who may use the class `tickets`."""
-    return api.as_user("alice", "team-a")
-
-
-@pytest.fixture
-def taskpass(api: Api) -> Api:
-    """Return the operator."""
-    return operator(api)
-
-
-@pytest.fixture
-def name(api: Api) -> Iterator[str]:
-    """Return a name for a task, its pod and its Secret; what is left of them is removed."""
-    chosen = f"t-{uuid.uuid4().hex[:8]}"
-    yield chosen
-    left: list[Object] = [
-        thing("v1", "Pod", TENANT, chosen),
-        thing("v1", "Secret", TENANT, f"taskpass-{chosen}"),
-        thing("v1", "Secret", TENANT, chosen),
-        task(chosen),
-    ]
-    for each in left:
-        remove(api, each)
-
-
 def remove(api: Api, each: Object) -> None:
     """Delete an object, finalizers or not."""
     try:
@@ -100,7 +85,12 @@ def remove(api: Api, each: Object) -> None:
 
 def task(name: str, **spec: Any) -> Object:
     """Return an AgentTask of one credential."""
-    asked = {"name": "tickets", "classRef": {"name": "tickets"}, "actions": ["read"], "resources": [f"namespace/{TARGET}"]}
+    asked = {
+        "name": "tickets",
+        "classRef": {"name": "tickets"},
+        "actions": ["read"],
+        "resources": [f"namespace/{TARGET}"],
+    }
     whole = {"agent": {"serviceAccountName": "triage-agent"}, "credentials": [asked], **spec}
     whole = {k: v for k, v in whole.items() if v is not None}
     return thing(GROUP, "AgentTask", TENANT, name, spec=whole)
@@ -108,9 +98,15 @@ def task(name: str, **spec: Any) -> Object:
 
 def pod(name: str, *, labelled: bool = True, **rest: Any) -> Object:
     """Return a pod of one container; `spec` and metadata are merged over it."""
-    spec = {"serviceAccountName": "triage-agent", "containers": [container("agent")], **rest.pop("spec", {})}
+    spec = {
+        "serviceAccountName": "triage-agent",
+        "containers": [container("agent")],
+        **rest.pop("spec", {}),
+    }
     labels = {LABEL: name} if labelled else {}
-    return thing("v1", "Pod", TENANT, name, labels={**labels, **rest.pop("labels", {})}, spec=spec, **rest)
+    return thing(
+        "v1", "Pod", TENANT, name, labels={**labels, **rest.pop("labels", {})}, spec=spec, **rest
+    )
 
 
 def container(name: str, **rest: Any) -> Object:
@@ -121,18 +117,33 @@ def container(name: str, **rest: Any) -> Object:
 def volume(task_name: str, *, seconds: int = 600, audience: str = "taskpass") -> Object:
     """Return the volume as admission adds it."""
     sources = [
-        {"serviceAccountToken": {"audience": audience, "expirationSeconds": seconds, "path": "identity/token"}},
+        {
+            "serviceAccountToken": {
+                "audience": audience,
+                "expirationSeconds": seconds,
+                "path": "identity/token",
+            }
+        },
         {"secret": {"name": f"taskpass-{task_name}", "optional": True}},
     ]
     return {"name": "taskpass", "projected": {"sources": sources}}
 
 
-def secret(name: str, *, owner: Object | None = None, namespace: str = TENANT, **rest: Any) -> Object:
+def secret(
+    name: str, *, owner: Object | None = None, namespace: str = TENANT, **rest: Any
+) -> Object:
     """Return a Secret; with an owner, as the operator writes it."""
     rest = {"type": "taskpass.dev/credentials", **rest}
     if owner is not None:
-        reference = {"apiVersion": GROUP, "kind": "AgentTask", "controller": True, "blockOwnerDeletion": False}
-        rest["owners"] = [reference | {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}]
+        reference = {
+            "apiVersion": GROUP,
+            "kind": "AgentTask",
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+        rest["owners"] = [
+            reference | {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
+        ]
     return thing("v1", "Secret", namespace, name, stringData={"tickets.token": "x"}, **rest)
 
 
@@ -142,14 +153,22 @@ def cluster_role(name: str, *rules: Object) -> Object:
 
 
 def binding(kind: str, namespace: str, name: str, role: str, *subjects: str) -> Object:
-    """Return a binding; a subject is `User/name`, `Group/name` or `ServiceAccount/namespace/name`."""
+    """Return a binding; subjects are `User/name`, `Group/name`, `ServiceAccount/namespace/name`."""
     role_kind, role_name = role.split("/")
     whole = []
     for subject in subjects:
         match subject.split("/"):
             case ["ServiceAccount", its_namespace, its_name]:
-                whole.append({"kind": "ServiceAccount", "namespace": its_namespace, "name": its_name})
+                whole.append(
+                    {"kind": "ServiceAccount", "namespace": its_namespace, "name": its_name}
+                )
             case [its_kind, its_name]:
                 whole.append({"kind": its_kind, "apiGroup": RBAC, "name": its_name})
     reference = {"apiGroup": RBAC, "kind": role_kind, "name": role_name}
     return thing(f"{RBAC}/v1", kind, namespace, name, roleRef=reference, subjects=whole)
+
+
+def stamped(made: Object) -> Object:
+    """Return who a pod's stamp says created it."""
+    value: Object = json.loads(made["metadata"]["annotations"]["taskpass.dev/created-by"])
+    return value

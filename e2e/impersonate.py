@@ -27,7 +27,6 @@ PATHS = {
     "AgentPolicy": "/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/agentpolicies",
     "CredentialClass": "/apis/taskpass.dev/v1alpha1/credentialclasses",
     "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
-    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
 }
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -58,7 +57,7 @@ class Api:
     def from_kubeconfig(cls, path: str) -> "Api":
         """Return the administrator that a kubeconfig speaks for."""
         config = kubernetes.client.Configuration()
-        kubernetes.config.load_kube_config(path, client_configuration=config)
+        kubernetes.config.load_kube_config(path, client_configuration=config)  # type: ignore[no-untyped-call]
         pool = urllib3.PoolManager(
             ca_certs=config.ssl_ca_cert, cert_file=config.cert_file, key_file=config.key_file
         )
@@ -77,17 +76,31 @@ class Api:
         )
 
     def call(
-        self, method: str, path: str, body: Any = None, *, content: str = "application/json", **query: str
-    ) -> Object:  # fmt: skip
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content: str = "application/json",
+        **query: str,
+    ) -> Object:
         """Make one call; return the JSON answer."""
         headers = urllib3.HTTPHeaderDict({"Content-Type": content, "Accept": "application/json"})
         if self.user:
             headers.add("Impersonate-User", self.user)
         for group in self.groups:
             headers.add("Impersonate-Group", group)
-        url = self.server + path + ("?" + "&".join(f"{k}={v}" for k, v in query.items()) if query else "")
+        url = (
+            self.server
+            + path
+            + ("?" + "&".join(f"{k}={v}" for k, v in query.items()) if query else "")
+        )
         answer = self.pool.request(
-            method, url, body=None if body is None else json.dumps(body), headers=headers, timeout=30
+            method,
+            url,
+            body=None if body is None else json.dumps(body),
+            headers=headers,
+            timeout=30,
         )
         value: Object = json.loads(answer.data)
         if answer.status >= 400:
@@ -111,11 +124,15 @@ class Api:
         query = {"fieldManager": "test", "force": "true", **query}
         return self.call("PATCH", self._one(thing), thing, content=APPLY_PATCH, **query)
 
-    def merge(self, thing: Mapping[str, Any], patch: Mapping[str, Any], sub: str = "", **query: str) -> Object:
+    def merge(
+        self, thing: Mapping[str, Any], patch: Mapping[str, Any], sub: str = "", **query: str
+    ) -> Object:
         """PATCH an object with a merge patch."""
         return self.call("PATCH", f"{self._one(thing)}{sub}", patch, content=MERGE_PATCH, **query)
 
-    def patch(self, thing: Mapping[str, Any], steps: Iterable[Mapping[str, Any]], sub: str = "") -> Object:
+    def patch(
+        self, thing: Mapping[str, Any], steps: Iterable[Mapping[str, Any]], sub: str = ""
+    ) -> Object:
         """PATCH an object with a JSON patch."""
         return self.call("PATCH", f"{self._one(thing)}{sub}", list(steps), content=JSON_PATCH)
 

@@ -1,5 +1,6 @@
+# ruff: noqa: E501  (a table reads best with one row a line)
 """Objects that the API refuses, each with the words it must say: one table for the schemas on file
-(`test_refusals.py`) and for a real API server (`e2e/cases/test_api_refusals.py`).
+(`test_refusals.py`) and for a real API server (`e2e/cases/admission/test_refusals.py`).
 """
 
 import copy
@@ -12,11 +13,26 @@ VERSION = "taskpass.dev/v1alpha1"
 
 def good(kind: str) -> Object:
     """Return a valid object of a kind."""
-    return {"apiVersion": VERSION, "kind": kind, "metadata": {"name": "good"}, "spec": copy.deepcopy(SPECS[kind])}
+    return {
+        "apiVersion": VERSION,
+        "kind": kind,
+        "metadata": {"name": "good"},
+        "spec": copy.deepcopy(SPECS[kind]),
+    }
 
 
-REQUEST: Object = {"name": "tickets", "classRef": {"name": "tickets"}, "actions": ["read"], "resources": ["namespace/tickets"]}
-POLICY: Object = {"effect": "Allow", "classes": ["tickets"], "actions": ["read*"], "resources": ["namespace/*"]}
+REQUEST: Object = {
+    "name": "tickets",
+    "classRef": {"name": "tickets"},
+    "actions": ["read"],
+    "resources": ["namespace/tickets"],
+}
+POLICY: Object = {
+    "effect": "Allow",
+    "classes": ["tickets"],
+    "actions": ["read*"],
+    "resources": ["namespace/*"],
+}
 SPECS: dict[str, Object] = {
     "AgentTask": {
         "agent": {"serviceAccountName": "triage-agent", "workloadRef": {"apiGroup": "batch", "kind": "Job", "name": "ticket-4711"}},

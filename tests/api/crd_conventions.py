@@ -10,8 +10,8 @@ from typing import Any
 
 PURE_MAPS = {"matchLabels"}
 BUILT_IN_SHORT_NAMES = set(
-    "cj cm cr crb crd crds cs csr deploy ds ep ev hpa ing limits netpol no ns pa pc pdb po pod pv pvc quota rb rc role rs sa "
-    "sc sts svc tc vap".split()
+    "cj cm cr crb crd crds cs csr deploy ds ep ev hpa ing limits netpol no ns pa pc pdb po pod "
+    "pv pvc quota rb rc role rs sa sc sts svc tc vap".split()
 )
 DURATION = re.compile(r"(?i)(ttl|timeout|duration|interval|period|deadline)$")
 
@@ -102,7 +102,8 @@ def _rules(schema: dict[str, Any], path: str) -> Iterator[str]:
         if path and "reason" not in rule:
             yield f"{path}: a rule without reason: {message}"
         if rule.get("reason") == "FieldValueDuplicate":
-            yield f"{path}: the API server drops the message of a rule with reason FieldValueDuplicate: {message}"
+            # The API server answers "Duplicate value" and drops the message.
+            yield f"{path}: a rule with reason FieldValueDuplicate: {message}"
 
 
 def _string(schema: dict[str, Any], path: str) -> Iterator[str]:

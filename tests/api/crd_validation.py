@@ -1,8 +1,8 @@
 """What the API server does with an object and a CRD's schema, without an API server.
 
-Covers the keywords that our CRDs use, list types and CEL rules included, and nothing else: a keyword
-that is not known here is an error. `e2e/cases/test_api_refusals.py` asks the real API server about the
-same objects, so that this file is not believed on its own.
+Covers the keywords that our CRDs use, list types and CEL rules included, and nothing else: a
+keyword that is not known here is an error. `e2e/cases/admission/test_refusals.py` asks the real API
+server about the same objects, so that this file is not believed on its own.
 """
 
 import copy
@@ -18,10 +18,27 @@ from cel_expr_python import cel
 
 CRDS = Path(__file__).parents[2] / "crds"
 KNOWN = {
-    "additionalProperties", "default", "description", "enum", "format", "items", "maximum", "maxItems", "maxLength", "maxProperties",
-    "minimum", "minItems", "minLength", "pattern", "properties", "required", "type", "x-kubernetes-list-map-keys",
-    "x-kubernetes-list-type", "x-kubernetes-validations",
-}  # fmt: skip
+    "additionalProperties",
+    "default",
+    "description",
+    "enum",
+    "format",
+    "items",
+    "maximum",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "minimum",
+    "minItems",
+    "minLength",
+    "pattern",
+    "properties",
+    "required",
+    "type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
+    "x-kubernetes-validations",
+}
 TYPES = {"string": str, "integer": int, "object": dict, "array": list}
 ENV = cel.NewEnv(
     variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN},
@@ -111,7 +128,9 @@ def _list(schema: dict[str, Any], value: list[Any], path: str) -> Iterator[str]:
     for index, item in enumerate(value):
         yield from _structural(schema["items"], item, f"{path}[{index}]")
     keys = schema.get("x-kubernetes-list-map-keys", [])
-    identities = [tuple(i.get(k) for k in keys) if keys and isinstance(i, dict) else i for i in value]
+    identities = [
+        tuple(i.get(k) for k in keys) if keys and isinstance(i, dict) else i for i in value
+    ]
     if schema["x-kubernetes-list-type"] != "atomic":
         for index, identity in enumerate(identities):
             if identity in identities[:index]:
@@ -134,7 +153,9 @@ def _object(schema: dict[str, Any], value: dict[str, Any], path: str) -> Iterato
             yield f'unknown field "{path.removeprefix(".")}.{name}"'
 
 
-def _rules(schema: dict[str, Any], value: Any, old: Any, path: str, *, created: bool) -> Iterator[str]:
+def _rules(
+    schema: dict[str, Any], value: Any, old: Any, path: str, *, created: bool
+) -> Iterator[str]:
     for rule in schema.get("x-kubernetes-validations", []):
         transition = "oldSelf" in rule["rule"] and not rule.get("optionalOldSelf")
         if transition and (old is None or created):

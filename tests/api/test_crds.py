@@ -30,7 +30,9 @@ def test_file_is_named_after_its_crd(path: Path) -> None:
 
 
 def test_there_are_these_kinds() -> None:
-    assert {k: (c["spec"]["scope"], c["spec"]["names"]["shortNames"]) for k, c in crds().items()} == {
+    assert {
+        k: (c["spec"]["scope"], c["spec"]["names"]["shortNames"]) for k, c in crds().items()
+    } == {
         "AgentPolicy": ("Namespaced", ["apol"]),
         "AgentTask": ("Namespaced", ["atask"]),
         "ClusterAgentPolicy": ("Cluster", ["capol"]),
@@ -51,14 +53,20 @@ def rules(schema: dict[str, Any]) -> Iterator[str]:
     for rule in schema.get("x-kubernetes-validations", []):
         # Self and oldSelf are the API server's; optionals of it are replaced in crd_validation too.
         yield re.sub(r"oldSelf\.hasValue\(\)", "true", rule["rule"])
-    for sub in [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]:
+    for sub in [
+        *schema.get("properties", {}).values(),
+        *([schema["items"]] if "items" in schema else []),
+    ]:
         yield from rules(sub)
 
 
 def test_a_request_is_the_same_in_a_task_and_in_a_phase() -> None:
     task = spec("AgentTask")
 
-    assert task["credentials"]["items"] == task["phases"]["items"]["properties"]["credentials"]["items"]
+    assert (
+        task["credentials"]["items"]
+        == task["phases"]["items"]["properties"]["credentials"]["items"]
+    )
 
 
 def test_the_two_policies_differ_in_the_namespace_selector_only() -> None:
@@ -71,7 +79,9 @@ def test_the_two_policies_differ_in_the_namespace_selector_only() -> None:
 
 
 def test_data_and_classes_are_classified_by_the_same_words() -> None:
-    classification = spec("AgentTask")["intent"]["properties"]["data"]["items"]["properties"]["classification"]
+    classification = spec("AgentTask")["intent"]["properties"]["data"]["items"]["properties"][
+        "classification"
+    ]
 
     assert spec("CredentialClass")["sensitivity"]["enum"] == classification["enum"]
 
@@ -79,5 +89,12 @@ def test_data_and_classes_are_classified_by_the_same_words() -> None:
 def test_the_columns_of_a_task() -> None:
     columns = crds()["AgentTask"]["spec"]["versions"][0]["additionalPrinterColumns"]
 
-    assert [c["name"] for c in columns if not c.get("priority")] == ["Ready", "Reason", "Phase", "Expires", "Agent", "Age"]
+    assert [c["name"] for c in columns if not c.get("priority")] == [
+        "Ready",
+        "Reason",
+        "Phase",
+        "Expires",
+        "Agent",
+        "Age",
+    ]
     assert [c["name"] for c in columns if c.get("priority")] == ["Sponsor", "Pod"]

@@ -15,7 +15,10 @@ NAMESPACE = "taskpass-system"
 Object = dict[str, Any]
 ENROLLED = {
     "tenants": {"support": {}, "sales": {}},
-    "targets": {"tickets": {"clusterRoles": ["tickets-reader"], "roles": ["tickets-writer"]}, "kb": {"clusterRoles": ["kb-reader"]}},
+    "targets": {
+        "tickets": {"clusterRoles": ["tickets-reader"], "roles": ["tickets-writer"]},
+        "kb": {"clusterRoles": ["kb-reader"]},
+    },
 }
 
 
@@ -26,21 +29,44 @@ class HelmFailed(Exception):
 def helm() -> str:
     """Return the path of helm: $HELM, the one that `make` keeps, or one on the path."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "taskpass"
-    found = os.environ.get("HELM") or next((str(p) for p in sorted(cache.glob("**/helm")) if p.is_file()), None) or shutil.which("helm")
+    found = (
+        os.environ.get("HELM")
+        or next((str(p) for p in sorted(cache.glob("**/helm")) if p.is_file()), None)
+        or shutil.which("helm")
+    )
     assert found, "helm is needed: `make` brings it, or set HELM to its path"
     return found
 
 
 @functools.cache
 def _render(values: str, namespace: str, kube_version: str, hooks: bool) -> str:
-    command = [helm(), "template", "taskpass", str(CHART), "--namespace", namespace, "--kube-version", kube_version, "--values", "-"]
-    done = subprocess.run(command + ([] if hooks else ["--no-hooks"]), input=values, capture_output=True, text=True)  # noqa: S603
+    command = [
+        helm(),
+        "template",
+        "taskpass",
+        str(CHART),
+        "--namespace",
+        namespace,
+        "--kube-version",
+        kube_version,
+        "--values",
+        "-",
+    ]
+    done = subprocess.run(  # noqa: S603
+        command + ([] if hooks else ["--no-hooks"]), input=values, capture_output=True, text=True
+    )
     if done.returncode:
         raise HelmFailed(done.stderr)
     return done.stdout
 
 
-def render(values: Object | None = None, *, namespace: str = NAMESPACE, kube_version: str = "1.36.0", hooks: bool = True) -> list[Object]:
+def render(
+    values: Object | None = None,
+    *,
+    namespace: str = NAMESPACE,
+    kube_version: str = "1.36.0",
+    hooks: bool = True,
+) -> list[Object]:
     """Return every object that the chart makes of the values."""
     text = _render(json.dumps(values or {}), namespace, kube_version, hooks)
     return [document for document in yaml.safe_load_all(text) if document]
@@ -49,9 +75,12 @@ def render(values: Object | None = None, *, namespace: str = NAMESPACE, kube_ver
 def one(objects: list[Object], kind: str, name: str, namespace: str | None = None) -> Object:
     """Return the one object of that kind and name."""
     found = [
-        o for o in objects
-        if o["kind"] == kind and o["metadata"]["name"] == name and namespace in (None, o["metadata"].get("namespace"))
-    ]  # fmt: skip
+        o
+        for o in objects
+        if o["kind"] == kind
+        and o["metadata"]["name"] == name
+        and namespace in (None, o["metadata"].get("namespace"))
+    ]
     assert len(found) == 1, f"{kind} {name}: {len(found)} found"
     return found[0]
 

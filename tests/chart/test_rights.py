@@ -13,7 +13,9 @@ def rights(objects: list[Object], kind: str, name: str, namespace: str | None = 
         names = f" {rule['resourceNames']}" if "resourceNames" in rule else ""
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
-                lines.append(f"{' '.join(rule['verbs'])} {resource}{'.' if group else ''}{group}{names}")
+                lines.append(
+                    f"{' '.join(rule['verbs'])} {resource}{'.' if group else ''}{group}{names}"
+                )
     return lines
 
 
@@ -35,6 +37,7 @@ def test_rights_in_the_whole_cluster() -> None:
     mutating = [o["metadata"]["name"] for o in of_kind(policies, "MutatingAdmissionPolicy")]
     validating = [o["metadata"]["name"] for o in of_kind(policies, "ValidatingAdmissionPolicy")]
     kinds = ["agenttasks", "credentialclasses", "agentpolicies", "clusteragentpolicies"]
+    names = [f"{kind}.taskpass.dev" for kind in kinds]
 
     assert rights(policies, "ClusterRole", "taskpass-operator") == [
         "get list watch patch delete agenttasks.taskpass.dev",
@@ -45,7 +48,7 @@ def test_rights_in_the_whole_cluster() -> None:
         "get list watch namespaces",
         "create tokenreviews.authentication.k8s.io",
         "create subjectaccessreviews.authorization.k8s.io",
-        f"get customresourcedefinitions.apiextensions.k8s.io {[f'{k}.taskpass.dev' for k in kinds]}",
+        f"get customresourcedefinitions.apiextensions.k8s.io {names}",
         f"get mutatingadmissionpolicies.admissionregistration.k8s.io {sorted(mutating)}",
         f"get mutatingadmissionpolicybindings.admissionregistration.k8s.io {sorted(mutating)}",
         f"get validatingadmissionpolicies.admissionregistration.k8s.io {sorted(validating)}",
@@ -75,9 +78,15 @@ def test_rights_that_stay_where_a_namespace_was_taken_off_the_list() -> None:
     objects = render({"formerTenants": {"support": {}}, "formerTargets": {"tickets": {}}})
 
     assert rights(objects, "Role", "taskpass-former-tenant", "support") == ["delete secrets"]
-    assert rights(objects, "Role", "taskpass-former-target", "tickets") == ["get list delete rolebindings.rbac.authorization.k8s.io"]
-    assert one(objects, "RoleBinding", "taskpass-former-tenant", "support")["subjects"] == [OPERATOR]
-    assert one(objects, "RoleBinding", "taskpass-former-target", "tickets")["subjects"] == [OPERATOR]
+    assert rights(objects, "Role", "taskpass-former-target", "tickets") == [
+        "get list delete rolebindings.rbac.authorization.k8s.io"
+    ]
+    assert one(objects, "RoleBinding", "taskpass-former-tenant", "support")["subjects"] == [
+        OPERATOR
+    ]
+    assert one(objects, "RoleBinding", "taskpass-former-target", "tickets")["subjects"] == [
+        OPERATOR
+    ]
 
 
 def test_rights_where_grants_live() -> None:
@@ -96,22 +105,38 @@ def test_rights_at_home() -> None:
 
 
 def test_events_about_objects_of_the_cluster() -> None:
-    assert rights(render(), "Role", "taskpass-operator-events", "default") == ["create events.events.k8s.io"]
+    assert rights(render(), "Role", "taskpass-operator-events", "default") == [
+        "create events.events.k8s.io"
+    ]
 
 
 def test_the_release_job_may_ask_and_read_the_answer() -> None:
-    assert rights(render(), "Role", "taskpass-release", NAMESPACE) == ["create configmaps", "get delete configmaps ['taskpass-release']"]
+    assert rights(render(), "Role", "taskpass-release", NAMESPACE) == [
+        "create configmaps",
+        "get delete configmaps ['taskpass-release']",
+    ]
 
 
 def test_rights_in_tenants_come_from_bindings_there() -> None:
-    bindings = [o for o in of_kind(render(ENROLLED), "RoleBinding", "ClusterRoleBinding") if o["roleRef"]["name"] == "taskpass-tenant"]
+    bindings = [
+        o
+        for o in of_kind(render(ENROLLED), "RoleBinding", "ClusterRoleBinding")
+        if o["roleRef"]["name"] == "taskpass-tenant"
+    ]
 
-    assert [(o["kind"], o["metadata"]["namespace"]) for o in bindings] == [("RoleBinding", "sales"), ("RoleBinding", "support")]
+    assert [(o["kind"], o["metadata"]["namespace"]) for o in bindings] == [
+        ("RoleBinding", "sales"),
+        ("RoleBinding", "support"),
+    ]
 
 
 def test_every_binding_is_for_one_service_account_of_ours() -> None:
     for o in of_kind(render(ENROLLED), "RoleBinding", "ClusterRoleBinding"):
-        wanted = OPERATOR if o["roleRef"]["name"] != "taskpass-release" else {**OPERATOR, "name": "taskpass-release"}
+        wanted = (
+            OPERATOR
+            if o["roleRef"]["name"] != "taskpass-release"
+            else {**OPERATOR, "name": "taskpass-release"}
+        )
 
         assert o["subjects"] == [wanted], o["metadata"]["name"]
 
@@ -119,7 +144,9 @@ def test_every_binding_is_for_one_service_account_of_ours() -> None:
 def test_there_are_no_wildcards() -> None:
     for o in of_kind(render(ENROLLED), "Role", "ClusterRole"):
         for rule in o["rules"]:
-            assert not any("*" in part for key in ("apiGroups", "resources", "verbs") for part in rule[key]), o["metadata"]["name"]
+            assert not any(
+                "*" in part for key in ("apiGroups", "resources", "verbs") for part in rule[key]
+            ), o["metadata"]["name"]
             assert "nonResourceURLs" not in rule
 
 
@@ -127,24 +154,45 @@ def test_secrets_are_read_nowhere_but_the_signing_key() -> None:
     for o in of_kind(render(ENROLLED), "Role", "ClusterRole"):
         for rule in o["rules"]:
             if "secrets" in rule["resources"] and (READ | {"patch"}) & set(rule["verbs"]):
-                assert rule == {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["taskpass-signing-key"], "verbs": ["get"]}
+                assert rule == {
+                    "apiGroups": [""],
+                    "resources": ["secrets"],
+                    "resourceNames": ["taskpass-signing-key"],
+                    "verbs": ["get"],
+                }
 
 
 def test_nobody_is_given_use_escalate_or_impersonate() -> None:
-    verbs = {v for o in of_kind(render(ENROLLED), "Role", "ClusterRole") for rule in o["rules"] for v in rule["verbs"]}
+    verbs = {
+        v
+        for o in of_kind(render(ENROLLED), "Role", "ClusterRole")
+        for rule in o["rules"]
+        for v in rule["verbs"]
+    }
 
-    assert verbs & {"use", "escalate", "impersonate", "approve", "sign", "deletecollection"} <= {"deletecollection"}
+    assert verbs & {"use", "escalate", "impersonate", "approve", "sign", "deletecollection"} <= {
+        "deletecollection"
+    }
 
 
 def test_what_view_edit_and_admin_mean() -> None:
     objects = render()
 
-    assert rights(objects, "ClusterRole", "taskpass-edit") == ["create update patch delete deletecollection agenttasks.taskpass.dev"]
-    assert rights(objects, "ClusterRole", "taskpass-admin") == ["create update patch delete deletecollection agentpolicies.taskpass.dev"]
-    assert all(line.startswith("get list watch ") for line in rights(objects, "ClusterRole", "taskpass-view"))
+    assert rights(objects, "ClusterRole", "taskpass-edit") == [
+        "create update patch delete deletecollection agenttasks.taskpass.dev"
+    ]
+    assert rights(objects, "ClusterRole", "taskpass-admin") == [
+        "create update patch delete deletecollection agentpolicies.taskpass.dev"
+    ]
+    assert all(
+        line.startswith("get list watch ")
+        for line in rights(objects, "ClusterRole", "taskpass-view")
+    )
     for role in ("view", "edit", "admin"):
         labels = one(objects, "ClusterRole", f"taskpass-{role}")["metadata"]["labels"]
-        assert [k for k in labels if "aggregate" in k] == [f"rbac.authorization.k8s.io/aggregate-to-{role}"]
+        assert [k for k in labels if "aggregate" in k] == [
+            f"rbac.authorization.k8s.io/aggregate-to-{role}"
+        ]
 
 
 def test_the_chart_makes_no_secret_and_no_object_of_our_kinds() -> None:

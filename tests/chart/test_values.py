@@ -1,5 +1,6 @@
 """What each value changes, and which values are refused."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,11 +12,25 @@ def test_the_defaults_install_an_operator_that_serves_nobody() -> None:
     kinds = sorted({o["kind"] for o in render()})
 
     assert kinds == [
-        "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Deployment", "Job", "MutatingAdmissionPolicy",
-        "MutatingAdmissionPolicyBinding", "Namespace", "PersistentVolumeClaim", "Role", "RoleBinding", "Service", "ServiceAccount",
-        "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
-    ]  # fmt: skip
-    assert not [o for o in of_kind(render(), "RoleBinding") if o["metadata"]["name"] == "taskpass-tenant"]
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "Deployment",
+        "Job",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "Namespace",
+        "PersistentVolumeClaim",
+        "Role",
+        "RoleBinding",
+        "Service",
+        "ServiceAccount",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ]
+    assert not [
+        o for o in of_kind(render(), "RoleBinding") if o["metadata"]["name"] == "taskpass-tenant"
+    ]
 
 
 def test_the_crds_are_those_of_the_repository_and_are_kept() -> None:
@@ -28,7 +43,10 @@ def test_the_crds_are_those_of_the_repository_and_are_kept() -> None:
 
 
 def test_crds_keep_can_be_switched_off() -> None:
-    assert all("annotations" not in o["metadata"] for o in of_kind(render({"crds": {"keep": False}}), "CustomResourceDefinition"))
+    assert all(
+        "annotations" not in o["metadata"]
+        for o in of_kind(render({"crds": {"keep": False}}), "CustomResourceDefinition")
+    )
 
 
 def test_crds_can_be_left_out() -> None:
@@ -36,14 +54,27 @@ def test_crds_can_be_left_out() -> None:
 
 
 def test_the_ledger_has_a_volume_of_its_own_that_is_kept() -> None:
-    claim = one(render({"ledger": {"size": "5Gi", "storageClassName": "fast"}}), "PersistentVolumeClaim", "taskpass-ledger")
+    claim = one(
+        render({"ledger": {"size": "5Gi", "storageClassName": "fast"}}),
+        "PersistentVolumeClaim",
+        "taskpass-ledger",
+    )
 
-    assert claim["spec"] == {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}}}
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "5Gi"}},
+    }
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
 def test_the_volume_can_be_left_to_helm() -> None:
-    assert "annotations" not in one(render({"ledger": {"keep": False}}), "PersistentVolumeClaim", "taskpass-ledger")["metadata"]
+    assert (
+        "annotations"
+        not in one(render({"ledger": {"keep": False}}), "PersistentVolumeClaim", "taskpass-ledger")[
+            "metadata"
+        ]
+    )
 
 
 def test_an_existing_claim_is_used_instead() -> None:
@@ -71,14 +102,18 @@ def test_the_image(image: Object, reference: str) -> None:
 
 
 def test_pull_secrets_and_where_it_runs() -> None:
-    spec = pod_spec(render({
-        "image": {"pullSecrets": ["pull"], "pullPolicy": "Never"},
-        "priorityClassName": "system-cluster-critical",
-        "nodeSelector": {"a": "b"},
-        "tolerations": [{"operator": "Exists"}],
-        "affinity": {"nodeAffinity": {"x": {}}},
-        "resources": {"limits": {"memory": "1Gi"}, "requests": {}},
-    }))  # fmt: skip
+    spec = pod_spec(
+        render(
+            {
+                "image": {"pullSecrets": ["pull"], "pullPolicy": "Never"},
+                "priorityClassName": "system-cluster-critical",
+                "nodeSelector": {"a": "b"},
+                "tolerations": [{"operator": "Exists"}],
+                "affinity": {"nodeAffinity": {"x": {}}},
+                "resources": {"limits": {"memory": "1Gi"}, "requests": {}},
+            }
+        )
+    )
 
     assert spec["imagePullSecrets"] == [{"name": "pull"}]
     assert spec["containers"][0]["imagePullPolicy"] == "Never"
@@ -90,21 +125,26 @@ def test_pull_secrets_and_where_it_runs() -> None:
 
 
 def test_labels_and_annotations_of_the_pod() -> None:
-    template = one(render({"podLabels": {"team": "a"}, "podAnnotations": {"b": "c"}}), "Deployment", "taskpass")["spec"]["template"]
+    template = one(
+        render({"podLabels": {"team": "a"}, "podAnnotations": {"b": "c"}}), "Deployment", "taskpass"
+    )["spec"]["template"]
 
     assert template["metadata"]["labels"]["team"] == "a"
     assert template["metadata"]["annotations"] == {"b": "c"}
 
 
 def env(objects: list[Object]) -> dict[str, Any]:
-    return {e["name"]: e.get("value", e.get("valueFrom")) for e in pod_spec(objects)["containers"][0]["env"]}
+    return {
+        e["name"]: e.get("value", e.get("valueFrom"))
+        for e in pod_spec(objects)["containers"][0]["env"]
+    }
 
 
 def test_the_settings_that_the_operator_gets() -> None:
     assert env(render(ENROLLED)) == {
         "TASKPASS_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
         "TASKPASS_TENANTS": '["sales","support"]',
-        "TASKPASS_TARGETS": '{"kb":{"clusterRoles":["kb-reader"]},"tickets":{"clusterRoles":["tickets-reader"],"roles":["tickets-writer"]}}',
+        "TASKPASS_TARGETS": json.dumps(ENROLLED["targets"], sort_keys=True, separators=(",", ":")),
         "TASKPASS_AUDIENCE": "taskpass",
         "TASKPASS_LEDGER_PATH": "/var/lib/taskpass/ledger.db",
         "TASKPASS_LOG_LEVEL": "info",
@@ -112,7 +152,9 @@ def test_the_settings_that_the_operator_gets() -> None:
 
 
 def test_settings_that_are_off_by_default() -> None:
-    settings = env(render({"clusterServer": "https://k:6443", "audience": "agents", "logLevel": "debug"}))
+    settings = env(
+        render({"clusterServer": "https://k:6443", "audience": "agents", "logLevel": "debug"})
+    )
 
     assert settings["TASKPASS_CLUSTER_SERVER"] == "https://k:6443"
     assert settings["TASKPASS_AUDIENCE"] == "agents"
@@ -139,7 +181,9 @@ def test_the_release_hook_can_be_switched_off() -> None:
 def test_nothing_but_the_release_job_is_a_hook() -> None:
     hooks = [o for o in render() if "helm.sh/hook" in o["metadata"].get("annotations", {})]
 
-    assert [(o["kind"], o["metadata"]["annotations"]["helm.sh/hook"]) for o in hooks] == [("Job", "pre-delete")]
+    assert [(o["kind"], o["metadata"]["annotations"]["helm.sh/hook"]) for o in hooks] == [
+        ("Job", "pre-delete")
+    ]
     assert of_kind(render(hooks=False), "Job") == []
 
 
@@ -181,7 +225,9 @@ def test_probes_and_metrics_are_on_the_port_named_http() -> None:
     assert container["ports"] == [{"name": "http", "containerPort": 9090}]
     assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
-    assert one(render(), "Service", "taskpass")["spec"]["ports"] == [{"name": "http", "port": 9090, "targetPort": "http"}]
+    assert one(render(), "Service", "taskpass")["spec"]["ports"] == [
+        {"name": "http", "port": 9090, "targetPort": "http"}
+    ]
 
 
 def test_the_service_finds_the_operator_and_not_the_release_job() -> None:
@@ -220,7 +266,9 @@ def test_every_value_is_documented() -> None:
         return found
 
     for path in paths(yaml.safe_load(text)):
-        assert any(line.lstrip().startswith("#") and path in line for line in text.splitlines()), path
+        assert any(line.lstrip().startswith("#") and path in line for line in text.splitlines()), (
+            path
+        )
 
 
 REFUSED: dict[str, tuple[Object, str]] = {
@@ -229,20 +277,38 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "a list of tenants": ({"tenants": ["support"]}, "tenants"),
     "a setting of a tenant": ({"tenants": {"support": {"x": 1}}}, "support"),
     "kube-system as tenant": ({"tenants": {"kube-system": {}}}, "kube-system|propert"),
-    "the namespace of grants as tenant": ({"tenants": {"taskpass-grants": {}}}, "taskpass-grants|propert"),
+    "the namespace of grants as tenant": (
+        {"tenants": {"taskpass-grants": {}}},
+        "taskpass-grants|propert",
+    ),
     "kube-system as target": ({"targets": {"kube-system": {}}}, "kube-system|propert"),
-    "cluster-admin as role": ({"targets": {"tickets": {"clusterRoles": ["cluster-admin"]}}}, "clusterRoles"),
+    "cluster-admin as role": (
+        {"targets": {"tickets": {"clusterRoles": ["cluster-admin"]}}},
+        "clusterRoles",
+    ),
     "a typo in a target": ({"targets": {"tickets": {"clusterroles": []}}}, "clusterroles"),
-    "the operator's own namespace as tenant": ({"tenants": {NAMESPACE: {}}}, "its signing key is there"),
-    "the operator's own namespace as target": ({"targets": {NAMESPACE: {}}}, "its signing key is there"),
+    "the operator's own namespace as tenant": (
+        {"tenants": {NAMESPACE: {}}},
+        "its signing key is there",
+    ),
+    "the operator's own namespace as target": (
+        {"targets": {NAMESPACE: {}}},
+        "its signing key is there",
+    ),
     "a digest that is none": ({"image": {"digest": "abc"}}, "digest"),
     "a log level of its own": ({"logLevel": "verbose"}, "logLevel"),
     "an audience that breaks out of CEL": ({"audience": "a' || true || '"}, "audience"),
     "a mount path that breaks out of CEL": ({"mountPath": '/a"'}, "mountPath"),
     "a server without encryption": ({"clusterServer": "http://k"}, "clusterServer"),
-    "a pull secret with a task's name": ({"image": {"pullSecrets": ["taskpass-pull"]}}, "pullSecrets"),
+    "a pull secret with a task's name": (
+        {"image": {"pullSecrets": ["taskpass-pull"]}},
+        "pullSecrets",
+    ),
     "the ServiceAccount default": ({"serviceAccount": {"name": "default"}}, "name"),
-    "a label of ours on the operator": ({"podLabels": {"taskpass.dev/task": "x"}}, "invalid propertyName .taskpass.dev/task"),
+    "a label of ours on the operator": (
+        {"podLabels": {"taskpass.dev/task": "x"}},
+        "invalid propertyName .taskpass.dev/task",
+    ),
 }
 
 
@@ -253,5 +319,5 @@ def test_what_the_values_must_not_be(values: Object, message: str) -> None:
 
 
 def test_an_older_kubernetes_is_refused() -> None:
-    with pytest.raises(HelmFailed, match="incompatible with Kubernetes v1.35.9"):
+    with pytest.raises(HelmFailed, match=r"incompatible with Kubernetes v1.35.9"):
         render(kube_version="1.35.9")

@@ -4,9 +4,19 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-
-from e2e.admission import GRANTS, RBAC, ROLE, SYSTEM, TARGET, TENANT, Object, binding, pod, remove, secret
-from e2e.impersonate import Api, Refused, thing
+from e2e.admission import (
+    GRANTS,
+    RBAC,
+    ROLE,
+    SYSTEM,
+    TARGET,
+    TENANT,
+    binding,
+    pod,
+    remove,
+    secret,
+)
+from e2e.impersonate import Api, Object, Refused, thing
 
 
 @pytest.fixture
@@ -22,7 +32,13 @@ def account(name: str, namespace: str = GRANTS, **rest: Object) -> Object:
     return thing("v1", "ServiceAccount", namespace, name, **rest)
 
 
-def bound(grant: str, *subjects: str, role: str = f"ClusterRole/{ROLE}", name: str = "", namespace: str = TARGET) -> Object:
+def bound(
+    grant: str,
+    *subjects: str,
+    role: str = f"ClusterRole/{ROLE}",
+    name: str = "",
+    namespace: str = TARGET,
+) -> Object:
     subjects = subjects or (f"ServiceAccount/{GRANTS}/{grant}",)
     return binding("RoleBinding", namespace, name or f"taskpass-{grant}-0", role, *subjects)
 
@@ -32,7 +48,11 @@ def token_path(namespace: str, name: str) -> str:
 
 
 def token_request(*audiences: str, **spec: Object) -> Object:
-    return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": list(audiences), "expirationSeconds": 600, **spec}}
+    return {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"audiences": list(audiences), "expirationSeconds": 600, **spec},
+    }
 
 
 # The operator
@@ -54,29 +74,60 @@ def test_the_operator_makes_and_takes_back_a_grant(taskpass: Api, grant: str) ->
     [
         pytest.param(("Group/system:authenticated",), {}, "with one subject", id="everybody"),
         pytest.param(("User/mallory",), {}, "with one subject", id="a user"),
-        pytest.param((f"ServiceAccount/{TENANT}/triage-agent",), {}, "with one subject", id="a ServiceAccount elsewhere"),
-        pytest.param((f"ServiceAccount/{GRANTS}/g-other",), {}, "of the same grant", id="another grant's ServiceAccount"),
+        pytest.param(
+            (f"ServiceAccount/{TENANT}/triage-agent",),
+            {},
+            "with one subject",
+            id="a ServiceAccount elsewhere",
+        ),
+        pytest.param(
+            (f"ServiceAccount/{GRANTS}/g-other",),
+            {},
+            "of the same grant",
+            id="another grant's ServiceAccount",
+        ),
         pytest.param(("", "User/mallory"), {}, "with one subject", id="the right one and a user"),
         pytest.param((), {"name": "view"}, "named taskpass-g-", id="another name"),
-        pytest.param((), {"role": "ClusterRole/view"}, "cannot|not currently held|targets|forbidden", id="a role that is not listed"),
-        pytest.param((), {"namespace": TENANT}, "cannot create resource", id="a namespace that is no target"),
+        pytest.param(
+            (),
+            {"role": "ClusterRole/view"},
+            "cannot|not currently held|targets|forbidden",
+            id="a role that is not listed",
+        ),
+        pytest.param(
+            (), {"namespace": TENANT}, "cannot create resource", id="a namespace that is no target"
+        ),
     ],
-)  # fmt: skip
-def test_the_operator_binds_nothing_else(taskpass: Api, grant: str, subjects: tuple[str, ...], rest: dict[str, str], message: str) -> None:
+)
+def test_the_operator_binds_nothing_else(
+    taskpass: Api, grant: str, subjects: tuple[str, ...], rest: dict[str, str], message: str
+) -> None:
     subjects = tuple(s or f"ServiceAccount/{GRANTS}/{grant}" for s in subjects)
 
     with pytest.raises(Refused, match=message):
         taskpass.create(bound(grant, *subjects, **rest))
 
 
-def test_a_role_that_is_not_listed_is_refused_by_the_policy_even_if_rbac_allowed_it(api: Api, taskpass: Api, grant: str) -> None:
-    extra = thing(f"{RBAC}/v1", "Role", TARGET, "extra", rules=[{"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": ["bind"]}])
-    given = binding("RoleBinding", TARGET, "extra", "Role/extra", f"ServiceAccount/{SYSTEM}/taskpass")
+def test_a_role_that_is_not_listed_is_refused_by_the_policy_even_if_rbac_allowed_it(
+    api: Api, taskpass: Api, grant: str
+) -> None:
+    extra = thing(
+        f"{RBAC}/v1",
+        "Role",
+        TARGET,
+        "extra",
+        rules=[{"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": ["bind"]}],
+    )
+    given = binding(
+        "RoleBinding", TARGET, "extra", "Role/extra", f"ServiceAccount/{SYSTEM}/taskpass"
+    )
     api.create(extra)
     api.create(given)
 
     try:
-        with pytest.raises(Refused, match="must bind a role that the chart's value `targets` lists"):
+        with pytest.raises(
+            Refused, match="must bind a role that the chart's value `targets` lists"
+        ):
             _until_rbac_lets_pass(taskpass, bound(grant, role="ClusterRole/view"))
     finally:
         api.delete(given)
@@ -119,11 +170,21 @@ def test_the_operator_asks_for_no_other_token(taskpass: Api) -> None:
 
 @pytest.mark.parametrize(
     "subject",
-    ["ServiceAccount/{grants}/{grant}", "User/system:serviceaccount:{grants}:{grant}", "Group/system:serviceaccounts:{grants}"],
+    [
+        "ServiceAccount/{grants}/{grant}",
+        "User/system:serviceaccount:{grants}:{grant}",
+        "Group/system:serviceaccounts:{grants}",
+    ],
 )
 @pytest.mark.parametrize("kind", ["RoleBinding", "ClusterRoleBinding"])
 def test_nobody_gives_a_grant_more_rights(api: Api, grant: str, kind: str, subject: str) -> None:
-    more = binding(kind, TARGET if kind == "RoleBinding" else "", "more", "ClusterRole/view", subject.format(grants=GRANTS, grant=grant))
+    more = binding(
+        kind,
+        TARGET if kind == "RoleBinding" else "",
+        "more",
+        "ClusterRole/view",
+        subject.format(grants=GRANTS, grant=grant),
+    )
 
     with pytest.raises(Refused, match="must be given by taskpass only"):
         api.create(more)
@@ -136,7 +197,12 @@ def test_nobody_adds_a_grant_to_a_binding_that_is_there(api: Api, grant: str) ->
     try:
         with pytest.raises(Refused, match="must be given by taskpass only"):
             api.merge(others, {"subjects": bound(grant)["subjects"]})
-        assert api.merge(others, {"subjects": [{"kind": "User", "apiGroup": RBAC, "name": "dave"}]})["subjects"][0]["name"] == "dave"
+        assert (
+            api.merge(others, {"subjects": [{"kind": "User", "apiGroup": RBAC, "name": "dave"}]})[
+                "subjects"
+            ][0]["name"]
+            == "dave"
+        )
     finally:
         api.delete(others)
 
@@ -150,32 +216,48 @@ def test_nobody_changes_our_binding(api: Api, taskpass: Api, grant: str) -> None
     taskpass.create(account(grant))
     made = taskpass.create(bound(grant))
 
-    with pytest.raises(Refused, match="must be given by taskpass only|must not begin with"):
+    with pytest.raises(Refused, match=r"must be given by taskpass only|must not begin with"):
         api.merge(made, {"subjects": [{"kind": "User", "apiGroup": RBAC, "name": "mallory"}]})
 
 
-def test_the_garbage_collector_may_change_owners_of_our_binding(api: Api, taskpass: Api, grant: str) -> None:
+def test_the_garbage_collector_may_change_owners_of_our_binding(
+    api: Api, taskpass: Api, grant: str
+) -> None:
     taskpass.create(account(grant))
     made = taskpass.create(bound(grant))
-    collector = api.as_user("system:serviceaccount:kube-system:generic-garbage-collector", "system:masters")
+    collector = api.as_user(
+        "system:serviceaccount:kube-system:generic-garbage-collector", "system:masters"
+    )
 
-    assert collector.merge(made, {"metadata": {"ownerReferences": None}})["metadata"]["name"] == made["metadata"]["name"]
+    assert (
+        collector.merge(made, {"metadata": {"ownerReferences": None}})["metadata"]["name"]
+        == made["metadata"]["name"]
+    )
 
 
 def test_nobody_takes_a_grants_identity(api: Api, taskpass: Api, grant: str) -> None:
     taskpass.create(account(grant))
     runs_as = {**pod("thief", labelled=False, spec={"serviceAccountName": grant})}
     runs_as["metadata"]["namespace"] = GRANTS
-    legacy = secret("thief", namespace=GRANTS, type="kubernetes.io/service-account-token", annotations={"kubernetes.io/service-account.name": grant})
+    legacy = secret(
+        "thief",
+        namespace=GRANTS,
+        type="kubernetes.io/service-account-token",
+        annotations={"kubernetes.io/service-account.name": grant},
+    )
 
     for stolen in (runs_as, legacy):
-        with pytest.raises(Refused, match="pods and Secrets must not be created in taskpass-grants|PodSecurity"):
+        with pytest.raises(
+            Refused, match=r"pods and Secrets must not be created in taskpass-grants|PodSecurity"
+        ):
             api.create(stolen)
     with pytest.raises(Refused, match="must be asked for by taskpass, for a grant"):
         api.call("POST", token_path(GRANTS, grant), token_request())
 
 
-def test_nobody_makes_or_changes_a_service_account_there(api: Api, taskpass: Api, grant: str) -> None:
+def test_nobody_makes_or_changes_a_service_account_there(
+    api: Api, taskpass: Api, grant: str
+) -> None:
     with pytest.raises(Refused, match="must be made and changed by taskpass only"):
         api.create(account(grant))
     made = taskpass.create(account(grant))
@@ -202,7 +284,11 @@ def test_nobody_but_a_node_asks_for_our_audience(api: Api, alice: Api, name: str
 
     for anybody in (alice, api):
         with pytest.raises(Refused, match="must be asked for by a node"):
-            anybody.call("POST", token_path(TENANT, "triage-agent"), token_request("vault", "taskpass", boundObjectRef=reference))
+            anybody.call(
+                "POST",
+                token_path(TENANT, "triage-agent"),
+                token_request("vault", "taskpass", boundObjectRef=reference),
+            )
 
 
 def test_other_audiences_are_nobodys_business(alice: Api) -> None:
@@ -214,11 +300,18 @@ def test_other_audiences_are_nobodys_business(alice: Api) -> None:
 def test_a_node_asks_for_its_pods_token(api: Api, alice: Api, taskpass: Api, name: str) -> None:
     made = alice.create(pod(name))
     taskpass.patch(made, [{"op": "remove", "path": "/spec/schedulingGates"}])
-    api.call("POST", f"/api/v1/namespaces/{TENANT}/pods/{name}/binding",
-             thing("v1", "Binding", TENANT, name, target={"kind": "Node", "name": "node1"}))  # fmt: skip
+    api.call(
+        "POST",
+        f"/api/v1/namespaces/{TENANT}/pods/{name}/binding",
+        thing("v1", "Binding", TENANT, name, target={"kind": "Node", "name": "node1"}),
+    )
     reference = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": made["metadata"]["uid"]}
     kubelet = api.as_user("system:node:node1", "system:nodes")
 
-    token = kubelet.call("POST", token_path(TENANT, "triage-agent"), token_request("taskpass", boundObjectRef=reference))
+    token = kubelet.call(
+        "POST",
+        token_path(TENANT, "triage-agent"),
+        token_request("taskpass", boundObjectRef=reference),
+    )
 
     assert token["status"]["token"]

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-
-from e2e.admission import GROUP, TARGET, TENANT, Object, task
-from e2e.impersonate import Api, Refused, thing
+from e2e.admission import GROUP, TARGET, TENANT, task
+from e2e.impersonate import Api, Object, Refused, thing
 
 ALICE = {"username": "alice", "uid": "", "groups": ["team-a", "system:authenticated"]}
 ADMIN = "admin"
@@ -22,7 +21,10 @@ def other(api: Api) -> Iterator[str]:
     spec = {
         "provider": "Kubernetes",
         "actions": ["read"],
-        "kubernetes": {"roles": [{"action": "read", "kind": "ClusterRole", "name": "r"}], "namespaces": [TARGET]},
+        "kubernetes": {
+            "roles": [{"action": "read", "kind": "ClusterRole", "name": "r"}],
+            "namespaces": [TARGET],
+        },
     }
     made = thing(GROUP, "CredentialClass", "", "other", spec=spec)
     api.apply(made)
@@ -45,7 +47,16 @@ def test_a_task_is_stamped_with_its_creator_whatever_it_claims(alice: Api, name:
 def test_the_requester_stays_and_the_changer_is_noted(api: Api, alice: Api, name: str) -> None:
     made = alice.create(task(name))
 
-    after = api.merge(made, {"spec": {"sponsor": "b", "requester": {"username": "mallory"}, "changedBy": {"username": "mallory"}}})
+    after = api.merge(
+        made,
+        {
+            "spec": {
+                "sponsor": "b",
+                "requester": {"username": "mallory"},
+                "changedBy": {"username": "mallory"},
+            }
+        },
+    )
 
     assert after["spec"]["requester"] == ALICE
     assert after["spec"]["changedBy"]["username"] == ADMIN
@@ -60,8 +71,16 @@ def test_the_requester_stays_and_the_changer_is_noted(api: Api, alice: Api, name
         pytest.param({"spec": {"phase": "research"}}, id="the phase"),
     ],
 )
-def test_what_changes_nothing_of_the_task_changes_no_stamp(api: Api, alice: Api, name: str, patch: Object) -> None:
-    made = alice.create(task(name, credentials=[{**task("x")["spec"]["credentials"][0], "name": "other"}], phases=PHASES))
+def test_what_changes_nothing_of_the_task_changes_no_stamp(
+    api: Api, alice: Api, name: str, patch: Object
+) -> None:
+    made = alice.create(
+        task(
+            name,
+            credentials=[{**task("x")["spec"]["credentials"][0], "name": "other"}],
+            phases=PHASES,
+        )
+    )
 
     after = api.merge(made, patch)
 
@@ -82,9 +101,13 @@ def test_what_changes_nothing_of_the_task_changes_no_stamp(api: Api, alice: Api,
     ],
     ids=lambda p: f"{next(iter(p))} {'goes' if next(iter(p.values())) is None else 'changes'}",
 )
-def test_whatever_else_changes_names_its_changer(api: Api, alice: Api, name: str, patch: Object) -> None:
+def test_whatever_else_changes_names_its_changer(
+    api: Api, alice: Api, name: str, patch: Object
+) -> None:
     credentials = [{**task("x")["spec"]["credentials"][0], "name": "other"}]
-    made = alice.create(task(name, credentials=credentials, phases=PHASES, sponsor="a", intent={"goal": "one"}))
+    made = alice.create(
+        task(name, credentials=credentials, phases=PHASES, sponsor="a", intent={"goal": "one"})
+    )
 
     after = api.merge(made, {"spec": patch})
 
@@ -157,9 +180,14 @@ def test_the_last_of_sixteen_classes_is_asked_as_the_first(alice: Api, name: str
 
 def test_the_largest_task_stays_within_the_cost_limits(api: Api, name: str) -> None:
     """The API server's cost limits must not refuse what the schema allows."""
-    phases = [{"name": f"p{j}", "credentials": [asks(f"k{i}", f"d{i}") for i in range(16)]} for j in range(16)]
+    phases = [
+        {"name": f"p{j}", "credentials": [asks(f"k{i}", f"d{i}") for i in range(16)]}
+        for j in range(16)
+    ]
 
-    made = api.create(task(name, credentials=[asks(f"k{i}", f"c{i}") for i in range(16)], phases=phases))
+    made = api.create(
+        task(name, credentials=[asks(f"k{i}", f"c{i}") for i in range(16)], phases=phases)
+    )
 
     assert api.merge(made, {"spec": {"sponsor": "x"}})["spec"]["sponsor"] == "x"
 
@@ -168,7 +196,9 @@ def test_more_than_sixteen_classes_are_refused(api: Api, name: str) -> None:
     phases = [{"name": "p", "credentials": [asks("seventeenth")]}]
 
     with pytest.raises(Refused, match="at most 16 different CredentialClasses"):
-        api.create(task(name, credentials=[asks(f"k{i}", f"c{i}") for i in range(16)], phases=phases))
+        api.create(
+            task(name, credentials=[asks(f"k{i}", f"c{i}") for i in range(16)], phases=phases)
+        )
 
 
 @pytest.mark.parametrize(
@@ -180,8 +210,16 @@ def test_more_than_sixteen_classes_are_refused(api: Api, name: str) -> None:
         pytest.param({"spec": {"phases": None}}, id="a reference that goes"),
     ],
 )
-def test_no_right_is_asked_where_no_class_is_added(api: Api, name: str, other: str, patch: Object) -> None:
-    made = api.create(task(name, credentials=[asks(other)], phases=[{"name": "p", "credentials": [asks(other, "third")]}]))
+def test_no_right_is_asked_where_no_class_is_added(
+    api: Api, name: str, other: str, patch: Object
+) -> None:
+    made = api.create(
+        task(
+            name,
+            credentials=[asks(other)],
+            phases=[{"name": "p", "credentials": [asks(other, "third")]}],
+        )
+    )
     editor = api.as_user("alice", "team-a")
 
     editor.merge(made, patch)
@@ -190,8 +228,12 @@ def test_no_right_is_asked_where_no_class_is_added(api: Api, name: str, other: s
 # Status, and the operator
 
 
-@pytest.mark.parametrize("kind", ["AgentTask", "AgentPolicy", "CredentialClass", "ClusterAgentPolicy"])
-def test_nobody_writes_status_but_the_operator(api: Api, taskpass: Api, alice: Api, name: str, other: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["AgentTask", "AgentPolicy", "CredentialClass", "ClusterAgentPolicy"]
+)
+def test_nobody_writes_status_but_the_operator(
+    api: Api, taskpass: Api, alice: Api, name: str, other: str, kind: str
+) -> None:
     status = {"status": {"observedGeneration": 1}}
     made = {
         "AgentTask": task(name),
@@ -220,10 +262,13 @@ def test_a_status_that_comes_with_a_new_task_is_dropped(alice: Api, name: str) -
 def test_the_operator_takes_its_finalizer_off(alice: Api, taskpass: Api, name: str) -> None:
     made = alice.create(task(name))
 
-    after = taskpass.patch(made, [
-        {"op": "test", "path": "/metadata/finalizers/0", "value": FINALIZER},
-        {"op": "remove", "path": "/metadata/finalizers/0"},
-    ])  # fmt: skip
+    after = taskpass.patch(
+        made,
+        [
+            {"op": "test", "path": "/metadata/finalizers/0", "value": FINALIZER},
+            {"op": "remove", "path": "/metadata/finalizers/0"},
+        ],
+    )
 
     assert "finalizers" not in after["metadata"]
     assert after["spec"] == made["spec"]
@@ -241,12 +286,16 @@ def test_the_operator_takes_its_finalizer_off(alice: Api, taskpass: Api, name: s
     ],
     ids=str,
 )
-def test_the_operator_changes_nothing_else_of_a_task(alice: Api, taskpass: Api, name: str, patch: Object) -> None:
+def test_the_operator_changes_nothing_else_of_a_task(
+    alice: Api, taskpass: Api, name: str, patch: Object
+) -> None:
     body = task(name, phases=[{"name": "reply"}, {"name": "research"}])
     body["metadata"]["finalizers"] = ["example.com/mine"]
     made = alice.create(body)
 
-    with pytest.raises(Refused, match="the operator must change nothing of an AgentTask but its finalizer"):
+    with pytest.raises(
+        Refused, match="the operator must change nothing of an AgentTask but its finalizer"
+    ):
         taskpass.merge(made, patch)
 
 
@@ -254,7 +303,13 @@ def test_the_operator_deletes_finished_tasks_only(alice: Api, taskpass: Api, nam
     made = alice.create(task(name))
     with pytest.raises(Refused, match="must delete finished AgentTasks only"):
         taskpass.delete(made)
-    finished = {"type": "Finished", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    finished = {
+        "type": "Finished",
+        "status": "True",
+        "reason": "Succeeded",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
     taskpass.merge(made, {"status": {"conditions": [finished]}}, "/status")
 
     assert "deletionTimestamp" in taskpass.delete(made)["metadata"]
@@ -268,9 +323,13 @@ def settle(taskpass: Api, made: Object, phase: str) -> None:
 
 
 def test_a_phase_moves_once_the_last_one_has_settled(alice: Api, taskpass: Api, name: str) -> None:
-    made = alice.create(task(name, credentials=None, phases=[*PHASES, {"name": "last"}], phase="research"))
+    made = alice.create(
+        task(name, credentials=None, phases=[*PHASES, {"name": "last"}], phase="research")
+    )
 
-    with pytest.raises(Refused, match=r"spec.phase: Forbidden: must stay as it is until the last move has settled"):
+    with pytest.raises(
+        Refused, match=r"spec.phase: Forbidden: must stay as it is until the last move has settled"
+    ):
         alice.merge(made, {"spec": {"phase": "reply"}})
     settle(taskpass, made, "research")
     alice.merge(made, {"spec": {"phase": "reply"}})
@@ -283,7 +342,9 @@ def test_a_phase_moves_once_the_last_one_has_settled(alice: Api, taskpass: Api, 
 def test_an_unset_phase_is_the_first_one(alice: Api, taskpass: Api, name: str) -> None:
     made = alice.create(task(name, credentials=None, phases=PHASES))
 
-    with pytest.raises(Refused, match="must name the first of `phases` until the task has settled there"):
+    with pytest.raises(
+        Refused, match="must name the first of `phases` until the task has settled there"
+    ):
         alice.merge(made, {"spec": {"phase": "reply"}})
     settle(taskpass, made, "research")
 

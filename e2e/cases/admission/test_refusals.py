@@ -1,4 +1,4 @@
-"""What the API server itself says to bad objects: the table of tests/api, against the real thing."""
+"""What the API server itself says to bad objects: the table of tests/api, on the real thing."""
 
 import importlib.util
 import sys
@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
 from e2e.admission import ROOT, TENANT, remove
 from e2e.impersonate import Api, Refused
 
@@ -47,7 +46,9 @@ def test_a_bad_object_is_refused_in_these_words(api: Api, bad: Any) -> None:
 
     try:
         with pytest.raises(Refused) as refused:
-            (api.replace if bad.on_update else api.create)(thing, dryRun="All", fieldValidation="Strict")
+            (api.replace if bad.on_update else api.create)(
+                thing, dryRun="All", fieldValidation="Strict"
+            )
         assert bad.message in refused.value.message
         assert refused.value.status in (400, 422)
     finally:

@@ -1,11 +1,10 @@
-"""Secrets of tasks: nobody reads or writes them by another way, and the operator reads none at all."""
+"""Secrets of tasks: nobody reads or writes them by another way, and the operator reads none."""
 
 from uuid import uuid4
 
 import pytest
-
-from e2e.admission import SYSTEM, TENANT, Object, container, pod, remove, secret, task
-from e2e.impersonate import Api, Refused, thing
+from e2e.admission import SYSTEM, TENANT, container, pod, remove, secret, task
+from e2e.impersonate import Api, Object, Refused, thing
 
 STOLEN = "taskpass-another"
 REF = {"name": STOLEN}
@@ -20,12 +19,19 @@ VOLUMES = {
     "cephfs": {"monitors": ["m"], "secretRef": REF},
     "cinder": {"volumeID": "v", "secretRef": REF},
     "flexVolume": {"driver": "example.com/d", "secretRef": REF},
-    "iscsi": {"targetPortal": "10.0.0.1", "iqn": "iqn.2001-04.com.example:s", "lun": 0, "secretRef": REF},
+    "iscsi": {
+        "targetPortal": "10.0.0.1",
+        "iqn": "iqn.2001-04.com.example:s",
+        "lun": 0,
+        "secretRef": REF,
+    },
     "rbd": {"monitors": ["m"], "image": "i", "secretRef": REF},
     "scaleIO": {"gateway": "https://g", "system": "s", "volumeName": "v", "secretRef": REF},
     "storageos": {"volumeName": "v", "volumeNamespace": "n", "secretRef": REF},
 }
-FROM_ENV = {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": STOLEN, "key": "tickets.token"}}}]}
+FROM_ENV = {
+    "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": STOLEN, "key": "tickets.token"}}}]
+}
 FROM_ALL = {"envFrom": [{"secretRef": REF}]}
 REFERENCES: dict[str, Object] = {
     **{f"a volume of kind {k}": {"volumes": [{"name": "v", k: v}]} for k, v in VOLUMES.items()},
@@ -39,12 +45,16 @@ REFERENCES: dict[str, Object] = {
 
 @pytest.mark.parametrize("labelled", [True, False], ids=["with the label", "without"])
 @pytest.mark.parametrize("spec", REFERENCES.values(), ids=REFERENCES)
-def test_no_pod_refers_to_another_tasks_secret(api: Api, name: str, spec: Object, labelled: bool) -> None:
+def test_no_pod_refers_to_another_tasks_secret(
+    api: Api, name: str, spec: Object, labelled: bool
+) -> None:
     with pytest.raises(Refused, match=f"must not refer to the Secret '{STOLEN}'"):
         api.create(pod(name, labelled=labelled, spec=spec))
 
 
-def test_a_pod_does_not_refer_to_its_own_tasks_secret_by_another_volume(alice: Api, name: str) -> None:
+def test_a_pod_does_not_refer_to_its_own_tasks_secret_by_another_volume(
+    alice: Api, name: str
+) -> None:
     again = {"name": "again", "projected": {"sources": [{"secret": {"name": f"taskpass-{name}"}}]}}
 
     with pytest.raises(Refused, match="must not refer to the Secret"):
@@ -70,17 +80,29 @@ def test_a_service_accounts_pull_secrets_count_as_the_pods(api: Api, alice: Api,
 
 
 @pytest.mark.parametrize("source", [FROM_ENV, FROM_ALL], ids=["env", "envFrom"])
-def test_a_debug_container_does_not_refer_to_it(api: Api, alice: Api, name: str, source: Object) -> None:
+def test_a_debug_container_does_not_refer_to_it(
+    api: Api, alice: Api, name: str, source: Object
+) -> None:
     made = alice.create(pod(name, labelled=False))
-    step = {"op": "add", "path": "/spec/ephemeralContainers", "value": [container("debug", **source)]}
+    step = {
+        "op": "add",
+        "path": "/spec/ephemeralContainers",
+        "value": [container("debug", **source)],
+    }
 
     with pytest.raises(Refused, match="must not refer to the Secret"):
         api.patch(made, [step], "/ephemeralcontainers")
 
 
-def test_other_secrets_and_debug_containers_are_nobodys_business(api: Api, alice: Api, name: str) -> None:
+def test_other_secrets_and_debug_containers_are_nobodys_business(
+    api: Api, alice: Api, name: str
+) -> None:
     volume = {"name": "v", "secret": {"secretName": "mine"}}
-    made = alice.create(pod(name, labelled=False, spec={"volumes": [volume], "imagePullSecrets": [{"name": "pull"}]}))
+    made = alice.create(
+        pod(
+            name, labelled=False, spec={"volumes": [volume], "imagePullSecrets": [{"name": "pull"}]}
+        )
+    )
     step = {"op": "add", "path": "/spec/ephemeralContainers", "value": [container("debug")]}
 
     after = api.patch(made, [step], "/ephemeralcontainers")
@@ -107,7 +129,7 @@ def test_a_generated_name_is_no_way_around(alice: Api) -> None:
     body = secret("")
     body["metadata"] = {"generateName": "taskpass-", "namespace": TENANT}
 
-    with pytest.raises(Refused, match="must be made by taskpass|must not begin with 'taskpass-'"):
+    with pytest.raises(Refused, match=r"must be made by taskpass|must not begin with 'taskpass-'"):
         alice.create(body | {"type": "Opaque"})
 
 
@@ -118,11 +140,24 @@ def test_a_generated_name_is_no_way_around(alice: Api) -> None:
         pytest.param({"data": None}, id="no data"),
         pytest.param({"immutable": True}, id="immutable, so that nobody can replace it"),
         pytest.param({"metadata": {"labels": {"a": "b"}}}, id="a label"),
-        pytest.param({"metadata": {"finalizers": ["example.com/keep"]}}, id="a finalizer that keeps it"),
-        pytest.param({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}]}}, id="another owner"),
+        pytest.param(
+            {"metadata": {"finalizers": ["example.com/keep"]}}, id="a finalizer that keeps it"
+        ),
+        pytest.param(
+            {
+                "metadata": {
+                    "ownerReferences": [
+                        {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}
+                    ]
+                }
+            },
+            id="another owner",
+        ),
     ],
-)  # fmt: skip
-def test_nobody_changes_a_tasks_secret(api: Api, alice: Api, taskpass: Api, name: str, patch: Object) -> None:
+)
+def test_nobody_changes_a_tasks_secret(
+    api: Api, alice: Api, taskpass: Api, name: str, patch: Object
+) -> None:
     made = taskpass.create(secret(f"taskpass-{name}", owner=alice.create(task(name))))
 
     for anybody in (alice, api):
@@ -139,7 +174,9 @@ def test_who_may_delete_a_tasks_secret_is_rbacs(alice: Api, taskpass: Api, name:
 def test_other_secrets_are_nobodys_business_but_their_owners(alice: Api, name: str) -> None:
     alice.create(secret(name, type="Opaque"))
 
-    after = alice.merge(secret(name), {"stringData": {"a": "b"}, "metadata": {"labels": {"a": "b"}}})
+    after = alice.merge(
+        secret(name), {"stringData": {"a": "b"}, "metadata": {"labels": {"a": "b"}}}
+    )
 
     assert set(after["data"]) == {"a", "tickets.token"}
 
@@ -147,7 +184,9 @@ def test_other_secrets_are_nobodys_business_but_their_owners(alice: Api, name: s
 # The operator
 
 
-def test_the_operator_writes_replaces_and_deletes_a_tasks_secret(alice: Api, taskpass: Api, name: str) -> None:
+def test_the_operator_writes_replaces_and_deletes_a_tasks_secret(
+    alice: Api, taskpass: Api, name: str
+) -> None:
     body = secret(f"taskpass-{name}", owner=alice.create(task(name)))
 
     made = taskpass.create(body)
@@ -163,7 +202,9 @@ def test_a_put_onto_a_foreign_secret_is_refused(alice: Api, taskpass: Api, name:
     taskpass.create(secret(f"taskpass-{name}", owner=made))
     successor = {"metadata": {"name": name, "uid": str(uuid4())}}
 
-    with pytest.raises(Refused, match="must replace a Secret of the same AgentTask only") as refused:
+    with pytest.raises(
+        Refused, match="must replace a Secret of the same AgentTask only"
+    ) as refused:
         taskpass.replace(secret(f"taskpass-{name}", owner=successor))
 
     assert refused.value.status == 403
@@ -171,7 +212,9 @@ def test_a_put_onto_a_foreign_secret_is_refused(alice: Api, taskpass: Api, name:
 
 @pytest.mark.parametrize("dry", [{}, {"dryRun": "All"}], ids=["really", "as a dry run"])
 class TestOperatorIsHeldToItsOwnKindOfSecret:
-    def test_it_deletes_no_other(self, api: Api, taskpass: Api, name: str, dry: dict[str, str]) -> None:
+    def test_it_deletes_no_other(
+        self, api: Api, taskpass: Api, name: str, dry: dict[str, str]
+    ) -> None:
         api.create(secret(name, type="Opaque"))
 
         with pytest.raises(Refused, match="must write Secrets of type") as refused:
@@ -179,24 +222,36 @@ class TestOperatorIsHeldToItsOwnKindOfSecret:
 
         assert "tickets.token" not in refused.value.message
 
-    def test_it_replaces_no_other(self, api: Api, taskpass: Api, name: str, dry: dict[str, str]) -> None:
+    def test_it_replaces_no_other(
+        self, api: Api, taskpass: Api, name: str, dry: dict[str, str]
+    ) -> None:
         api.create(secret(name, type="Opaque"))
 
         with pytest.raises(Refused, match="must write Secrets of type"):
             taskpass.replace(secret(name, type="Opaque"), **dry)
 
     @pytest.mark.parametrize("kind", ["Opaque", "kubernetes.io/service-account-token"])
-    def test_it_makes_none_of_another_type(self, taskpass: Api, name: str, kind: str, dry: dict[str, str]) -> None:
-        body = secret(f"taskpass-{name}", type=kind, annotations={"kubernetes.io/service-account.name": "default"})
+    def test_it_makes_none_of_another_type(
+        self, taskpass: Api, name: str, kind: str, dry: dict[str, str]
+    ) -> None:
+        body = secret(
+            f"taskpass-{name}",
+            type=kind,
+            annotations={"kubernetes.io/service-account.name": "default"},
+        )
 
         with pytest.raises(Refused, match="must write Secrets of type"):
             taskpass.create(body, **dry)
 
-    def test_it_makes_none_under_another_name(self, alice: Api, taskpass: Api, name: str, dry: dict[str, str]) -> None:
+    def test_it_makes_none_under_another_name(
+        self, alice: Api, taskpass: Api, name: str, dry: dict[str, str]
+    ) -> None:
         with pytest.raises(Refused, match="must write Secrets of type"):
             taskpass.create(secret(name, owner=alice.create(task(name))), **dry)
 
-    def test_it_makes_none_without_its_task_as_owner(self, taskpass: Api, name: str, dry: dict[str, str]) -> None:
+    def test_it_makes_none_without_its_task_as_owner(
+        self, taskpass: Api, name: str, dry: dict[str, str]
+    ) -> None:
         with pytest.raises(Refused, match="with the AgentTask NAME as its one owner"):
             taskpass.create(secret(f"taskpass-{name}"), **dry)
 
@@ -206,7 +261,7 @@ def test_the_operator_reads_no_secrets(taskpass: Api, verb: str) -> None:
     path = f"/api/v1/namespaces/{TENANT}/secrets" + ("/taskpass-any" if verb == "get" else "")
     query = {"watch": "true"} if verb == "watch" else {}
 
-    with pytest.raises(Refused, match="cannot (get|list|watch) resource"):
+    with pytest.raises(Refused, match=r"cannot (get|list|watch) resource"):
         taskpass.call("GET", path, **query)
 
 
@@ -216,11 +271,14 @@ def test_the_operator_makes_its_signing_key_once(api: Api, taskpass: Api) -> Non
     taskpass.create(key)
 
     try:
-        assert taskpass.get("Secret", SYSTEM, "taskpass-signing-key")["type"] == "taskpass.dev/signing-key"
+        assert (
+            taskpass.get("Secret", SYSTEM, "taskpass-signing-key")["type"]
+            == "taskpass.dev/signing-key"
+        )
         with pytest.raises(Refused, match="already exists"):
             taskpass.create(key)
         for forbidden in (taskpass.replace, taskpass.delete):
-            with pytest.raises(Refused, match="cannot (update|delete) resource"):
+            with pytest.raises(Refused, match=r"cannot (update|delete) resource"):
                 forbidden(key)
     finally:
         api.delete(key)
@@ -228,7 +286,11 @@ def test_the_operator_makes_its_signing_key_once(api: Api, taskpass: Api) -> Non
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("other", "taskpass.dev/signing-key"), ("taskpass-signing-key", "Opaque"), ("taskpass-x", "taskpass.dev/credentials")],
+    [
+        ("other", "taskpass.dev/signing-key"),
+        ("taskpass-signing-key", "Opaque"),
+        ("taskpass-x", "taskpass.dev/credentials"),
+    ],
 )
 def test_the_operator_makes_nothing_else_at_home(taskpass: Api, name: str, kind: str) -> None:
     with pytest.raises(Refused, match="in its own namespace only create its signing key"):
