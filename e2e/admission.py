@@ -7,6 +7,7 @@ no operator running: the tests speak as the operator, as tenants, and as the adm
 import json
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,12 @@ def stamped(made: Object) -> Object:
     """Return who a pod's stamp says created it."""
     value: Object = json.loads(made["metadata"]["annotations"]["taskpass.dev/created-by"])
     return value
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 90) -> Any:
+    """Return the first true answer; the garbage collector looks for new kinds every 30 s."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.25)
+    return answer

@@ -1,24 +1,24 @@
 """Kubernetes' own controllers pass every policy: what they delete or orphan is never wedged."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from e2e.admission import GROUP, LABEL, SYSTEM, TENANT, binding, pod, secret, stamped, task
+from e2e.admission import (
+    GROUP,
+    LABEL,
+    SYSTEM,
+    TENANT,
+    binding,
+    pod,
+    secret,
+    stamped,
+    task,
+    wait_for,
+)
 from e2e.impersonate import Api, Object, Refused, path_of, thing
 
 FINALIZER = "taskpass.dev/revoke"
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 90) -> Any:
-    """Return the first true answer; the garbage collector looks for new kinds every 30 s."""
-    deadline = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.25)
-    return answer
 
 
 def release(taskpass: Api, made: Object) -> None:

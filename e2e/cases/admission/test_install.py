@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from e2e.admission import ROOT, SYSTEM, TARGET, TENANT, operator, prepare, secret, task
-from e2e.impersonate import Api, Refused
+from e2e.admission import ROOT, SYSTEM, TARGET, TENANT, operator, prepare, secret, task, wait_for
+from e2e.impersonate import Api, Object, Refused
 
 
 @pytest.fixture
@@ -116,3 +116,19 @@ def test_the_notes_say_the_next_command(helm: str, kubeconfig: str) -> None:
     assert f"Enrolled namespaces: {TENANT}" in upgrade(
         helm, kubeconfig, tenants={TENANT: {}}, formerTargets={TARGET: {}}
     )
+
+
+def test_the_api_server_finds_no_fault_with_the_expressions(api: Api) -> None:
+    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+
+    def checked() -> list[Object]:
+        items = api.call("GET", path)["items"]
+        ours = [i for i in items if i["metadata"]["name"].startswith("taskpass-")]
+        done = [i for i in ours if i.get("status", {}).get("observedGeneration")]
+        return ours if len(done) == len(ours) else []
+
+    policies = wait_for(checked)
+
+    assert {p["metadata"]["name"]: p["status"].get("typeChecking") or {} for p in policies} == {
+        p["metadata"]["name"]: {} for p in policies
+    }
