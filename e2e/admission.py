@@ -30,7 +30,7 @@ def prepare(admin: Api, helm: str, kubeconfig: str) -> None:
     for namespace in (SYSTEM, TENANT, TARGET):
         admin.apply(thing("v1", "Namespace", "", namespace))
     values = {"tenants": {TENANT: {}}, "targets": {TARGET: {"clusterRoles": [ROLE]}}}
-    subprocess.run(  # noqa: S603
+    subprocess.run(
         [
             helm,
             "upgrade",

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,14 @@ class HelmFailed(Exception):
     """Helm refused; the text is what it said."""
 
 
+@functools.cache
 def helm() -> str:
-    """Return the path of helm: $HELM, the one that `make` keeps, or one on the path."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "taskpass"
-    found = (
-        os.environ.get("HELM")
-        or next((str(p) for p in sorted(cache.glob("**/helm")) if p.is_file()), None)
-        or shutil.which("helm")
-    )
-    assert found, "helm is needed: `make` brings it, or set HELM to its path"
-    return found
+    """Return the path of helm: $HELM, or the one that `make` keeps (built at its first use)."""
+    if given := os.environ.get("HELM"):
+        return given
+    from e2e.cluster import tools
+
+    return str(tools.helm())
 
 
 @functools.cache
@@ -52,7 +49,7 @@ def _render(values: str, namespace: str, kube_version: str, hooks: bool) -> str:
         "--values",
         "-",
     ]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         command + ([] if hooks else ["--no-hooks"]), input=values, capture_output=True, text=True
     )
     if done.returncode:

@@ -1,7 +1,7 @@
 """The policies on their own: a control plane without nodes and operator, with the chart installed.
 
-`control_plane` (a kubeconfig's path, session-wide) and `helm` (a path) come from `e2e/conftest.py`;
-the variable TASKPASS_TEST_CONTROL_PLANE names another kubeconfig, whose cluster is changed at will.
+`control_plane` (a kubeconfig's path, session-wide) comes from `e2e/conftest.py`; the variable
+TASKPASS_TEST_CONTROL_PLANE names another kubeconfig, whose cluster is changed at will.
 """
 
 import os
@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+
 from e2e.admission import TENANT, operator, prepare, remove, task
 from e2e.impersonate import Api, Object, thing
 
@@ -18,6 +19,16 @@ def kubeconfig(request: pytest.FixtureRequest) -> str:
     """Return the path of the administrator's kubeconfig."""
     given = os.environ.get("TASKPASS_TEST_CONTROL_PLANE")
     return given or str(request.getfixturevalue("control_plane"))
+
+
+@pytest.fixture(scope="session")
+def helm() -> str:
+    """Return the path of helm: $HELM, or the one that `make` keeps."""
+    if given := os.environ.get("HELM"):
+        return given
+    from e2e.cluster import tools
+
+    return str(tools.helm())
 
 
 @pytest.fixture(scope="session")

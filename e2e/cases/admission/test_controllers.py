@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from e2e.admission import (
     GROUP,
     LABEL,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+
 from e2e.admission import (
     GRANTS,
     RBAC,

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+
 from e2e.admission import ROOT, SYSTEM, TARGET, TENANT, operator, prepare, secret, task, wait_for
 from e2e.impersonate import Api, Object, Refused
 
@@ -28,7 +29,7 @@ def upgrade(helm: str, kubeconfig: str, **values: object) -> str:
         "--kubeconfig",
         kubeconfig,
     ]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         command + [f"--set-json={k}={json.dumps(v)}" for k, v in values.items()],
         capture_output=True,
         text=True,
@@ -81,7 +82,7 @@ def test_uninstalling_keeps_tasks_ledger_and_what_is_owed_and_can_be_undone(
     made = alice.create(task(name))
 
     # Without the hook, whose Job needs a node.
-    subprocess.run(  # noqa: S603
+    subprocess.run(
         [
             helm,
             "uninstall",

@@ -1,6 +1,7 @@
 """What admission makes of a pod with our label, and the attacks on such a pod."""
 
 import pytest
+
 from e2e.admission import GATE, LABEL, TENANT, container, pod, stamped, volume
 from e2e.impersonate import Api, Object, Refused, thing
 
@@ -16,7 +17,7 @@ def mounts(made: Object) -> dict[str, list[Object]]:
 
 
 def volumes(made: Object) -> list[Object]:
-    return [v for v in made["spec"]["volumes"] if v["name"] == "taskpass"]
+    return [v for v in made["spec"].get("volumes", []) if v["name"] == "taskpass"]
 
 
 # Injection

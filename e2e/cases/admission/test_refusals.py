@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from e2e.admission import ROOT, TENANT, remove
 from e2e.impersonate import Api, Refused
 

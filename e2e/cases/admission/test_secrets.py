@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+
 from e2e.admission import SYSTEM, TENANT, container, pod, remove, secret, task
 from e2e.impersonate import Api, Object, Refused, thing
 

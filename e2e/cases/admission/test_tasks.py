@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from e2e.admission import GROUP, TARGET, TENANT, task
 from e2e.impersonate import Api, Object, Refused, thing
 
