@@ -33,7 +33,7 @@ def main(directory: str) -> None:
 
 def _run(*command: str, hint: str = "") -> None:
     """Run or end this program with the command's own words."""
-    if subprocess.run(command, check=False).returncode != 0:  # noqa: S603
+    if subprocess.run(command, check=False).returncode != 0:
         sys.exit(f"environment: failed: {' '.join(command)}" + (f" (try: {hint})" if hint else ""))
 
 

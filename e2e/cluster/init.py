@@ -104,7 +104,7 @@ def _start(cluster: Layout, part: Component) -> int:
 
 def _reaped() -> list[int]:
     """Return the children, own or inherited, that ended since the last call."""
-    ended = []
+    ended: list[int] = []
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
