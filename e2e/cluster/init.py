@@ -21,6 +21,8 @@ from e2e.cluster.layout import Layout, load
 
 HIDDEN = ("/run", "/tmp", "/var/lib", "/var/log")
 """What a node writes to outside its directory; it sees directories of its own there."""
+VOLUMES = Path("/tmp/hostpath_pv")
+"""Where the controller manager's provisioner puts them; not ours to choose."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TICK = 0.05
 PAUSE_BEFORE_RESTART = 0.5
@@ -84,7 +86,20 @@ def _supervise(cluster: Layout, parts: list[Component]) -> None:
         due = [part for when, part in again if when <= time.monotonic()]
         again = [(when, part) for when, part in again if part not in due]
         running |= {_start(cluster, part): part for part in due}
+        if cluster.node:
+            _open_volumes()
         time.sleep(TICK)
+
+
+def _open_volumes() -> None:
+    """Let everybody write to new volumes, as other provisioners for one node do.
+
+    The one in the controller manager makes directories that are root's alone, and `fsGroup` does
+    not change volumes of its kind.
+    """
+    for volume in VOLUMES.glob("*"):
+        if volume.stat().st_mode & 0o777 != 0o777:
+            volume.chmod(0o777)
 
 
 def _start(cluster: Layout, part: Component) -> int:

@@ -100,19 +100,21 @@ def _start(cluster: Layout) -> None:
     if cluster.node:
         arguments.append(str(tools.containerd()))
     with (cluster.logs / "init.log").open("w") as log:
-        # The mark in the environment is how `down` finds it, also when nobody wrote down its id.
-        process = subprocess.Popen(
-            ["unshare", *NAMESPACES, sys.executable, "-m", "e2e.cluster.init", *arguments],
+        # It belongs to nobody from the start (setsid --fork), so it outlives this process. The
+        # mark in its environment is how `down` finds it, also when nobody wrote down its id.
+        init = [sys.executable, "-m", "e2e.cluster.init", *arguments]
+        subprocess.run(
+            ["setsid", "--fork", "unshare", *NAMESPACES, *init],
             cwd=places.ROOT,
             env={**os.environ, traces.VARIABLE: cluster.identity},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            check=True,
         )
-    _attach(cluster, process)
+    _attach(cluster)
     api = Api(cluster)
-    _until(cluster, process, "the API server", api.ready)
+    _until(cluster, "the API server", api.ready)
     for path in sorted(cluster.config.glob("objects.yaml")):
         done = subprocess.run(
             [
@@ -131,13 +133,13 @@ def _start(cluster: Layout) -> None:
             raise ClusterFailed(f"the first objects could not be made: {done.stderr}")
     if cluster.node:
         load_image(cluster, tools.pause())
-        _until(cluster, process, "the node", api.node_ready)
+        _until(cluster, "the node", api.node_ready)
     cluster.ready.touch()
 
 
-def _attach(cluster: Layout, process: subprocess.Popen[bytes]) -> None:
+def _attach(cluster: Layout) -> None:
     """Link the host to the cluster's network; the other end vanishes with the namespace."""
-    _until(cluster, process, "init", lambda: traces.init_process(cluster.identity) is not None)
+    _until(cluster, "init", lambda: traces.init_process(cluster.identity) is not None)
     init = traces.init_process(cluster.identity)
     link = cluster.link
     for command in (
@@ -148,13 +150,11 @@ def _attach(cluster: Layout, process: subprocess.Popen[bytes]) -> None:
         subprocess.run(["ip", *command], check=True)
 
 
-def _until(
-    cluster: Layout, process: subprocess.Popen[bytes], what: str, seen: Callable[[], bool]
-) -> None:
+def _until(cluster: Layout, what: str, seen: Callable[[], bool]) -> None:
     """Wait until `seen()`; what the components said last is in the error if it never is."""
     deadline = time.monotonic() + PATIENCE
     while not seen():
-        if process.poll() is not None or time.monotonic() > deadline:
+        if time.monotonic() > deadline or not traces.processes(cluster.identity):
             tails = [
                 f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}"
                 for log in sorted(cluster.logs.glob("*.log"))
