@@ -15,7 +15,7 @@ USERS = {
     "kube-scheduler": ("system:kube-scheduler", ()),
     "kube-proxy": ("system:kube-proxy", ()),
     "kubelet": (f"system:node:{versions.NODE_NAME}", ("system:nodes",)),
-    "admin": ("taskpass-e2e-admin", ("system:masters",)),
+    "admin": ("admin", ("system:masters",)),
 }
 """For each kubeconfig: the user and its groups."""
 
