@@ -8,9 +8,10 @@ NAME ?=
 
 ##@ Start here
 .PHONY: demo test
-demo: setup image ## The story: a task gets a credential, uses it and loses it, on a real cluster
+demo: setup ## The story: a task gets a credential, uses it and loses it, on a real cluster
 	$(BIN)/python -m e2e.demo
-test: check e2e ## Everything, the cluster included (the README's test command)
+test: ## Everything, the cluster included (the README's test command)
+	@$(PYTHON) hack/steps.py setup lint types imports tools unit e2e
 
 ##@ Everyday (no cluster, no network, seconds)
 .PHONY: setup fmt lint types imports unit check
@@ -27,11 +28,12 @@ imports: setup ## The dependency direction (pyproject.toml, [tool.importlinter])
 	$(BIN)/lint-imports
 unit: setup ## Unit, contract, API and chart tests; T=path, K=pattern
 	$(BIN)/python -m pytest $(T) $(if $(K),-k "$(K)")
-check: lint types imports tools unit ## What a change must pass before review
+check: ## What a change must pass before review
+	@$(PYTHON) hack/steps.py setup lint types imports tools unit
 
 ##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
-.PHONY: tools cluster cluster-down image e2e bench
-tools: setup ## helm and kubectl, built once per machine
+.PHONY: tools cluster cluster-down image e2e
+tools: setup ## helm, built once per machine
 	$(BIN)/python -m e2e.cluster tools
 cluster: setup ## Start a cluster: kind where an engine answers, else Kubernetes built from its Go modules
 	$(BIN)/python -m e2e.cluster up $(if $(NAME),--name $(NAME))
@@ -39,7 +41,7 @@ cluster-down: setup ## Stop it; nothing is left behind
 	$(BIN)/python -m e2e.cluster down $(if $(NAME),--name $(NAME))
 image: setup ## localhost/taskpass:dev as an OCI archive, without an engine
 	$(BIN)/python -m hack.image
-e2e: setup image ## Tests on a real cluster; T=path, K=pattern
+e2e: setup ## Tests on a real cluster; T=path, K=pattern
 	$(BIN)/python -m pytest $(or $(T),e2e/cases) $(if $(K),-k "$(K)")
 
 ##@ Dependencies

@@ -20,8 +20,7 @@ def cluster() -> Iterator[Cluster]:
     made = ensure(name)
     if not made.was_made_here():
         pytest.fail(f"{made.name} was not made for tests: they would change it", pytrace=False)
-    if made.way != "context":
-        made.load_image(build())
+    made.load_operator()
     yield made
     _end(name)
 

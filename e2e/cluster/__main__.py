@@ -15,12 +15,23 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("command", choices=["up", "down", "status", "list", "kubectl", "tools"])
     parser.add_argument("--name", default=None, help="default: one that is this tree's own")
     parser.add_argument("--no-node", action="store_true", help="the control plane alone")
+    parser.add_argument("--tree", action="store_true", help="down: every cluster of this tree")
     known, rest = parser.parse_known_args(arguments)
     try:
+        if known.command == "down" and known.tree:
+            return _down_all()
         return run(known.command, known.name, node=not known.no_node, rest=rest)
     except ClusterFailed as error:
         say(str(error))
         return 1
+
+
+def _down_all() -> int:
+    own = places.default_name()
+    for name in interface.running():
+        if name == own or name.startswith(f"{own}-"):
+            run("down", name, node=True, rest=[])
+    return 0
 
 
 def run(command: str, name: str | None, *, node: bool, rest: list[str]) -> int:

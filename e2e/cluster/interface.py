@@ -56,6 +56,20 @@ class Cluster:
         else:
             raise ClusterFailed("bring the image to a registry that this cluster can pull from")
 
+    def load_operator(self) -> None:
+        """Build the operator's image of this tree, and bring it to the node.
+
+        By the engine where one is, else without. A context's nodes pull their images themselves.
+        """
+        if self.way == "local":
+            from hack.image import build  # it stands on this package
+
+            self.load_image(build())
+        elif self.way == "kind":
+            commands = _kind(self.name)
+            kind.run(commands.build_image(kind.engine() or "docker", places.ROOT))
+            kind.run(commands.load_built())
+
     def was_made_here(self) -> bool:
         """Whether it has the mark of clusters that tests may change at will."""
         namespace, name = versions.MARKER

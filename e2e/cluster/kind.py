@@ -13,6 +13,7 @@ from e2e.cluster.say import step
 from e2e.cluster.versions import KUBERNETES
 
 AUDIT_LOG = "audit.log"
+IMAGE = "localhost/taskpass:dev"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class Kind:
     def delete(self) -> list[str]:
         """Return the command that takes it away; no such cluster is success."""
         return ["kind", "delete", "cluster", "--name", self.name, *self._kubeconfig()]
+
+    def build_image(self, engine: str, tree: Path) -> list[str]:
+        """Return the command that builds the operator's image from the Dockerfile."""
+        return [engine, "build", "--tag", IMAGE, str(tree)]
+
+    def load_built(self) -> list[str]:
+        """Return the command that brings the image the engine built to the node."""
+        return ["kind", "load", "docker-image", IMAGE, "--name", self.name]
 
     def load(self, archive: Path) -> list[str]:
         """Return the command that brings an image archive to the node."""
@@ -73,13 +82,19 @@ nodes:
 """
 
 
+def engine() -> str | None:
+    """Return the container engine that answers, if one does."""
+    for name in ("docker", "podman"):
+        if shutil.which(name) is not None:
+            asked = subprocess.run([name, "info"], capture_output=True, check=False)
+            if asked.returncode == 0:
+                return name
+    return None
+
+
 def available() -> bool:
     """Whether kind is installed and an engine answers."""
-    return shutil.which("kind") is not None and any(
-        shutil.which(engine) is not None
-        and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0
-        for engine in ("docker", "podman")
-    )
+    return shutil.which("kind") is not None and engine() is not None
 
 
 def up(cluster: Kind, policy: Path) -> None:

@@ -1,0 +1,47 @@
+"""Where no engine is to be had, kind is tried up to the commands that would be run."""
+
+from pathlib import Path
+
+import yaml
+
+from e2e.cluster.kind import Kind
+
+CLUSTER = Kind(name="tp", directory=Path("/state/tp"))
+
+
+def test_it_is_created_with_a_kubeconfig_of_its_own_and_the_same_kubernetes() -> None:
+    assert CLUSTER.create() == [
+        *("kind", "create", "cluster", "--name", "tp", "--wait", "120s"),
+        *("--image", "kindest/node:v1.37.2", "--config", "/state/tp/kind.yaml"),
+        *("--kubeconfig", "/state/tp/kubeconfig"),
+    ]
+
+
+def test_it_is_deleted_by_name() -> None:
+    assert CLUSTER.delete() == [
+        *("kind", "delete", "cluster", "--name", "tp"),
+        *("--kubeconfig", "/state/tp/kubeconfig"),
+    ]
+
+
+def test_images_are_built_by_the_engine_and_loaded_by_name() -> None:
+    assert CLUSTER.build_image("docker", Path("/tree")) == [
+        *("docker", "build", "--tag", "localhost/taskpass:dev", "/tree"),
+    ]
+    assert CLUSTER.load_built() == [
+        *("kind", "load", "docker-image", "localhost/taskpass:dev", "--name", "tp"),
+    ]
+
+
+def test_its_audit_log_lies_where_the_host_can_read_it() -> None:
+    configuration = yaml.safe_load(CLUSTER.configuration(Path("/tree/audit.yaml")))
+
+    (node,) = configuration["nodes"]
+    mounts = {each["containerPath"]: each["hostPath"] for each in node["extraMounts"]}
+    assert mounts == {
+        "/etc/kubernetes/taskpass/audit.yaml": "/tree/audit.yaml",
+        "/var/log/kubernetes": "/state/tp/logs",
+    }
+    (patch,) = (yaml.safe_load(text) for text in node["kubeadmConfigPatches"])
+    arguments = {each["name"]: each["value"] for each in patch["apiServer"]["extraArgs"]}
+    assert arguments["audit-log-path"] == "/var/log/kubernetes/audit.log"
