@@ -4,6 +4,7 @@ Nothing here relies on process ids written down earlier: they may be missing aft
 another process by now. Every process of a cluster has its mark in its environment.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -76,6 +77,15 @@ def left_of(directory: Path) -> dict[str, list[str]]:
     return {what: found for what, found in everything.items() if found}
 
 
+def kill(identity: str) -> list[int]:
+    """Kill every process with the mark; return those that there were."""
+    found = processes(identity)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):  # they end one another
+            os.kill(pid, signal.SIGKILL)
+    return found
+
+
 def remove(directory: Path) -> None:
     """Take away everything that `left_of` finds; nothing there is success.
 
@@ -84,12 +94,7 @@ def remove(directory: Path) -> None:
     """
     mark = places.identity(directory)
     deadline = time.monotonic() + PATIENCE
-    while found := processes(mark):
-        for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+    while found := kill(mark):
         _wait(deadline, f"processes {found}")
     for link in links(f"tp{mark}"):
         subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)

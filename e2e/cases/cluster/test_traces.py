@@ -51,8 +51,7 @@ def test_a_starter_that_is_killed_leaves_nothing_that_down_does_not_find(after: 
 
 def test_a_cluster_whose_init_was_killed_is_started_again() -> None:
     first = local.up(NAME, node=False)
-    for pid in traces.processes(first.identity):
-        os.kill(pid, signal.SIGKILL)
+    traces.kill(first.identity)
 
     second = local.up(NAME, node=False)
 
