@@ -1,0 +1,298 @@
+"""What the audit log records: one constructor for each thing that happens, and no other way.
+
+The envelope is CloudEvents 1.0; `data` is small and typed, as OCSF, ECS and others are made at
+export (docs/audit-log-format.md). No constructor takes free text from a tenant or a provider, and
+none takes a secret. `ledger/` adds `source`, clamps `time` so that it never decreases, and writes
+the canonical bytes.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID, uuid5
+
+from taskpass.core.credential import Grant, TaskRef
+from taskpass.core.records import Notice, Outcome, TaskRecord
+from taskpass.core.task import Task
+
+NAMESPACE = UUID("5d6f0b3c-3c63-4a53-9d0e-0f6d1c0b7a11")
+"""Operation and event ids are UUIDs of version 5 under it."""
+VERSION = 1
+PREFIX = "dev.taskpass."
+NO_DATA: Mapping[str, Any] = MappingProxyType({})
+
+
+class EventType(enum.StrEnum):
+    """What happened; `type` of the CloudEvent is this after `dev.taskpass.`."""
+
+    CREDENTIAL_ISSUE = "credential.issue"
+    CREDENTIAL_DELIVER = "credential.deliver"
+    CREDENTIAL_DENY = "credential.deny"
+    CREDENTIAL_REVOKE = "credential.revoke"
+    WORKLOAD_ATTEST = "workload.attest"
+    TASK_PHASE = "task.phase"
+    TASK_FINISH = "task.finish"
+    TASK_FORGET = "task.forget"
+    ORPHAN_UNDO = "orphan.undo"
+    LOG_GENESIS = "log.genesis"
+    LOG_OPEN = "log.open"
+
+
+class Stage(enum.StrEnum):
+    """Where in an operation the entry stands."""
+
+    INTENT = "intent"
+    """Written before the effect."""
+    RESULT = "result"
+    """Written after it; one for each intent."""
+    POINT = "point"
+    """There is nothing before or after."""
+
+
+class Result(enum.StrEnum):
+    """`data.outcome`."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry before it is written."""
+
+    id: str
+    """The CloudEvent's id. The log holds one entry of an id."""
+    type: EventType
+    time: datetime
+    """UTC."""
+    task: TaskRef | None = None
+    """The task that it is about: `subject`, and what the log is searched by."""
+    data: Mapping[str, Any] = field(default_factory=lambda: NO_DATA)
+    """JSON values under `[a-z0-9_]` keys: no floats, no null, |int| < 2**53, UTF-8 strings."""
+    notice: Notice | None = None
+    """What people are told of it: an Event and a line of `status.trail`. Not in the log's bytes."""
+    grant_id: str = ""
+    """The grant that it is about; also in `data`."""
+
+
+def operation(*parts: str) -> UUID:
+    """Return the id of an operation: the same parts, the same id."""
+    return uuid5(NAMESPACE, "|".join(parts))
+
+
+def moment(time: datetime) -> str:
+    """Return a time as the log writes it: RFC 3339, UTC, microseconds, `Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def issue_intent(grant: Grant, now: datetime) -> Entry:
+    """Say that a credential is about to be issued."""
+    return _of_grant(grant, now, EventType.CREDENTIAL_ISSUE, Stage.INTENT, Result.PENDING)
+
+
+def issue_result(grant: Grant, now: datetime, notice: Notice) -> Entry:
+    """Say that it was issued. `grant` is as it is afterwards, with expiry and fingerprint."""
+    return _of_grant(
+        grant, now, EventType.CREDENTIAL_ISSUE, Stage.RESULT, Result.SUCCESS, notice=notice
+    )
+
+
+def issue_failed(grant: Grant, now: datetime, code: str) -> Entry:
+    """Say that it was not issued, or that nobody knows; `code` names an error class of ours."""
+    result = Result.UNKNOWN if code == "ProviderUnavailable" else Result.FAILURE
+    return _of_grant(grant, now, EventType.CREDENTIAL_ISSUE, Stage.RESULT, result, error=code)
+
+
+def issue_interrupted(grant: Grant, now: datetime) -> Entry:
+    """Say that a start found an intent without a result; what it made is undone."""
+    return _of_grant(
+        grant, now, EventType.CREDENTIAL_ISSUE, Stage.RESULT, Result.UNKNOWN, recovered=True
+    )
+
+
+def delivered(grant: Grant, now: datetime, secret_uid: str) -> Entry:
+    """Say that it is in front of the pod."""
+    return _of_grant(
+        grant, now, EventType.CREDENTIAL_DELIVER, Stage.POINT, Result.SUCCESS, secret_uid=secret_uid
+    )
+
+
+def revoke_intent(grant: Grant, now: datetime) -> Entry:
+    """Say that it is about to be taken back; `grant.revoke_reason` says why."""
+    return _of_grant(grant, now, EventType.CREDENTIAL_REVOKE, Stage.INTENT, Result.PENDING)
+
+
+def revoke_result(grant: Grant, now: datetime, notice: Notice | None) -> Entry:
+    """Say that it is gone, and the provider has proven it."""
+    return _of_grant(
+        grant, now, EventType.CREDENTIAL_REVOKE, Stage.RESULT, Result.SUCCESS, notice=notice
+    )
+
+
+def denied(
+    task: Task, request: str, class_name: str, reason: str, policy: str, policy_digest: str,
+    refusal: str, now: datetime, notice: Notice,
+) -> Entry:  # fmt: skip
+    """Say that a request was refused; an equal `refusal` is the same refusal again."""
+    ref = TaskRef(namespace=task.namespace, name=task.name, uid=task.uid)
+    op = operation(task.uid, "deny", refusal, moment(now))
+    data = {
+        "request": request,
+        "cred": {"class": class_name},
+        "decision": {
+            "by": "provider" if reason == "ProviderRefused" else "policy",
+            "reason_code": reason,
+        },
+        "policy": {"name": policy, "digest": policy_digest},
+        "task": {"uid": task.uid, "generation": task.generation},
+    }
+    return _entry(
+        op, EventType.CREDENTIAL_DENY, Stage.POINT, Result.DENIED, now, ref, data, notice=notice
+    )
+
+
+def attested(record: TaskRecord, now: datetime, notice: Notice) -> Entry:
+    """Say that a pod was proven to be the agent, and is bound to the task's UID from now on."""
+    op = operation(record.task.uid, "attest", str(record.attempt), record.pod_uid)
+    data = {
+        "attest": {"method": "api-server", "result": "verified"},
+        "pod": {"name": record.pod_name, "uid": record.pod_uid, "attempt": record.attempt},
+        "service_account_uid": record.service_account_uid,
+        "workload_uid": record.workload_uid,
+        "images": list(record.images),
+    }
+    return _entry(
+        op, EventType.WORKLOAD_ATTEST, Stage.POINT, Result.SUCCESS, now, record.task, data,
+        notice=notice,
+    )  # fmt: skip
+
+
+def attestation_failed(
+    ref: TaskRef, pod_name: str, pod_uid: str, reason: str, now: datetime, notice: Notice
+) -> Entry:
+    """Say that a pod is not, or no longer, the agent; `reason` is one of the condition Attested."""
+    op = operation(ref.uid, "attest-failed", pod_uid, reason, moment(now))
+    data = {
+        "attest": {"method": "api-server", "result": reason},
+        "pod": {"name": pod_name, "uid": pod_uid},
+    }
+    return _entry(
+        op, EventType.WORKLOAD_ATTEST, Stage.POINT, Result.DENIED, now, ref, data, notice=notice
+    )
+
+
+def phase_entered(ref: TaskRef, left: str, entered: str, now: datetime, notice: Notice) -> Entry:
+    """Say that the task moved to a declared next phase; what the old one held is gone."""
+    op = operation(ref.uid, "phase", left, entered, moment(now))
+    data = {"phase": entered, "phase_from": left}
+    return _entry(
+        op, EventType.TASK_PHASE, Stage.POINT, Result.SUCCESS, now, ref, data, notice=notice
+    )
+
+
+def branch_blocked(ref: TaskRef, left: str, wanted: str, now: datetime, notice: Notice) -> Entry:
+    """Say that the task went to a phase that may not follow; everything is taken back."""
+    op = operation(ref.uid, "branch", left, wanted, moment(now))
+    data = {"phase": wanted, "phase_from": left}
+    return _entry(
+        op, EventType.TASK_PHASE, Stage.POINT, Result.DENIED, now, ref, data, notice=notice
+    )
+
+
+def finished(record: TaskRecord, outcome: Outcome, now: datetime, notice: Notice) -> Entry:
+    """Say that the task is over, and nothing is held any more."""
+    op = operation(record.task.uid, "finish")
+    return _entry(
+        op, EventType.TASK_FINISH, Stage.POINT, Result.SUCCESS, now, record.task,
+        {"finish": outcome.value}, notice=notice,
+    )  # fmt: skip
+
+
+def forgotten(record: TaskRecord, owed: int, now: datetime) -> Entry:
+    """Say that the task's object is gone; `owed` credentials of it are still to be taken back."""
+    op = operation(record.task.uid, "forget", str(owed))
+    return _entry(
+        op, EventType.TASK_FORGET, Stage.POINT, Result.SUCCESS, now, record.task, {"owed": owed}
+    )
+
+
+def orphan_undone(grant_id: str, provider: str, now: datetime) -> Entry:
+    """Something at a provider carried our mark and no live grant answered for it; it is removed."""
+    op = operation(grant_id, "orphan", moment(now))
+    data = {"cred": {"ref": grant_id, "provider": provider}}
+    return _entry(op, EventType.ORPHAN_UNDO, Stage.POINT, Result.SUCCESS, now, None, data)
+
+
+def log_created(origin: str, vkey: str, cluster_id: str, now: datetime) -> Entry:
+    """Say that a log begins: its first entry names the key that signs it."""
+    data = {"origin": origin, "vkey": vkey, "cluster": cluster_id}
+    return _entry(
+        operation(origin, "genesis"), EventType.LOG_GENESIS, Stage.POINT, Result.SUCCESS, now,
+        None, data,
+    )  # fmt: skip
+
+
+def log_opened(
+    origin: str, epoch: int, instance: str, size: int, root: str, now: datetime
+) -> Entry:
+    """Say that a process took the log over, and found it with this size and root."""
+    data = {"epoch": epoch, "instance": instance, "previous": {"size": size, "root": root}}
+    return _entry(
+        operation(origin, "open", str(epoch)), EventType.LOG_OPEN, Stage.POINT, Result.SUCCESS,
+        now, None, data,
+    )  # fmt: skip
+
+
+def _of_grant(
+    grant: Grant, now: datetime, kind: EventType, stage: Stage, result: Result, *,
+    notice: Notice | None = None, **more: Any,
+) -> Entry:  # fmt: skip
+    op = operation(grant.id, kind.value)
+    cred: dict[str, Any] = {
+        "ref": grant.id, "provider": grant.provider, "class": grant.class_name,
+        "name": grant.name, "actions": list(grant.actions), "resources": list(grant.resources),
+        "ttl": grant.lifetime_seconds,
+    }  # fmt: skip
+    if grant.location:
+        cred["location"] = grant.location
+    if grant.expires_at is not None:
+        cred |= {"exp": moment(grant.expires_at), "id": grant.credential_ref}
+        cred["fp"] = grant.fingerprint
+    data: dict[str, Any] = {
+        "cred": cred,
+        "task": {
+            "uid": grant.task.uid, "generation": grant.generation, "phase": grant.phase,
+            "agent": grant.service_account, "pod_uid": grant.pod_uid, "attempt": grant.attempt,
+        },
+        "policy": {"name": grant.policy, "digest": grant.policy_digest},
+        "digests": {
+            "intent": grant.intent_digest, "request": grant.request_digest,
+            "class": grant.class_digest,
+        },
+        **more,
+    }  # fmt: skip
+    if kind is EventType.CREDENTIAL_REVOKE:
+        data["reason"] = grant.revoke_reason
+    return _entry(op, kind, stage, result, now, grant.task, data, notice=notice, grant_id=grant.id)
+
+
+def _entry(
+    op: UUID, kind: EventType, stage: Stage, result: Result, now: datetime, task: TaskRef | None,
+    data: Mapping[str, Any], *, notice: Notice | None = None, grant_id: str = "",
+) -> Entry:  # fmt: skip
+    head = {"v": VERSION, "op": str(op), "stage": stage.value, "outcome": result.value}
+    return Entry(
+        id=str(uuid5(op, stage.value)),
+        type=kind,
+        time=now,
+        task=task,
+        data={**head, **data},
+        notice=notice,
+        grant_id=grant_id,
+    )

@@ -1,0 +1,41 @@
+"""Taking back all that a task holds: the one way in which every end begins."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from taskpass.core.credential import Grant, GrantState
+from taskpass.core.records import TaskRecord
+from taskpass.core.snapshot import Snapshot
+from taskpass.core.steps import Revoke, RevokeReason, Step, Withdraw
+
+
+def revoke(seen: Snapshot, grants: Sequence[Grant], reason: RevokeReason) -> Revoke | None:
+    """Return the step for those that this run has not tried in vain; None where there are none."""
+    due = tuple((g, reason) for g in grants if g.id not in seen.unanswered)
+    return Revoke(grants=due) if due else None
+
+
+def clear(seen: Snapshot, reason: RevokeReason, record: TaskRecord | None = None) -> Step | None:
+    """Return the next step towards holding nothing: revoke all, then delete the Secret.
+
+    None: nothing is left to do, though something may still be owed (`seen.owed_own`). `record` says
+    how the task ended; it is committed before anything else, so that neither a crash nor a debt
+    forgets it.
+    """
+    held = [g for g in seen.own_grants if g.state is not GrantState.REVOKING]
+    if step := revoke(seen, held, reason):
+        return replace(step, record=record)
+    if record is not None and (seen.owed_own or seen.record.secret_written):
+        return Revoke(grants=(), record=record)
+    if seen.record.secret_written and not seen.withdrawal_failed:
+        return Withdraw(record=seen.record)
+    return None
+
+
+def deadline_of(seen: Snapshot) -> datetime | None:
+    """Return when `activeDeadlineSeconds` are over; None without a deadline or before the start."""
+    task, record = seen.live_task, seen.record
+    if record.started_at is None or task.active_deadline_seconds is None:
+        return None
+    return record.started_at + timedelta(seconds=task.active_deadline_seconds)

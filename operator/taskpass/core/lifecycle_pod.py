@@ -1,0 +1,128 @@
+"""The pod's part of `lifecycle.next_step`: its end, its proof, its successor."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from taskpass.core.attestation import PodView, Surroundings, appraise, appraise_again
+from taskpass.core.clearing import clear, deadline_of
+from taskpass.core.conditions import Reason, false
+from taskpass.core.errors import AttestationFailed
+from taskpass.core.records import Outcome
+from taskpass.core.snapshot import Snapshot
+from taskpass.core.steps import (
+    Bind,
+    Finish,
+    LookUp,
+    RefusePod,
+    Rest,
+    RevokeReason,
+    Step,
+    Unbind,
+)
+from taskpass.core.task import digest
+
+
+def of_bound_pod(seen: Snapshot, now: datetime) -> Step | None:
+    """Revoke all where the pod ended, or is no longer what was attested (rule 4)."""
+    record, task = seen.record, seen.live_task
+    if not record.pod_uid:
+        return None
+    pod = seen.bound_pod
+    if pod is None or has_ended(pod, now):
+        if task.workload is not None:
+            return clear(seen, RevokeReason.POD_ENDED) or Unbind()
+        well = pod is not None and pod.ended == "Succeeded"
+        outcome = Outcome.SUCCEEDED if well else Outcome.FAILED
+        return clear(seen, RevokeReason.POD_ENDED, replace(record, outcome=outcome)) or Finish(
+            outcome=outcome
+        )
+    try:
+        appraise_again(pod, task, record, seen.service_account_uid)
+    except AttestationFailed as failure:
+        return clear(seen, RevokeReason.NO_LONGER_ATTESTED) or _refuse(seen, pod, failure)
+    return None
+
+
+def of_workload(seen: Snapshot) -> Step | None:
+    """End the task at the workload's own end; before it, another pod may follow."""
+    task, record = seen.live_task, seen.record
+    if task.workload is None or record.pod_uid:
+        return None
+    if seen.looked is None:
+        return LookUp(pod=None)
+    found = seen.looked.workload
+    if not record.attempt:
+        return None
+    if found is None or found.uid != record.workload_uid:
+        outcome = Outcome.CANCELLED
+    elif found.ended:
+        outcome = Outcome(found.ended)
+    else:
+        return None
+    return clear(seen, RevokeReason.WORKLOAD_ENDED, replace(record, outcome=outcome)) or Finish(
+        outcome=outcome
+    )
+
+
+def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
+    """Attest the oldest pod that can be; say why where none can (rule 7)."""
+    task, record = seen.live_task, seen.record
+    if record.pod_uid:
+        return None
+    refused: tuple[PodView, AttestationFailed] | None = None
+    for pod in seen.pods:
+        if has_ended(pod, now) or pod.deleting_since is not None:
+            continue
+        if task.workload is not None and (seen.looked is None or pod.uid not in seen.looked.owners):
+            return LookUp(pod=pod)
+        try:
+            return Bind(attested=appraise(pod, task, _around(seen, pod)))
+        except AttestationFailed as failure:
+            refused = refused or (pod, failure)
+    if refused is not None:
+        return _refuse(seen, *refused)
+    return Rest(
+        attested=false(Reason.POD_MISSING, _missing(seen)),
+        owed=seen.owed_own,
+        until=deadline_of(seen),
+        retry=task.workload is not None and record.attempt > 0,
+    )
+
+
+def has_ended(pod: PodView, now: datetime) -> bool:
+    """Whether it is terminal, or its time to go is over (its node may never say so)."""
+    return bool(pod.ended) or (pod.deleting_since is not None and pod.deleting_since <= now)
+
+
+def _around(seen: Snapshot, pod: PodView) -> Surroundings:
+    looked = seen.looked
+    return Surroundings(
+        service_account_uid=seen.service_account_uid,
+        bound_task_uid=seen.bound.get(pod.uid),
+        workload=looked.workload if looked else None,
+        owners=looked.owners.get(pod.uid, ()) if looked else (),
+        audience=seen.audience,
+    )
+
+
+def _refuse(seen: Snapshot, pod: PodView, failure: AttestationFailed) -> Step:
+    finding = false(failure.reason, str(failure))
+    refusal = digest(["attest", pod.uid, failure.reason])
+    if seen.record.denial != refusal:
+        return RefusePod(pod=pod, finding=finding, refusal=refusal)
+    # What is missing (a workload, say) may be made later, and no event of ours says so.
+    return Rest(attested=finding, owed=seen.owed_own, until=deadline_of(seen), retry=True)
+
+
+def _missing(seen: Snapshot) -> str:
+    task = seen.live_task
+    label = f"taskpass.dev/task={task.name}"
+    if seen.record.attempt:
+        return f"The last pod ended; waiting for the next one with the label {label}"
+    workload = seen.looked.workload if seen.looked else None
+    if workload is not None and workload.ended:
+        return (
+            f"{workload.kind} '{workload.name}' ended before this task had a pod; delete it and "
+            f"make it anew, its pod with the label {label}"
+        )
+    return f"Waiting for a pod with the label {label} in namespace '{task.namespace}'"

@@ -1,0 +1,84 @@
+"""How long a credential may live, and whose word that is.
+
+A request that says how long is never shortened in silence: it is refused when a limit is lower. One
+that does not say gets the class's default, or what the least limit leaves of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from taskpass.core.policy_types import Policy, Question
+from taskpass.core.task import CredentialClass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetime:
+    """A number of seconds, and the field that says it."""
+
+    seconds: int
+    field: str
+    owner: str
+    """The object that the field is in, as a sentence names it."""
+    policy: Policy | None = None
+    """The policy, where the owner is one."""
+    refusal: str = ""
+    """Why there is no lifetime that serves; '' where `seconds` does."""
+
+
+def lifetime_of(
+    question: Question, granted: CredentialClass, limiting: Sequence[Policy]
+) -> Lifetime:
+    """Return what to ask the provider for, under the limits of every policy that applies."""
+    cap = _least(granted, limiting)
+    request = question.request
+    if request.expiration_seconds is not None:
+        chosen = Lifetime(
+            seconds=request.expiration_seconds,
+            field="expirationSeconds",
+            owner=f"request '{request.name}'",
+        )
+    else:
+        default = Lifetime(
+            seconds=granted.default_expiration_seconds,
+            field="defaultExpirationSeconds",
+            owner=f"CredentialClass '{granted.name}'",
+        )
+        chosen = min(default, cap, key=lambda lifetime: lifetime.seconds)
+    if chosen.seconds > cap.seconds:
+        return _refused(
+            cap,
+            f"expirationSeconds must be less than or equal to {cap.seconds} under {cap.owner}",
+        )
+    if chosen.seconds < question.minimum_lifetime_seconds:
+        return _refused(
+            chosen,
+            f"{chosen.field} of {chosen.owner} must be greater than or equal to "
+            f"{question.minimum_lifetime_seconds}, the shortest that provider {granted.provider} "
+            "can issue",
+        )
+    return chosen
+
+
+def _least(granted: CredentialClass, limiting: Sequence[Policy]) -> Lifetime:
+    of_class = Lifetime(
+        seconds=granted.max_expiration_seconds,
+        field="maxExpirationSeconds",
+        owner=f"CredentialClass '{granted.name}'",
+    )
+    of_policies = [
+        Lifetime(
+            seconds=policy.max_expiration_seconds,
+            field="limits.maxExpirationSeconds",
+            owner=policy.title,
+            policy=policy,
+        )
+        for policy in sorted(limiting, key=lambda policy: policy.label)
+        if policy.max_expiration_seconds is not None
+    ]
+    return min([of_class, *of_policies], key=lambda lifetime: lifetime.seconds)
+
+
+def _refused(lifetime: Lifetime, why: str) -> Lifetime:
+    return Lifetime(
+        seconds=0, field=lifetime.field, owner=lifetime.owner, policy=lifetime.policy, refusal=why
+    )

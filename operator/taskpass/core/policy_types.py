@@ -1,0 +1,163 @@
+"""What a policy is, and what it is asked.
+
+Converted from AgentPolicy and ClusterAgentPolicy by `kube/convert.py`; a test compares these fields
+with the schemas in `crds/` in both directions.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from taskpass.core.task import CredentialClass, CredentialRequest, LabelSelector, Task
+
+
+class Effect(enum.StrEnum):
+    """What a policy does to the requests that it selects."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+    CONSTRAIN = "Constrain"
+    """Neither allows nor denies; its limits apply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requesters:
+    """Users by name or by group, exactly; one hit in either is enough."""
+
+    usernames: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agents:
+    """Workloads. All that is set must hold; an empty tuple is not set."""
+
+    service_account_names: tuple[str, ...] = ()
+    pod_selector: LabelSelector | None = None
+    image_digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """One CEL expression, and what it demands in words for the task's owner."""
+
+    expression: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One AgentPolicy or ClusterAgentPolicy. None is a selector that is absent."""
+
+    kind: str
+    namespace: str = ""
+    """'' for a ClusterAgentPolicy."""
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    effect: Effect
+    namespace_selector: LabelSelector | None = None
+    """Of a ClusterAgentPolicy."""
+    requesters: Requesters | None = None
+    agents: Agents | None = None
+    classes: tuple[str, ...] | None = None
+    actions: tuple[str, ...] | None = None
+    resources: tuple[str, ...] | None = None
+    locations: tuple[str, ...] | None = None
+    validations: tuple[Validation, ...] = ()
+    max_expiration_seconds: int | None = None
+    digest: str = ""
+    """Digest of the applied spec."""
+
+    @property
+    def label(self) -> str:
+        """`AgentPolicy/support/triage` or `ClusterAgentPolicy/freeze`: names it, for programs."""
+        return f"{self.kind}/{self._path}"
+
+    @property
+    def title(self) -> str:
+        """`AgentPolicy 'support/triage'`: names it in a sentence."""
+        return f"{self.kind} '{self._path}'"
+
+    @property
+    def _path(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Expression(Protocol):
+    """A compiled validation of a policy."""
+
+    def holds(self, variables: Mapping[str, Any]) -> bool:
+        """Evaluate on what `core.policy_variables.variables` builds; only the boolean true is true.
+
+        Raises:
+            EvaluationFailed: A run-time error, an input that is too large, or a used-up budget.
+
+        """
+
+
+class Expressions(Protocol):
+    """The CEL engine."""
+
+    def compile(self, source: str) -> Expression:
+        """Compile, and demand a boolean.
+
+        Raises:
+            ValueError: It does not compile, is too long or could take too long, or is not a
+                boolean. One line, for people.
+
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledPolicy:
+    """A policy with its expressions ready, or why they are not."""
+
+    policy: Policy
+    expressions: tuple[Expression, ...] = ()
+    """One for each of the policy's validations, in their order; empty where `error` is set."""
+    error: str = ""
+    """Why the policy cannot be evaluated, in one line; '' when it compiled."""
+
+
+def compile_policy(policy: Policy, engine: Expressions) -> CompiledPolicy:
+    """Compile every validation; never raises, as a broken policy has an effect of its own."""
+    expressions = []
+    for number, validation in enumerate(policy.validations):
+        try:
+            expressions.append(engine.compile(validation.expression))
+        except ValueError as error:
+            where = f"spec.validations[{number}].expression"
+            return CompiledPolicy(policy=policy, error=f"{where}: {error}")
+    return CompiledPolicy(policy=policy, expressions=tuple(expressions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """The attested pod, as policies see it."""
+
+    service_account: str
+    pod_labels: Mapping[str, str]
+    images: tuple[str, ...]
+    """Image references of every container, init and ephemeral ones included."""
+    pod_name: str = ""
+    created_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One request of one task, and all that policy may look at."""
+
+    task: Task
+    phase: str
+    request: CredentialRequest
+    credential_class: CredentialClass | None
+    """None: no class of the name that the request gives exists."""
+    agent: Agent
+    namespace_labels: Mapping[str, str]
+    minimum_lifetime_seconds: int
+    """The least that the class's provider can issue."""
+    may_use: bool = True
+    """Whether the task's `changedBy` has the verb `use` on the class."""

@@ -1,0 +1,79 @@
+"""What the ledger remembers of a task beside its grants, and what is told to people."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from taskpass.core.credential import TaskRef
+
+
+class Outcome(enum.StrEnum):
+    """How a task ended: the reasons of the condition `Finished`."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    EXPIRED = "Expired"
+    CANCELLED = "Cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """One task UID's state that must survive a restart. Written whole; the last write counts."""
+
+    task: TaskRef
+    phase: str = ""
+    """The phase that has settled: what is held belongs to it."""
+    attempt: int = 0
+    """How many pods have been attested for the task so far."""
+    pod_name: str = ""
+    pod_uid: str = ""
+    """The pod of the current attempt; '' when none is bound. `pod_bindings` keeps all of them."""
+    service_account_uid: str = ""
+    workload_uid: str = ""
+    images: tuple[str, ...] = ()
+    """Image references of the pod's containers as attested, in the pod's order."""
+    started_at: datetime | None = None
+    """The first attestation; `activeDeadlineSeconds` counts from here."""
+    secret_uid: str = ""
+    """UID of the Secret that delivery made; '' when there is none to delete."""
+    secret_written: bool = False
+    """Set before the Secret is first written, so that a lost answer leaves something to delete."""
+    delivered: tuple[str, ...] = ()
+    """Ids of the grants whose fields were last written to the Secret. What is held and what is in
+    the Secret are compared by it."""
+    blocked_branch: str = ""
+    """A phase that the task went to without approval; '' when it did not."""
+    spent: tuple[str, ...] = ()
+    """Digests of requests whose credential ran to its own expiry in this phase and attempt."""
+    denial: str = ""
+    """Digest of the refusal that was last recorded: one entry for each change, not each look."""
+    outcome: Outcome | None = None
+    finished_at: datetime | None = None
+    """When the task was over and nothing was held any more."""
+
+
+class Severity(enum.StrEnum):
+    """An Event's type."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One step as people read it: an Event on the task, and a line of `status.trail`."""
+
+    reason: str
+    message: str
+    severity: Severity = Severity.NORMAL
+    on_pod: bool = False
+    """Whether it is also told on the pod, where a person would look first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailItem:
+    """A notice with its time and the index of the audit entry that it tells of."""
+
+    time: datetime
+    notice: Notice
+    audit_index: int

@@ -1,0 +1,106 @@
+"""What is seen of one task at one moment: everything that `lifecycle.next_step` decides on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.conditions import Finding
+from taskpass.core.credential import Grant, GrantState
+from taskpass.core.policy import CompiledPolicy
+from taskpass.core.records import TaskRecord
+from taskpass.core.task import CredentialClass, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What looks at the task's workload, and at the owners of its pods, have found."""
+
+    workload: WorkloadView | None
+    owners: Mapping[str, tuple[WorkloadView, ...]]
+    """By the UID of each pod that was asked of: its owners as they live now, nearest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One task, its pods, its grants and what decides on them."""
+
+    task: Task | None
+    """None: there is no task of this name (any more)."""
+    own_record: TaskRecord | None
+    gone_records: Sequence[TaskRecord]
+    """Records of task UIDs of this name that no longer live."""
+    grants: Sequence[Grant]
+    """What is held under the name, of whatever task UID."""
+    known: frozenset[str]
+    """Ids of grants whose secret is in this process's memory."""
+    enrolled: bool
+    pods: Sequence[PodView]
+    """Pods with the task's label, oldest first."""
+    bound: Mapping[str, str]
+    """Pod UID to the task UID that it was ever bound to."""
+    service_account_uid: str | None
+    namespace_labels: Mapping[str, str]
+    classes: Mapping[str, CredentialClass]
+    """The classes that the task's requests name, as far as they exist."""
+    minimum_lifetimes: Mapping[str, int]
+    """Seconds, by provider."""
+    policies: Sequence[CompiledPolicy]
+    audience: str
+    held_back: str = ""
+    """Why nothing may be issued at all now, in a sentence; '' where it may."""
+    uninstalling: bool = False
+    """Whether everything is to be given up: revoke all, release every task."""
+    # What this run has found out and done so far.
+    looked: Looked | None = None
+    may_use: Mapping[str, bool] = field(default_factory=dict)
+    """Answers by class, for the task's `changedBy`."""
+    unanswered: frozenset[str] = frozenset()
+    """Ids of grants whose provider did not confirm their revocation in this run."""
+    failures: Mapping[str, Finding] = field(default_factory=dict)
+    """By request: why it could not be issued in this run."""
+    delivery_failure: Finding | None = None
+    withdrawal_failed: bool = False
+    lifted: frozenset[str] = frozenset()
+    """UIDs of pods whose gate this run has lifted; the caches learn of it later."""
+    released: bool = False
+    deleted: bool = False
+
+    @property
+    def live_task(self) -> Task:
+        """The task, once it is known that there is one."""
+        if self.task is None:
+            raise ValueError("no task")
+        return self.task
+
+    @property
+    def record(self) -> TaskRecord:
+        """What the ledger remembers of the task; an empty record for a new one."""
+        if self.own_record is not None:
+            return self.own_record
+        return TaskRecord(task=self.live_task.ref)
+
+    @property
+    def own_grants(self) -> list[Grant]:
+        """What the live task holds."""
+        return [g for g in self.grants if self.is_of_task(g.task.uid)]
+
+    @property
+    def owed_own(self) -> tuple[Grant, ...]:
+        """What of the live task is still being revoked."""
+        return tuple(g for g in self.own_grants if g.state is GrantState.REVOKING)
+
+    @property
+    def reported(self) -> bool:
+        """Whether the status says that the task is finished."""
+        conditions = self.live_task.status.get("conditions", ())
+        return any(c.get("type") == "Finished" and c.get("status") == "True" for c in conditions)
+
+    @property
+    def bound_pod(self) -> PodView | None:
+        """The pod of the current attempt, as it lives now."""
+        uid = self.record.pod_uid
+        return next((p for p in self.pods if p.uid == uid), None) if uid else None
+
+    def is_of_task(self, uid: str) -> bool:
+        """Tell whether a UID is the live task's."""
+        return self.task is not None and self.task.uid == uid

@@ -1,0 +1,222 @@
+"""The status of a task: what was seen, what is held, and what a person should do.
+
+Pure: the same snapshot, the same status. `conditions` is the contract of DESIGN.md §6.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from taskpass.core.conditions import (
+    ConditionType,
+    Finding,
+    Reason,
+    conditions,
+    false,
+    true,
+    unknown,
+)
+from taskpass.core.credential import Grant
+from taskpass.core.lifecycle_grants import live
+from taskpass.core.policy import DecisionReason
+from taskpass.core.records import TrailItem
+from taskpass.core.snapshot import Snapshot
+from taskpass.core.steps import Rest
+
+SERIAL = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def status_of(
+    seen: Snapshot, rest: Rest, trail: Sequence[TrailItem], now: datetime
+) -> dict[str, Any]:
+    """Return the whole status; what has no value is left out."""
+    task, record = seen.live_task, seen.record
+    held = live(seen)
+    expirations = [g.expires_at for g in held if g.expires_at is not None]
+    status: dict[str, Any] = {
+        "observedGeneration": task.generation,
+        "intentDigest": task.intent.digest,
+        "grants": [_grant(g) for g in held],
+        "trail": [_trail(item) for item in trail],
+    }
+    if phase := _settled_phase(seen, rest):
+        status["phaseName"] = phase
+    if record.pod_uid:
+        status["podRef"] = {"name": record.pod_name, "uid": record.pod_uid}
+    if record.started_at is not None:
+        status["startTime"] = record.started_at.strftime(SERIAL)
+    if expirations:
+        status["expirationTime"] = min(expirations).strftime(SERIAL)
+    before = task.status.get("conditions", ())
+    status["conditions"] = conditions(findings(seen, rest), before, task.generation, now)
+    return status
+
+
+def findings(seen: Snapshot, rest: Rest) -> Mapping[str, Finding]:
+    """Return every condition of the task."""
+    finished = _finished(seen, rest)
+    if seen.record.outcome is not None:
+        over = false(Reason.FINISHED, "The task is over")
+        attested = authorized = over
+        issued = (
+            false(Reason.REVOKING, _owing(rest))
+            if rest.owed
+            else false(Reason.REVOKED, "Nothing is held any more")
+        )
+        ready = over
+        stalled = false(Reason.NOT_STALLED, "Nobody needs to act")
+    else:
+        attested = _attested(seen, rest)
+        authorized = _authorized(seen, rest, attested)
+        issued = _issued(seen, rest, authorized)
+        ready = next(
+            (false(f.reason, f.message) for f in (attested, authorized, issued) if _not(f)),
+            true(Reason.READY, "Every credential of the phase can be used now"),
+        )
+        stalled = _stalled(seen, rest)
+    return {
+        ConditionType.ATTESTED: attested,
+        ConditionType.AUTHORIZED: authorized,
+        ConditionType.CREDENTIALS_ISSUED: issued,
+        ConditionType.READY: ready,
+        ConditionType.FINISHED: finished,
+        ConditionType.STALLED: stalled,
+    }
+
+
+def _not(finding: Finding) -> bool:
+    return finding.status != "True"
+
+
+def _attested(seen: Snapshot, rest: Rest) -> Finding:
+    if not rest.enrolled:
+        return unknown(
+            Reason.NOT_ENROLLED,
+            f"Namespace '{seen.live_task.namespace}' is not served by taskpass; an administrator "
+            "adds it to the value `tenants` of the chart",
+        )
+    if rest.attested is not None:
+        return rest.attested
+    record = seen.record
+    if not record.pod_uid:
+        return unknown(Reason.PENDING, "Waiting for a pod")
+    return true(
+        Reason.POD_VERIFIED,
+        f"Pod '{record.pod_name}' is the agent (attempt {record.attempt}): what the API server "
+        "vouches for agrees with the task",
+    )
+
+
+def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
+    if rest.blocked:
+        return false(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
+    if _not(attested):
+        return unknown(Reason.PENDING, "Policy is asked once the pod is attested")
+    if rest.denials:
+        first = rest.denials[0]
+        text = f"Credential '{first.request.name}': {first.decision.message}"
+        if first.decision.reason is DecisionReason.EVALUATION_FAILED:
+            return unknown(Reason.EVALUATION_FAILED, text)
+        return false(first.decision.reason.value, text)
+    if rest.owed:
+        return unknown(Reason.PENDING, "Policy is asked once everything owed is taken back")
+    names = sorted({g.policy for g in live(seen)})
+    return true(
+        Reason.ALLOWED, f"Allowed by {', '.join(names)}" if names else "Nothing more is asked for"
+    )
+
+
+def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
+    if rest.owed:
+        return false(Reason.REVOKING, _owing(rest))
+    if _not(authorized):
+        return false(Reason.NOT_YET, "Nothing is issued before policy allows all of it")
+    if rest.waiting:
+        return false(Reason.NOT_YET, rest.waiting)
+    if seen.failures:
+        return seen.failures[min(seen.failures)]
+    if seen.delivery_failure is not None:
+        return seen.delivery_failure
+    asked = seen.live_task.requests_in(seen.record.phase)
+    if not asked:
+        return true(Reason.ISSUED, "This phase asks for no credential")
+    held = {g.name for g in live(seen)}
+    gone = sorted(r.name for r in asked if r.name not in held)
+    if gone:
+        return false(
+            Reason.REVOKED,
+            f"Credential '{gone[0]}' has run out; a longer expirationSeconds, or a shorter task",
+        )
+    return true(Reason.ISSUED, f"{len(asked)} in Secret 'taskpass-{seen.live_task.name}'")
+
+
+def _finished(seen: Snapshot, rest: Rest) -> Finding:
+    outcome = seen.record.outcome
+    if outcome is None:
+        return false(Reason.RUNNING, "The task goes on")
+    if seen.record.finished_at is None:
+        reason = Reason.REVOCATION_PENDING if rest.owed else Reason.REVOKING
+        return false(reason, _owing(rest))
+    return true(outcome.value, "The task is over, and nothing is held any more")
+
+
+def _stalled(seen: Snapshot, rest: Rest) -> Finding:
+    if rest.blocked:
+        return true(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
+    for denial in rest.denials:
+        if denial.decision.reason is not DecisionReason.EVALUATION_FAILED:
+            text = f"Credential '{denial.request.name}': {denial.decision.message}"
+            return true(denial.decision.reason.value, text)
+    failure = seen.delivery_failure
+    if failure is not None and failure.reason == Reason.SECRET_NAME_TAKEN:
+        return true(failure.reason, failure.message)
+    return false(Reason.NOT_STALLED, "Nobody needs to act")
+
+
+def _branch(seen: Snapshot, rest: Rest) -> str:
+    return (
+        f"Phase '{rest.blocked}' may not follow '{seen.record.phase}': it is not in its `next`. "
+        "Everything was revoked; make a new task, with the phase declared"
+    )
+
+
+def _owing(rest: Rest) -> str:
+    if not rest.owed:
+        return "Credentials are being taken back"
+    waiting = sorted({g.provider for g in rest.owed})
+    return (
+        f"{len(rest.owed)} still to be taken back: {', '.join(waiting)} has not confirmed it; it "
+        "is tried again until it does"
+    )
+
+
+def _settled_phase(seen: Snapshot, rest: Rest) -> str:
+    """Return the phase whose requests are decided; until then the last one that was."""
+    unsettled = rest.owed or rest.waiting or seen.failures or seen.delivery_failure
+    if not seen.record.attempt or unsettled or rest.attested is not None:
+        return str(seen.live_task.status.get("phaseName", ""))
+    return seen.record.phase
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "id": grant.id,
+        "name": grant.name,
+        "classRef": {"name": grant.class_name},
+    }
+    if grant.issued_at is not None:
+        shown["issuedTime"] = grant.issued_at.strftime(SERIAL)
+    if grant.expires_at is not None:
+        shown["expirationTime"] = grant.expires_at.strftime(SERIAL)
+    if grant.audit_index >= 0:
+        shown["auditIndex"] = grant.audit_index
+    return shown
+
+
+def _trail(item: TrailItem) -> dict[str, Any]:
+    return {
+        "time": item.time.strftime(SERIAL),
+        "reason": item.notice.reason,
+        "message": item.notice.message[:1024],
+        "auditIndex": item.audit_index,
+    }

@@ -1,0 +1,228 @@
+"""The steps in a task's life: what `lifecycle.next_step` answers and `flows/` carries out."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from taskpass.core.attestation import AttestedPod, PodView
+from taskpass.core.conditions import Finding
+from taskpass.core.credential import Grant
+from taskpass.core.policy import Decision
+from taskpass.core.records import Outcome, TaskRecord
+from taskpass.core.task import CredentialClass, CredentialRequest
+
+
+class RevokeReason(enum.StrEnum):
+    """Why a credential is taken back: in the audit log, and as the end of a sentence for people."""
+
+    TASK_GONE = "TaskGone"
+    TASK_DELETED = "TaskDeleted"
+    TASK_OVER = "TaskOver"
+    DEADLINE = "DeadlineExceeded"
+    NOT_ENROLLED = "NotEnrolled"
+    POD_ENDED = "PodEnded"
+    WORKLOAD_ENDED = "WorkloadEnded"
+    NO_LONGER_ATTESTED = "NoLongerAttested"
+    PHASE_CHANGED = "PhaseChanged"
+    UNAPPROVED_BRANCH = "UnapprovedBranch"
+    INTENT_CHANGED = "IntentChanged"
+    REQUEST_CHANGED = "RequestChanged"
+    CLASS_CHANGED = "ClassChanged"
+    POLICY_CHANGED = "PolicyChanged"
+    EXPIRED = "Expired"
+    INTERRUPTED = "Interrupted"
+    ISSUE_FAILED = "IssueFailed"
+    REPLACED = "Replaced"
+    RELEASED = "Released"
+    ORPHANED = "Orphaned"
+
+    @property
+    def because(self) -> str:
+        """Say it as the rest of the sentence 'Revoked …'."""
+        return BECAUSE[self]
+
+
+BECAUSE = {
+    RevokeReason.TASK_GONE: "because the task is gone",
+    RevokeReason.TASK_DELETED: "because the task was deleted",
+    RevokeReason.TASK_OVER: "because the task is over",
+    RevokeReason.DEADLINE: "because activeDeadlineSeconds were over",
+    RevokeReason.NOT_ENROLLED: "because the namespace is no longer enrolled",
+    RevokeReason.POD_ENDED: "because the pod ended",
+    RevokeReason.WORKLOAD_ENDED: "because the workload ended",
+    RevokeReason.NO_LONGER_ATTESTED: "because the pod is no longer what was attested",
+    RevokeReason.PHASE_CHANGED: "because the phase changed",
+    RevokeReason.UNAPPROVED_BRANCH: "because the task left its declared path",
+    RevokeReason.INTENT_CHANGED: "because the intent changed",
+    RevokeReason.REQUEST_CHANGED: "because the request changed",
+    RevokeReason.CLASS_CHANGED: "because its CredentialClass changed or is gone",
+    RevokeReason.POLICY_CHANGED: "because policy no longer allows it",
+    RevokeReason.EXPIRED: "as it had run out",
+    RevokeReason.INTERRUPTED: "as it was not delivered before the operator stopped",
+    RevokeReason.ISSUE_FAILED: "as issuing it failed",
+    RevokeReason.REPLACED: "to be issued anew with the others",
+    RevokeReason.RELEASED: "because taskpass is being uninstalled",
+    RevokeReason.ORPHANED: "as no grant answers for it",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoke:
+    """Take these back. `record`, where there is one, is committed with the intents."""
+
+    grants: tuple[tuple[Grant, RevokeReason], ...]
+    record: TaskRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Delete the Secret that the record tells of."""
+
+    record: TaskRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Drop the record of a task that is gone; `owed` credentials stay in the ledger."""
+
+    record: TaskRecord
+    owed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Take our finalizer off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """Say that the task is over: nothing is held any more."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Delete the task: its time after finishing is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookUp:
+    """Read the task's workload, and the owners of the pod where one is given."""
+
+    pod: PodView | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """Record that this pod is the task's agent from now on: a new attempt."""
+
+    attested: AttestedPod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unbind:
+    """Record that the attempt is over: its pod ended, and the workload goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusePod:
+    """Record that a pod is not, or no longer, the agent; once for each `refusal`."""
+
+    pod: PodView
+    finding: Finding
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enter:
+    """Record the move to a declared next phase; what the old one held is gone."""
+
+    left: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Record the move to a phase that may not follow. Everything is revoked next."""
+
+    left: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Ask the API server whether the task's `changedBy` may use these classes."""
+
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """A request that was refused."""
+
+    request: CredentialRequest
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefuseRequests:
+    """Record refusals; once for each `refusal`."""
+
+    denials: tuple[Denial, ...]
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A request that policy allows, with what the decision said."""
+
+    request: CredentialRequest
+    credential_class: CredentialClass
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """Issue these, all for the bound pod in the settled phase."""
+
+    planned: tuple[Planned, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver:
+    """Write the Secret anew, with what is held now."""
+
+    grants: tuple[Grant, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftGate:
+    """Let the pod be scheduled: its credentials are in place."""
+
+    pod: PodView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """Nothing to do before something changes, or `until`. The rest is for the status."""
+
+    until: datetime | None = None
+    owed: tuple[Grant, ...] = ()
+    """Revocations that a provider has not confirmed; retried with back-off."""
+    enrolled: bool = True
+    attested: Finding | None = None
+    """Where the pod is not attested: why."""
+    denials: tuple[Denial, ...] = ()
+    blocked: str = ""
+    """The phase that the task went to without approval."""
+    waiting: str = ""
+    """What must come first, in a sentence, while policy allows and nothing failed."""
+    retry: bool = False
+    """Whether to look again soon, with back-off, as no event may come."""
+
+
+Step = (
+    Revoke | Withdraw | Forget | Release | Finish | Delete | LookUp | Bind | Unbind | RefusePod
+    | Enter | Block | Ask | RefuseRequests | Issue | Deliver | LiftGate | Rest
+)  # fmt: skip

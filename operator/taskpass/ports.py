@@ -1,0 +1,287 @@
+"""What the flows need from the world, as small protocols. Adapters implement them.
+
+Every method that talks to something may raise `TransientError` (the work queue retries the whole
+reconcile with back-off); what else it raises, and what is durable on return, stands with it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.audit import Entry
+from taskpass.core.conditions import Finding
+from taskpass.core.credential import Grant, Issued, SecretValue
+from taskpass.core.policy import CompiledPolicy
+from taskpass.core.records import Severity, TaskRecord, TrailItem
+from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
+
+Key = tuple[str, str]
+
+
+class Clock(Protocol):
+    """The only source of time. Flows take it; the core takes `now`."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+
+class ApiClient(Protocol):
+    """The Kubernetes API by path. Errors are those of `core.errors` (NotFound, Conflict, …)."""
+
+    async def get(self, path: str, **query: str) -> dict[str, Any]:
+        """Read one object or list."""
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST. `Conflict` where it exists already."""
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT."""
+
+    async def merge_patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PATCH with application/merge-patch+json."""
+
+    async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """PATCH with application/json-patch+json; `Invalid` where a `test` fails."""
+
+    async def delete(self, path: str, *, uid: str = "") -> None:
+        """DELETE, with a UID precondition where one is given. `NotFound` where it is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one transaction of the ledger holds. All of it is durable, or none."""
+
+    entries: tuple[Entry, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    """Written whole, by id. One without `audit_index` that becomes Issued here gets the index of
+    the batch's entry that names it as result."""
+    tasks: tuple[TaskRecord, ...] = ()
+    """Written whole, by UID. A pod UID that another task UID is bound to is `PodAlreadyBound`."""
+
+
+class Ledger(Protocol):
+    """The durable store: grants, task records and the signed log, in one transaction.
+
+    Reads come from memory that mirrors what was committed; they never block.
+    """
+
+    async def commit(self, batch: Batch) -> tuple[int, ...]:
+        """Make the batch durable under a signed checkpoint; return the entries' indexes.
+
+        An entry whose id is in the log already (same bytes) returns its old index.
+
+        Raises:
+            LedgerError: Nothing of it counts as written; the process must end.
+
+        """
+
+    def grants(self, key: Key) -> tuple[Grant, ...]:
+        """Return the held grants of every task UID that ever had this namespace and name."""
+
+    def held(self) -> Iterable[Grant]:
+        """Return every grant that is not Revoked."""
+
+    def record(self, task_uid: str) -> TaskRecord | None:
+        """Return what is remembered of a task."""
+
+    def records_of(self, key: Key) -> tuple[TaskRecord, ...]:
+        """Return the records of every task UID that had this namespace and name."""
+
+    def records(self) -> Iterable[TaskRecord]:
+        """Return every record that is not forgotten."""
+
+    def bound_task(self, pod_uid: str) -> str | None:
+        """Return the UID of the task that a pod was ever bound to."""
+
+    def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
+        """Return the last ten notices of a task, oldest first."""
+
+    async def forget(self, task_uid: str) -> None:
+        """Drop the record and trail of a task that is gone; its entries and bindings stay."""
+
+
+class CredentialProvider(Protocol):
+    """One issuer of credentials."""
+
+    def prepare(
+        self, request: CredentialRequest, credential_class: CredentialClass, grant_id: str
+    ) -> Mapping[str, Any]:
+        """Return the state to record before the first call: names of all that will be made.
+
+        Pure. Equal inputs give equal state, whatever the grant id, except for names.
+
+        Raises:
+            ProviderRefused: The class cannot give what is asked; says which field and why.
+
+        """
+
+    def minimum_lifetime_seconds(self) -> int:
+        """Return the least lifetime that can be issued."""
+
+    def fields(self) -> frozenset[str]:
+        """Return the names of the fields that a credential of it has."""
+
+    def problem(self, credential_class: CredentialClass) -> str:
+        """Return what keeps the class from ever being issued, in a sentence; '' where nothing does.
+
+        Pure: what only the issuer can tell shows when it is asked.
+        """
+
+    async def issue(self, grant: Grant, audience: str) -> Issued:
+        """Issue what `grant.provider_state` says, no wider and no longer. Usable on return.
+
+        Raises:
+            ProviderUnavailable: It may or may not exist; the caller revokes, then tries anew.
+            ProviderRefused: The issuer said no; the caller revokes and reports.
+
+        """
+
+    async def revoke(self, grant: Grant) -> None:
+        """End what the grant may have made, from recorded state alone; return once proven gone.
+
+        Whatever is gone already is success. A grant in state Intent may have made nothing.
+
+        Raises:
+            ProviderUnavailable: The caller retries, with back-off, for ever.
+
+        """
+
+    async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what exists at the provider by grant id, each with state that `undo` takes."""
+
+    async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
+        """Remove what `inventory` found and no live grant answers for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What is put in front of a task's pod: the whole content of its Secret."""
+
+    task: Task
+    fields: Mapping[str, SecretValue]
+    """Keys of the Secret (`<credential>.<field>`, or as `outputs` say) and their values."""
+    index: Mapping[str, Any]
+    """Content of `taskpass.json`: what is there and until when. No secret."""
+
+
+class CredentialSink(Protocol):
+    """Where credentials are put in front of a pod."""
+
+    async def deliver(self, delivery: Delivery) -> str:
+        """Replace the task's Secret whole; return its UID.
+
+        Raises:
+            SecretNameTaken: A Secret of that name exists and is not this task's.
+
+        """
+
+    async def withdraw(self, namespace: str, name: str, task_uid: str, secret_uid: str) -> None:
+        """Delete the task's Secret. One that is gone, or is not ours, is success.
+
+        An empty `secret_uid` means that the answer to its creation was lost: it is found out first.
+        """
+
+
+class PodControl(Protocol):
+    """What the operator may change of a pod."""
+
+    async def lift_gate(self, pod: PodView) -> None:
+        """Remove our scheduling gate, and only ours. One that is lifted already is success."""
+
+    async def nudge(self, pod: PodView, version: str) -> None:
+        """Set an annotation, so that the kubelet looks at the Secret at once. Best effort."""
+
+
+class TaskWriter(Protocol):
+    """What the operator may change of an AgentTask."""
+
+    async def patch_status(self, task: Task, status: Mapping[str, Any]) -> None:
+        """Merge-patch `/status`. A task that is gone is success."""
+
+    async def release(self, task: Task) -> None:
+        """Remove our finalizer. One that is gone is success."""
+
+    async def delete(self, task: Task) -> None:
+        """Delete the task (its time after finishing is over)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Whether a policy or a class can be used."""
+
+    kind: str
+    namespace: str
+    """'' for an object of the cluster."""
+    name: str
+    uid: str
+    generation: int
+    finding: Finding
+
+
+class StandingWriter(Protocol):
+    """What the operator may change of policies and classes."""
+
+    async def say(self, standing: Standing, now: datetime) -> None:
+        """Make it the condition `Ready`. An object that is gone is success."""
+
+
+class EventPoster(Protocol):
+    """Kubernetes Events, for people."""
+
+    async def post(
+        self, *, kind: str, namespace: str, name: str, uid: str, unique: str,
+        reason: str, message: str, severity: Severity, at: datetime,
+    ) -> None:  # fmt: skip
+        """Post one Event with a name derived from `unique`: posting it again changes nothing.
+
+        Best effort: an Event that cannot be posted is logged and counted, never raised.
+        """
+
+
+class AccessReviewer(Protocol):
+    """Questions to the API server about rights."""
+
+    async def may_use(self, user: User, class_name: str) -> bool:
+        """Tell whether the user has the verb `use` on the class (SubjectAccessReview)."""
+
+
+class World(Protocol):
+    """The caches, all synced. Reads never block."""
+
+    def task(self, key: Key) -> Task | None:
+        """Return the task as last seen."""
+
+    def pods(self, key: Key) -> tuple[PodView, ...]:
+        """Return the pods in the namespace that carry the task's label, oldest first."""
+
+    def service_account_uid(self, namespace: str, name: str) -> str | None:
+        """Return the UID of a ServiceAccount, or None where there is none."""
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Return the labels of a namespace; empty where it is not known."""
+
+    def enrolled(self, namespace: str) -> bool:
+        """Tell whether the operator may act in the namespace."""
+
+    def credential_class(self, name: str) -> CredentialClass | None:
+        """Return a class."""
+
+    def policies(self, namespace: str) -> Sequence[CompiledPolicy]:
+        """Return the policies of a namespace and of the cluster, compiled, in any order."""
+
+
+class WorkloadReader(Protocol):
+    """Reads owners of pods."""
+
+    async def workload(
+        self, namespace: str, api_group: str, kind: str, name: str
+    ) -> WorkloadView | None:
+        """Return the workload, or None where it does not exist or its kind is not known."""
+
+    async def owners(self, pod: PodView) -> tuple[WorkloadView, ...]:
+        """Return the pod's owners as they live now, nearest first, as far as their UIDs hold."""

@@ -1,0 +1,149 @@
+"""A task, a class, policies and an engine to judge with, for the tests of policy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from taskpass.core.errors import EvaluationFailed
+from taskpass.core.policy import (
+    Agent,
+    CompiledPolicy,
+    Decision,
+    Effect,
+    Expression,
+    Policy,
+    Question,
+    Validation,
+    compile_policy,
+    evaluate,
+)
+from taskpass.core.task import (
+    CredentialClass,
+    CredentialRequest,
+    Intent,
+    LabelSelector,
+    Task,
+    User,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+EVERYTHING = LabelSelector()
+DIGEST = "sha256:" + "a" * 64
+IMAGE = f"registry.example/agent@{DIGEST}"
+
+TASK = Task(
+    namespace="support",
+    name="ticket-4711",
+    uid="t-1",
+    generation=1,
+    resource_version="1",
+    created_at=NOW,
+    service_account="triage-agent",
+    requester=User(username="argocd", groups=("pipelines",)),
+    changed_by=User(username="jane", groups=("support-platform",)),
+    sponsor="support-platform",
+    intent=Intent(goal="Answer ticket 4711", tools=("tickets.read",)),
+)
+REQUEST = CredentialRequest(
+    name="tickets", class_name="tickets", actions=("tickets.read",), resources=("ticket/4711",)
+)
+CLASS = CredentialClass(
+    name="tickets",
+    uid="c-1",
+    generation=1,
+    provider="Kubernetes",
+    config={},
+    actions=("tickets.read", "tickets.write"),
+    locations=("https://tickets.internal",),
+    sensitivity="Internal",
+    namespace_selector=EVERYTHING,
+    default_expiration_seconds=900,
+    max_expiration_seconds=3600,
+)
+AGENT = Agent(service_account="triage-agent", pod_labels={"app": "triage"}, images=(IMAGE,))
+QUESTION = Question(
+    task=TASK,
+    phase="research",
+    request=REQUEST,
+    credential_class=CLASS,
+    agent=AGENT,
+    namespace_labels={"team": "support"},
+    minimum_lifetime_seconds=600,
+)
+ALLOW = Policy(
+    kind="AgentPolicy",
+    namespace="support",
+    name="triage",
+    uid="p-1",
+    generation=1,
+    resource_version="1",
+    effect=Effect.ALLOW,
+    classes=("tickets",),
+    actions=("tickets.read",),
+    resources=("ticket/*",),
+    digest="sha256:triage",
+)
+DENY = Policy(
+    kind="AgentPolicy",
+    namespace="support",
+    name="freeze",
+    uid="p-2",
+    generation=1,
+    resource_version="1",
+    effect=Effect.DENY,
+)
+CONSTRAIN = replace(
+    DENY, name="short", uid="p-3", effect=Effect.CONSTRAIN, max_expiration_seconds=600
+)
+
+
+def of_cluster(policy: Policy, selector: LabelSelector | None = EVERYTHING) -> Policy:
+    """Return the policy as a ClusterAgentPolicy."""
+    return replace(policy, kind="ClusterAgentPolicy", namespace="", namespace_selector=selector)
+
+
+def asking(question: Question = QUESTION, **changes: Any) -> Question:
+    """Return the question with changes to its request."""
+    return replace(question, request=replace(question.request, **changes))
+
+
+def demanding(policy: Policy, *expressions: str) -> Policy:
+    """Return the policy with validations, each with the message 'must be <expression>'."""
+    return replace(
+        policy,
+        validations=tuple(Validation(expression=e, message=f"must be {e}") for e in expressions),
+    )
+
+
+def decide(policies: Sequence[Policy], question: Question = QUESTION) -> Decision:
+    """Compile and evaluate."""
+    return evaluate(question, [compile_policy(policy, Words()) for policy in policies], NOW)
+
+
+def compiled(policy: Policy) -> CompiledPolicy:
+    """Compile one policy."""
+    return compile_policy(policy, Words())
+
+
+class Words:
+    """An engine of four words: true, false, fails (at run time); another does not compile."""
+
+    def compile(self, source: str) -> Expression:
+        """Compile a word."""
+        if source not in ("true", "false", "fails"):
+            raise ValueError(f"'{source}' is no word")
+        return Word(source)
+
+
+@dataclass(frozen=True)
+class Word:
+    """One of the words."""
+
+    word: str
+
+    def holds(self, variables: Mapping[str, Any]) -> bool:
+        """Answer what it says."""
+        if self.word == "fails":
+            raise EvaluationFailed("it fails")
+        return self.word == "true"
