@@ -77,6 +77,17 @@ def pause() -> Path:
     return _made("pause", parts, build, "seconds") / "pause.tar"
 
 
+def tpverify() -> Path:
+    """Return the path of the audit log's outside verifier."""
+    source = places.ROOT / "hack" / "tpverify"
+
+    def build(target: Path) -> None:
+        _go(["build", "-ldflags", SMALL, "-o", str(target / "tpverify"), "."], cwd=source)
+
+    parts = [(source / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")]
+    return _made("tpverify", parts, build, "seconds") / "tpverify"
+
+
 def _installed(name: str, modules: list[str], usually: str) -> Path:
     def build(target: Path) -> None:
         _go(["install", "-ldflags", SMALL, *modules], cwd=target, env={"GOBIN": str(target)})

@@ -1,0 +1,265 @@
+"""Append to the log within a transaction, and find its right edge again after a restart.
+
+Order within one transaction: entries and their index rows; with each 256th entry its bundle, which
+is read back and hashed before the rows that it replaces go; finished tiles; then the head, with a
+checkpoint signed over all of it. The head is written only if it is as this process left it.
+"""
+
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+from taskpass.core import tiles
+from taskpass.core.audit import PREFIX, Entry, EventType, Stage, moment
+from taskpass.core.canonical import MAX_BYTES, entry_bytes
+from taskpass.core.checkpoint import (
+    BadCheckpoint,
+    Checkpoint,
+    PublicKey,
+    Signature,
+    open_checkpoint,
+    signed_note,
+)
+from taskpass.core.errors import EntryRefused, LedgerError
+from taskpass.core.merkle import TILE_HEIGHT, TILE_WIDTH, Tree, leaf_hash, subtree_root
+from taskpass.ledger.keys import Signer, verify_signature
+from taskpass.ledger.reader import LogReader, TamperEvidence, unzipped
+
+MAX_FIRST_BYTES = 16_384
+"""What the first entry of an issue may have. What closes it may be longer (up to `MAX_BYTES`), so
+that whatever was let in can be told to its end: a request that just fits must not lead to a
+revocation that does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """How an entry is to be written."""
+
+    index: int
+    """Where it is already; -1 where it is not."""
+    body: bytes = b""
+
+
+class Log:
+    """The log's right edge. One thread has it; an error in any method leaves it unusable."""
+
+    def __init__(self, db: sqlite3.Connection, key: PublicKey, signer: Signer, epoch: int) -> None:
+        """Start an empty log; `resume` continues one."""
+        self._db = db
+        self._key = key
+        self._signer = signer
+        self._epoch = epoch
+        self._tree = Tree()
+        self._last_time = ""
+        self._stored_size = 0
+        self.note = ""
+        self.unsealed = 0
+        """Bytes of the entries that were appended since the last seal."""
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self._key.name
+
+    @property
+    def size(self) -> int:
+        """How many entries there are, those of the open transaction included."""
+        return self._tree.size
+
+    @property
+    def root(self) -> bytes:
+        """The hash over them."""
+        return self._tree.root()
+
+    def create(self) -> None:
+        """Write the head of an empty log."""
+        self.note = self._signed()
+        self._db.execute(
+            "INSERT INTO head (k, size, root, frontier, note, min_index, epoch)"
+            " VALUES (1, 0, ?, ?, ?, 0, ?)",
+            (self.root, self._tree.frontier(), self.note, self._epoch),
+        )
+
+    def resume(self, stored: LogReader) -> None:
+        """Continue what is stored, once it is found to be what the head says.
+
+        Raises:
+            LedgerError: The checkpoint is not this key's, or what is stored is not under it.
+
+        """
+        try:
+            checkpoint = open_checkpoint(stored.note, self._key, verify_signature)
+            if (checkpoint.size, checkpoint.root) != (stored.size, stored.root):
+                raise TamperEvidence("the head does not say what its checkpoint says")
+            self._tree = Tree(_edge(stored))
+        except (BadCheckpoint, TamperEvidence) as error:
+            raise LedgerError(f"The ledger does not hold together: {error}; {_REMEDY}") from error
+        if self._tree.root() != stored.root or self._tree.frontier() != stored.frontier:
+            raise LedgerError(f"The ledger's entries are not under its checkpoint; {_REMEDY}")
+        self.note = stored.note
+        self._stored_size = stored.size
+        if stored.size:
+            self._last_time = orjson.loads(stored.entry(stored.size - 1))["time"]
+
+    def admit(self, entries: Sequence[Entry]) -> list[Admitted]:
+        """Return how each of a batch's entries is to be written; nothing is written yet.
+
+        Raises:
+            EntryRefused: One of them can never be written, so none is.
+
+        """
+        last = self._last_time
+        admitted: list[Admitted] = []
+        ids: set[str] = set()
+        for entry in entries:
+            if entry.id in ids:
+                raise EntryRefused(f"An entry of type {entry.type} is told twice in one batch")
+            ids.add(entry.id)
+            try:
+                one, last = self._admit(entry, last)
+            except ValueError as error:
+                raise EntryRefused(
+                    f"An entry of type {entry.type} cannot be written: {error}"
+                ) from error
+            admitted.append(one)
+        return admitted
+
+    def append(self, admitted: Admitted) -> int:
+        """Write an admitted entry, if it is not there already; return its index."""
+        if admitted.index >= 0:
+            return admitted.index
+        index, body = self.size, admitted.body
+        event = orjson.loads(body)
+        self._last_time = event["time"]
+        self.unsealed += len(body)
+        self._db.execute("INSERT INTO entry (seq, body) VALUES (?, ?)", (index, body))
+        self._db.execute(
+            "INSERT INTO idx (seq, id, type, time, subject, task, cred)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (index, *index_row(event)),
+        )
+        for tile in self._tree.append(leaf_hash(body)):
+            if tile.level == 0:
+                self._bundle(tile.number, tile.data)
+            self._db.execute(
+                "INSERT INTO tile (l, n, b) VALUES (?, ?, ?)", (tile.level, tile.number, tile.data)
+            )
+        return index
+
+    def seal(self) -> None:
+        """Write the head, with a signed checkpoint over every entry.
+
+        Raises:
+            LedgerError: Another process has written it, in spite of the lock.
+
+        """
+        if self.size != self._stored_size:
+            self.note = self._signed()
+        done = self._db.execute(
+            "UPDATE head SET size = ?, root = ?, frontier = ?, note = ?"
+            " WHERE k = 1 AND size = ? AND epoch = ?",
+            (
+                self.size, self.root, self._tree.frontier(), self.note,
+                self._stored_size, self._epoch,
+            ),
+        )  # fmt: skip
+        if done.rowcount != 1:
+            raise LedgerError("Another process has written the ledger; this one must end")
+        self._stored_size = self.size
+        self.unsealed = 0
+
+    def _admit(self, entry: Entry, last: str) -> tuple[Admitted, str]:
+        identity = UUID(entry.id).bytes
+        found = self._db.execute("SELECT seq FROM idx WHERE id = ?", (identity,)).fetchone()
+        if found is not None:
+            self._compare(entry, found[0])
+            return Admitted(found[0]), last
+        time = max(moment(entry.time), last)
+        adjusted = time != moment(entry.time)
+        body = entry_bytes(entry, source=self.origin, time=time, adjusted=adjusted)
+        opens = entry.type is EventType.CREDENTIAL_ISSUE and entry.data.get("stage") == Stage.INTENT
+        limit = MAX_FIRST_BYTES if opens else MAX_BYTES
+        if len(body) > limit:
+            raise ValueError(
+                f"it has {len(body)} bytes and at most {limit} are possible; ask for fewer or "
+                "shorter actions and resources"
+            )
+        return Admitted(-1, body), time
+
+    def _compare(self, entry: Entry, index: int) -> None:
+        stored = LogReader(self._db)
+        stored.size = self.size  # the head is behind within a transaction
+        told = stored.entry(index)
+        event = orjson.loads(told)
+        same = entry_bytes(
+            entry, source=self.origin, time=event["time"], adjusted="clk" in event["data"]
+        )
+        if same != told:
+            raise EntryRefused(
+                f"An entry of type {entry.type} has the id of entry {index}, which says another "
+                "thing; nothing was written"
+            )
+
+    def _bundle(self, number: int, hashes: bytes) -> None:
+        start = number * TILE_WIDTH
+        rows = self._db.execute(
+            "SELECT body FROM entry WHERE seq >= ? ORDER BY seq", (start,)
+        ).fetchall()
+        self._db.execute(
+            "INSERT INTO bundle (n, z) VALUES (?, ?)",
+            (number, zlib.compress(tiles.pack(row[0] for row in rows), 6)),
+        )
+        # One flipped bit in memory would make a log that nobody can ever verify again: what was
+        # stored is read back and hashed before the rows that it replaces go.
+        stored = self._db.execute("SELECT z FROM bundle WHERE n = ?", (number,)).fetchone()[0]
+        if b"".join(leaf_hash(entry) for entry in unzipped(stored, number)) != hashes:
+            raise LedgerError("A bundle of entries did not come back as it was written")
+        self._db.execute("DELETE FROM entry WHERE seq < ?", (start + TILE_WIDTH,))
+
+    def _signed(self) -> str:
+        body = Checkpoint(self.origin, self.size, self.root).body()
+        raw = self._signer.sign(body.encode())
+        return signed_note(body, Signature(self._key.name, self._key.id, raw))
+
+
+_REMEDY = "run `taskpass audit verify` on it, and restore a copy that verifies"
+
+
+def index_row(event: dict[str, object]) -> tuple[bytes, object, object, object, object, object]:
+    """Return what the index keeps of an entry: id, type, time, subject, task UID, grant id."""
+    data = event["data"]
+    assert isinstance(data, dict)  # noqa: S101
+    return (
+        UUID(str(event["id"])).bytes,
+        str(event["type"]).removeprefix(PREFIX),
+        event["time"],
+        event.get("subject"),
+        data.get("task", {}).get("uid"),
+        data.get("cred", {}).get("ref"),
+    )
+
+
+def _edge(stored: LogReader) -> list[list[bytes]]:
+    """Return the hashes of the unfinished tiles, each computed from what lies below it.
+
+    The bundles under the last tiles are hashed as well: those are the entries that a crash or a
+    bad disk would have damaged last. `taskpass audit verify` hashes all of them.
+    """
+    edge: list[list[bytes]] = []
+    for level in range(tiles.levels(stored.size)):
+        number, width = divmod(stored.size >> (TILE_HEIGHT * level), TILE_WIDTH)
+        if level == 0:
+            edge.append([leaf_hash(entry) for entry in stored.bundle(number)])
+            continue
+        hashes = []
+        for child in range(number * TILE_WIDTH, number * TILE_WIDTH + width):
+            tile = stored.tile(level - 1, child)
+            if level == 1 and tile != b"".join(map(leaf_hash, stored.bundle(child))):
+                raise TamperEvidence(f"bundle {child} is not what its tile says")
+            hashes.append(subtree_root(tiles.hashes_of(tile)))
+        edge.append(hashes)
+    return edge

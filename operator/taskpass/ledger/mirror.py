@@ -1,0 +1,80 @@
+"""What reads of the ledger see: live state in memory, as of the last commit."""
+
+from collections.abc import Iterable
+
+from taskpass.core.credential import Grant
+from taskpass.core.records import TaskRecord, TrailItem
+from taskpass.ledger.state import TRAIL_LENGTH
+from taskpass.ledger.store import Written
+from taskpass.ports import Key
+
+
+class Mirror:
+    """Held grants, records and trails. Only one thread may use it: the event loop's."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Grant] = {}
+        self._by_key: dict[Key, dict[str, Grant]] = {}
+        self._records: dict[str, TaskRecord] = {}
+        self._uids: dict[Key, list[str]] = {}
+        self._trails: dict[str, tuple[TrailItem, ...]] = {}
+
+    def apply(self, written: Written) -> None:
+        """Take in what was committed."""
+        for grant in written.grants:
+            self._put(grant)
+        for record in written.tasks:
+            if record.task.uid not in self._records:
+                self._uids.setdefault(record.task.key, []).append(record.task.uid)
+            self._records[record.task.uid] = record
+        for uid, item in written.trail:
+            self._trails[uid] = (*self._trails.get(uid, ()), item)[-TRAIL_LENGTH:]
+        if written.forgotten:
+            self._forget(written.forgotten)
+
+    def grants(self, key: Key) -> tuple[Grant, ...]:
+        """Return the held grants of a namespace and name."""
+        return tuple(self._by_key.get(key, {}).values())
+
+    def held(self) -> Iterable[Grant]:
+        """Return every held grant, as they are now."""
+        return tuple(self._held.values())
+
+    def record(self, task_uid: str) -> TaskRecord | None:
+        """Return a task's record."""
+        return self._records.get(task_uid)
+
+    def records_of(self, key: Key) -> tuple[TaskRecord, ...]:
+        """Return the records of a namespace and name, oldest first."""
+        return tuple(self._records[uid] for uid in self._uids.get(key, ()))
+
+    def records(self) -> Iterable[TaskRecord]:
+        """Return every record, as they are now."""
+        return tuple(self._records.values())
+
+    def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
+        """Return a task's trail, oldest first."""
+        return self._trails.get(task_uid, ())
+
+    def _forget(self, task_uid: str) -> None:
+        self._trails.pop(task_uid, None)
+        record = self._records.pop(task_uid, None)
+        if record is None:
+            return
+        of_key = self._uids[record.task.key]
+        of_key.remove(task_uid)
+        if not of_key:
+            del self._uids[record.task.key]
+
+    def _put(self, grant: Grant) -> None:
+        key = grant.task.key
+        if grant.state.held:
+            self._held[grant.id] = grant
+            self._by_key.setdefault(key, {})[grant.id] = grant
+            return
+        # What is over leaves memory; the table keeps it.
+        self._held.pop(grant.id, None)
+        of_key = self._by_key.get(key, {})
+        of_key.pop(grant.id, None)
+        if not of_key:
+            self._by_key.pop(key, None)

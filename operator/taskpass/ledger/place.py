@@ -1,0 +1,68 @@
+"""Where the ledger's file may lie, and that one process has it.
+
+SQLite's write-ahead log needs shared memory and locks that network file systems do not give
+faithfully: a ledger there would be damaged in silence, so it is refused.
+"""
+
+import fcntl
+import os
+import re
+from pathlib import Path
+
+from taskpass.core.errors import LedgerError, LedgerLocked
+
+_NETWORK = frozenset(
+    "9p afs ceph cifs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 smb smb2 smb3 smbfs".split()
+)
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+class Lock:
+    """The right to write the ledger; the kernel takes it back when the process ends, however."""
+
+    def __init__(self, database: Path) -> None:
+        """Take it, or raise `LedgerLocked`."""
+        path = database.with_name(database.name + ".lock")
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise LedgerLocked(
+                f"Another process holds the ledger {database}; wait until it has ended"
+            ) from None
+
+    def release(self) -> None:
+        """Let go of it."""
+        os.close(self._file)
+
+
+def refuse_network(database: Path) -> None:
+    """Raise `LedgerError` where the file would lie on a network file system."""
+    if not _MOUNTS.exists():  # not Linux: a developer's machine
+        return
+    found = filesystem(database.resolve(), _MOUNTS.read_text())
+    if found in _NETWORK or (found.startswith("fuse") and found != "fuseblk"):
+        raise LedgerError(
+            f"The ledger {database} would lie on a network file system ({found}), where SQLite "
+            "cannot keep it safe; use a volume on a block device (ReadWriteOnce)"
+        )
+
+
+def filesystem(path: Path, mounts: str) -> str:
+    """Return the type of the file system that an absolute path lies on; '' if nothing says."""
+    best, found = -1, ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        if len(fields) < 5 or not right:
+            continue
+        point = Path(_unescaped(fields[4]))
+        # The deepest mount point counts; of several on one point, the last covers the others.
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, found = len(point.parts), right.split(" ")[0]
+    return found
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

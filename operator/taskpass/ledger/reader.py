@@ -1,0 +1,169 @@
+"""Read a ledger's log from its file, also while an operator writes it.
+
+What is read is one state of it, and none of it is proven: `verify.py` does that.
+"""
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from taskpass.core import tiles
+from taskpass.core.errors import TaskpassError, UsageError
+from taskpass.core.merkle import HASH_SIZE, TILE_WIDTH, leaf_hash, subtree_root
+from taskpass.ledger import schema
+
+_UNREADABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+    }
+)  # fmt: skip
+
+
+class Incomplete(TaskpassError):
+    """Something that is needed is not there, or cannot be read: neither good nor bad is known."""
+
+
+class TamperEvidence(TaskpassError):
+    """What is there is not what the log's key has signed, or contradicts itself."""
+
+
+class LogReader:
+    """The log in one read transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        row = db.execute("SELECT size, root, frontier, note FROM head WHERE k = 1").fetchone()
+        if row is None:
+            raise TamperEvidence("the ledger has no head")
+        self.size: int = row[0]
+        self.root: bytes = row[1]
+        self.frontier: bytes = row[2]
+        self.note: str = row[3]
+
+    def entry(self, index: int) -> bytes:
+        """Return the bytes of one entry."""
+        number, at = divmod(index, TILE_WIDTH)
+        entries = self.bundle(number)
+        if at >= len(entries):
+            raise TamperEvidence(f"entry {index} is missing")
+        return entries[at]
+
+    def bundle(self, number: int) -> list[bytes]:
+        """Return the entries of one bundle, the unfinished one included."""
+        if number == self.size // TILE_WIDTH:
+            start = number * TILE_WIDTH
+            rows = self.db.execute(
+                "SELECT seq, body FROM entry WHERE seq >= ? ORDER BY seq", (start,)
+            ).fetchall()
+            if [row[0] for row in rows] != list(range(start, self.size)):
+                raise TamperEvidence("entries of the last bundle are missing or too many")
+            return [row[1] for row in rows]
+        row = self.db.execute("SELECT z FROM bundle WHERE n = ?", (number,)).fetchone()
+        if row is None:
+            raise TamperEvidence(f"bundle {number} is missing")
+        return unzipped(row[0], number)
+
+    def entries(self) -> Iterator[bytes]:
+        """Return every entry in order."""
+        for number, _ in tiles.widths(self.size, 0):
+            yield from self.bundle(number)
+
+    def tile(self, level: int, number: int, width: int = TILE_WIDTH) -> bytes:
+        """Return a tile of hashes; one that is unfinished follows from what is below it."""
+        if width == TILE_WIDTH:
+            row = self.db.execute(
+                "SELECT b FROM tile WHERE l = ? AND n = ?", (level, number)
+            ).fetchone()
+            if row is None or len(row[0]) != TILE_WIDTH * HASH_SIZE:
+                raise TamperEvidence(f"tile {level}/{number} is missing or cut")
+            return bytes(row[0])
+        if level == 0:
+            return b"".join(leaf_hash(entry) for entry in self.bundle(number))
+        below = range(number * TILE_WIDTH, number * TILE_WIDTH + width)
+        return b"".join(
+            subtree_root(tiles.hashes_of(self.tile(level - 1, child))) for child in below
+        )
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[LogReader]:
+    """Open a ledger's file and hold one state of it.
+
+    Raises:
+        Incomplete: There is none, or it cannot be read.
+        TamperEvidence: It is no database any more.
+        UsageError: It is not a ledger of this version.
+
+    """
+    if not path.is_file():
+        raise Incomplete(f"There is no ledger at {path}")
+    with contextlib.ExitStack() as stack:
+        try:
+            db = _opened(path, stack)
+            found = schema.version(db)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise _meaning(error, path) from error
+        if found != schema.VERSION:
+            raise UsageError(f"{path} is no ledger of version {schema.VERSION}; it says {found}")
+        try:
+            db.execute("BEGIN")
+            yield LogReader(db)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise _meaning(error, path) from error
+
+
+def unzipped(stored: bytes, number: int) -> list[bytes]:
+    """Return the entries of a stored bundle."""
+    limit = TILE_WIDTH * 65_537
+    try:
+        unzip = zlib.decompressobj()
+        packed = unzip.decompress(stored, limit)
+        if not unzip.eof or unzip.unused_data:
+            raise TamperEvidence(f"bundle {number} is cut, or has bytes after its end")
+        return tiles.unpack(packed)
+    except (zlib.error, tiles.BadBundle) as error:
+        raise TamperEvidence(f"bundle {number} is damaged: {error}") from error
+
+
+def _meaning(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> TaskpassError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _UNREADABLE:
+        return Incomplete(f"The ledger {path} cannot be read: {error}")
+    return TamperEvidence(f"{path} is not a ledger, or is damaged: {error}")
+
+
+def _opened(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    try:
+        return _connected(path, "mode=ro", stack)
+    except sqlite3.OperationalError:
+        # On a volume that is mounted read-only, SQLite cannot make the files beside the database
+        # that reading needs. Without a write-ahead log nothing is lost by ignoring it.
+        wal = path.with_name(path.name + "-wal")
+        if not wal.exists() or wal.stat().st_size == 0:
+            return _connected(path, "mode=ro&immutable=1", stack)
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskpass-")))
+        return _connected(_copied(path, wal, place), "mode=ro", stack)
+
+
+def _connected(path: Path, mode: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    db = schema.connect_reader(f"file:{quote(str(path.resolve()))}?{mode}")
+    stack.callback(db.close)
+    db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return db
+
+
+def _copied(path: Path, wal: Path, place: Path) -> Path:
+    """Copy the database and its write-ahead log, both as they were at one time."""
+    for _ in range(5):
+        before = [(p.stat().st_size, p.stat().st_mtime_ns) for p in (path, wal)]
+        for source in (path, wal):
+            shutil.copyfile(source, place / source.name)
+        if before == [(p.stat().st_size, p.stat().st_mtime_ns) for p in (path, wal)]:
+            return place / path.name
+    raise Incomplete(f"The ledger {path} changes while it is copied; read it where it is written")

@@ -1,0 +1,72 @@
+"""The ledger's tables, and how its file is opened.
+
+`head` says what the log is; `entry` holds the entries of the last, unfinished bundle, and `bundle`
+all before; `tile` holds the finished tiles of hashes; `idx` finds entries. `grant_state`,
+`task_record`, `pod_binding` and `trail` are the state that the entries tell of, written in the same
+transactions. Nothing but `trail` and `task_record` ever loses a row.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+VERSION = 1
+TABLES = (
+    "CREATE TABLE head (k INTEGER PRIMARY KEY CHECK (k = 1), size INTEGER NOT NULL,"
+    " root BLOB NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL,"
+    " min_index INTEGER NOT NULL, epoch INTEGER NOT NULL) STRICT",
+    "CREATE TABLE entry (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    "CREATE TABLE bundle (n INTEGER PRIMARY KEY, z BLOB NOT NULL) STRICT",
+    "CREATE TABLE tile (l INTEGER NOT NULL, n INTEGER NOT NULL, b BLOB NOT NULL,"
+    " PRIMARY KEY (l, n)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE idx (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, type TEXT NOT NULL,"
+    " time TEXT NOT NULL, subject TEXT, task TEXT, cred TEXT) STRICT",
+    "CREATE INDEX idx_subject ON idx (subject) WHERE subject IS NOT NULL",
+    "CREATE INDEX idx_cred ON idx (cred) WHERE cred IS NOT NULL",
+    "CREATE TABLE grant_state (id TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL)"
+    " STRICT",
+    "CREATE INDEX grant_held ON grant_state (id) WHERE state <> 'Revoked'",
+    "CREATE TABLE task_record (uid TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT",
+    "CREATE TABLE pod_binding (pod_uid TEXT PRIMARY KEY, task_uid TEXT NOT NULL) STRICT,"
+    " WITHOUT ROWID",
+    "CREATE TABLE trail (task_uid TEXT NOT NULL, seq INTEGER NOT NULL, time TEXT NOT NULL,"
+    " reason TEXT NOT NULL, message TEXT NOT NULL, severity TEXT NOT NULL,"
+    " on_pod INTEGER NOT NULL, audit_index INTEGER NOT NULL,"
+    " PRIMARY KEY (task_uid, seq)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE ckpt (size INTEGER PRIMARY KEY, note TEXT NOT NULL, kept TEXT NOT NULL) STRICT",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file for writing, and make it if it is not there; transactions are explicit."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    try:
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+            db.execute(f"PRAGMA {pragma}")
+        mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise sqlite3.OperationalError(f"the journal mode is {mode}, not wal")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_reader(uri: str) -> sqlite3.Connection:
+    """Open a file that is there for reading only."""
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
+    db.execute("PRAGMA trusted_schema = OFF")
+    return db
+
+
+def version(db: sqlite3.Connection) -> int:
+    """Return the version of the tables; 0 where there are none."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def damage(db: sqlite3.Connection) -> str:
+    """Return what SQLite finds wrong with the file's structure, in one line; '' if nothing."""
+    found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return "" if found == "ok" else found.splitlines()[0]

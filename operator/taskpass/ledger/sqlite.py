@@ -1,0 +1,295 @@
+"""The ledger on one SQLite file: `ports.Ledger` over a thread that does all the writing.
+
+Commits that come in while a transaction is being made durable share the next one; nothing waits
+for company. Whatever goes wrong in a transaction ends the ledger: its callers, and every later
+one, get `LedgerError`, and nothing is tried again on a file that may be broken.
+"""
+
+import asyncio
+import collections
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from taskpass.core.credential import Grant
+from taskpass.core.errors import LedgerError, TaskpassError
+from taskpass.core.records import TaskRecord, TrailItem
+from taskpass.ledger import schema, state
+from taskpass.ledger.keys import Signer
+from taskpass.ledger.mirror import Mirror
+from taskpass.ledger.store import Change, Forget, Outcome, Store, Written, told
+from taskpass.ports import Batch, Key
+
+DOMAIN = "audit.taskpass.dev"
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    size: int
+    root: bytes
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    change: Change
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[tuple[int, ...]]
+
+
+class SqliteLedger:
+    """`ports.Ledger` on one file. Use it from one event loop."""
+
+    def __init__(self, path: Path, store: Store) -> None:
+        """Take an open store; callers use `open`."""
+        self._store = store
+        self._mirror = Mirror()
+        self._mirror.apply(
+            Written(
+                grants=tuple(state.held_grants(store.db)),
+                tasks=tuple(state.task_records(store.db)),
+                trail=tuple(state.trails(store.db)),
+            )
+        )
+        self._reader = schema.connect_reader(f"file:{quote(str(path.resolve()))}?mode=ro")
+        self._head = self._current_head()
+        self._changed = threading.Condition()
+        self._queue: collections.deque[_Waiting] = collections.deque()
+        self._closing = False
+        self._ended = False
+        self._failure: LedgerError | None = None
+        self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(
+        cls, path: Path, *, signer: Signer, cluster_id: str, instance: str, now: datetime,
+        domain: str = DOMAIN, fail_point: Callable[[str], None] = lambda _: None,
+    ) -> Self:  # fmt: skip
+        """Open the ledger, or make one; blocks while it is checked.
+
+        `cluster_id` tells this cluster from others and becomes part of the log's name; `instance`
+        names this process in the entry that tells of the start. `fail_point` is called in the
+        writer's thread before and after each commit, for tests of crashes.
+
+        Raises:
+            LedgerLocked: Another process has it.
+            LedgerError: It cannot be used, or does not hold together.
+
+        """
+        store = Store.open(
+            path, signer=signer, domain=domain, cluster_id=cluster_id, instance=instance,
+            now=now, fail_point=fail_point,
+        )  # fmt: skip
+        try:
+            return cls(path, store)
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            store.close()
+            raise LedgerError(
+                f"The ledger's state cannot be read ({error}); run the version of taskpass that "
+                "wrote it, or restore a copy that verifies"
+            ) from error
+
+    @property
+    def size(self) -> int:
+        """How many entries are durable."""
+        return self._head.size
+
+    @property
+    def root(self) -> bytes:
+        """The hash over them."""
+        return self._head.root
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self._store.log.origin
+
+    def note(self) -> str:
+        """Return the current signed checkpoint."""
+        return self._head.note
+
+    async def commit(self, batch: Batch) -> tuple[int, ...]:
+        """See `ports.Ledger`. A caller that is cancelled meanwhile has written all the same.
+
+        Raises:
+            PodAlreadyBound: See `ports.Batch`; nothing of it is written.
+            EntryRefused: An entry breaks the log's rules; nothing of it is written.
+            LedgerError: The ledger is at its end.
+
+        """
+        return await self._written(batch)
+
+    async def forget(self, task_uid: str) -> None:
+        """See `ports.Ledger`."""
+        await self._written(Forget(task_uid))
+
+    def grants(self, key: Key) -> tuple[Grant, ...]:
+        """See `ports.Ledger`."""
+        return self._mirror.grants(key)
+
+    def held(self) -> Iterable[Grant]:
+        """See `ports.Ledger`."""
+        return self._mirror.held()
+
+    def record(self, task_uid: str) -> TaskRecord | None:
+        """See `ports.Ledger`."""
+        return self._mirror.record(task_uid)
+
+    def records_of(self, key: Key) -> tuple[TaskRecord, ...]:
+        """See `ports.Ledger`."""
+        return self._mirror.records_of(key)
+
+    def records(self) -> Iterable[TaskRecord]:
+        """See `ports.Ledger`."""
+        return self._mirror.records()
+
+    def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
+        """See `ports.Ledger`."""
+        return self._mirror.trail(task_uid)
+
+    def bound_task(self, pod_uid: str) -> str | None:
+        """See `ports.Ledger`. Bindings are kept for ever, so they are looked up in the file."""
+        try:
+            return state.bound_task(self._reader, pod_uid)
+        except sqlite3.Error as error:
+            raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+
+    async def watch_failure(self) -> None:
+        """Return once the ledger is closed.
+
+        Raises:
+            LedgerError: It failed instead; the process must end.
+
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        with self._changed:
+            if self._ended:
+                waiter.set_result(None)
+            else:
+                self._watchers.append((loop, waiter))
+        await waiter
+        if self._failure is not None:
+            raise LedgerError(str(self._failure)) from self._failure
+
+    def close(self) -> None:
+        """Make durable what waits, and give the file back. Blocks; a second time does nothing."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._reader.close()
+
+    async def _written(self, change: Change) -> tuple[int, ...]:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(change, loop, loop.create_future())
+        with self._changed:
+            if self._failure is not None:
+                raise LedgerError(str(self._failure)) from self._failure
+            if self._closing:
+                raise LedgerError("The ledger is closed: the process is ending")
+            self._queue.append(waiting)
+            self._changed.notify()
+        return await waiting.answer
+
+    def _run(self) -> None:
+        """Write what comes in, until closed or broken. Runs in the writer's thread."""
+        try:
+            while (first := self._next(wait=True)) is not None:
+                self._write(first)
+        finally:
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self._store.close()
+            self._tell_watchers()
+
+    def _write(self, first: _Waiting) -> None:
+        taken = [first]
+
+        def more() -> Change | None:
+            waiting = self._next(wait=False)
+            if waiting is None:
+                return None
+            taken.append(waiting)
+            return waiting.change
+
+        try:
+            outcomes = self._store.write(first.change, more)
+            head = self._current_head()
+        except BaseException as error:
+            self._fail(error, taken)
+            return
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Waiting, Outcome]]] = {}
+        for waiting, outcome in zip(taken, outcomes, strict=True):
+            by_loop.setdefault(waiting.loop, []).append((waiting, outcome))
+        for loop, answers in by_loop.items():
+            _call(loop, self._finish, answers, head)
+
+    def _finish(self, answers: list[tuple[_Waiting, Outcome]], head: _Head) -> None:
+        """Let reads see what is durable, then answer. Runs in the event loop."""
+        self._head = head
+        for _, outcome in answers:
+            if isinstance(outcome, Written):
+                self._mirror.apply(outcome)
+        for waiting, outcome in answers:
+            if waiting.answer.done():  # the caller was cancelled
+                continue
+            if isinstance(outcome, TaskpassError):
+                waiting.answer.set_exception(outcome)
+            else:
+                waiting.answer.set_result(outcome.indexes)
+
+    def _fail(self, error: BaseException, taken: list[_Waiting]) -> None:
+        failure = LedgerError(
+            f"The ledger could not make an entry durable ({told(error)}); nothing is retried, the "
+            "operator ends and starts again from what is durable. See to the volume's space and "
+            "health if this repeats"
+        )
+        failure.__cause__ = error
+        with self._changed:
+            self._failure = failure
+            self._closing = True
+            taken += self._queue
+            self._queue.clear()
+        for waiting in taken:
+            _call(waiting.loop, _refuse, waiting.answer, failure)
+
+    def _next(self, *, wait: bool) -> _Waiting | None:
+        with self._changed:
+            while wait and not self._queue and not self._closing:
+                self._changed.wait()
+            return self._queue.popleft() if self._queue else None
+
+    def _tell_watchers(self) -> None:
+        with self._changed:
+            self._ended = True
+            watchers, self._watchers = self._watchers, []
+        for loop, waiter in watchers:
+            _call(loop, _resolve, waiter)
+
+    def _current_head(self) -> _Head:
+        log = self._store.log
+        return _Head(log.size, log.root, log.note)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: object) -> None:
+    """Call a function in a loop; one that is closed has nobody who waits."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *args)
+
+
+def _refuse(answer: asyncio.Future[tuple[int, ...]], failure: LedgerError) -> None:
+    if not answer.done():
+        answer.set_exception(LedgerError(str(failure)))
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,132 @@
+"""The state that the entries tell of: grants, task records, bindings of pods, trails."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from taskpass.core.credential import Grant
+from taskpass.core.errors import EntryRefused, PodAlreadyBound
+from taskpass.core.records import Notice, Severity, TaskRecord, TrailItem
+from taskpass.ledger.encoding import Texts, decode, encode
+
+TRAIL_LENGTH = 10
+"""How many notices of a task are kept; the log keeps all."""
+
+
+def encoded(values: Sequence[Grant | TaskRecord]) -> list[str]:
+    """Return the values as they will be stored.
+
+    Raises:
+        EntryRefused: One of them is not JSON (a provider's state).
+
+    """
+    try:
+        return [encode(value) for value in values]
+    except TypeError as error:
+        raise EntryRefused(f"A grant or task record cannot be stored: {error}") from error
+
+
+def check_bindings(db: sqlite3.Connection, records: Sequence[TaskRecord]) -> None:
+    """Raise `PodAlreadyBound` where a record's pod was bound to another task UID before."""
+    seen: dict[str, str] = {}
+    for record in records:
+        if not record.pod_uid:
+            continue
+        uid = record.task.uid
+        if (seen.get(record.pod_uid) or bound_task(db, record.pod_uid) or uid) != uid:
+            raise PodAlreadyBound(
+                f"Pod '{record.pod_name}' is bound to an earlier task of this name; delete the pod "
+                "so that its workload makes a new one"
+            )
+        seen[record.pod_uid] = uid
+
+
+def write_grants(db: sqlite3.Connection, grants: Sequence[Grant], bodies: Sequence[str]) -> None:
+    """Write the grants whole."""
+    db.executemany(
+        "INSERT INTO grant_state (id, state, body) VALUES (?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body",
+        [(g.id, g.state.value, body) for g, body in zip(grants, bodies, strict=True)],
+    )
+
+
+def write_records(
+    db: sqlite3.Connection, records: Sequence[TaskRecord], bodies: Sequence[str]
+) -> None:
+    """Write the records whole, and bind their pods."""
+    db.executemany(
+        "INSERT INTO task_record (uid, body) VALUES (?, ?)"
+        " ON CONFLICT (uid) DO UPDATE SET body = excluded.body",
+        [(r.task.uid, body) for r, body in zip(records, bodies, strict=True)],
+    )
+    db.executemany(
+        "INSERT INTO pod_binding (pod_uid, task_uid) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        [(r.pod_uid, r.task.uid) for r in records if r.pod_uid],
+    )
+
+
+def write_trail(db: sqlite3.Connection, task_uid: str, item: TrailItem) -> None:
+    """Add to a task's trail, and drop what is older than its last ten."""
+    notice = item.notice
+    db.execute(
+        "INSERT INTO trail (task_uid, seq, time, reason, message, severity, on_pod, audit_index)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            task_uid, item.audit_index, item.time.isoformat(), notice.reason, notice.message,
+            notice.severity.value, int(notice.on_pod), item.audit_index,
+        ),
+    )  # fmt: skip
+    db.execute(
+        "DELETE FROM trail WHERE task_uid = ?1 AND seq <= (SELECT seq FROM trail"
+        " WHERE task_uid = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+        (task_uid, TRAIL_LENGTH),
+    )
+
+
+def forget(db: sqlite3.Connection, task_uid: str) -> None:
+    """Drop a task's record and trail."""
+    db.execute("DELETE FROM task_record WHERE uid = ?", (task_uid,))
+    db.execute("DELETE FROM trail WHERE task_uid = ?", (task_uid,))
+
+
+def drop_stray_trails(db: sqlite3.Connection) -> None:
+    """Drop the trails of tasks without a record: what a debt's end told after its task was gone."""
+    db.execute("DELETE FROM trail WHERE task_uid NOT IN (SELECT uid FROM task_record)")
+
+
+def bound_task(db: sqlite3.Connection, pod_uid: str) -> str | None:
+    """Return the UID of the task that a pod was ever bound to."""
+    row = db.execute("SELECT task_uid FROM pod_binding WHERE pod_uid = ?", (pod_uid,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def held_grants(db: sqlite3.Connection) -> Iterator[Grant]:
+    """Read every grant that is not Revoked."""
+    # The literal lets SQLite use the index of what is held: all else stays in the table for ever.
+    rows = db.execute("SELECT body FROM grant_state WHERE state <> 'Revoked' ORDER BY rowid")
+    texts: Texts = {}
+    return (decode(Grant, row[0], texts) for row in rows)
+
+
+def task_records(db: sqlite3.Connection) -> Iterator[TaskRecord]:
+    """Read every record."""
+    rows = db.execute("SELECT body FROM task_record ORDER BY rowid")
+    texts: Texts = {}
+    return (decode(TaskRecord, row[0], texts) for row in rows)
+
+
+def trails(db: sqlite3.Connection) -> Iterator[tuple[str, TrailItem]]:
+    """Read every trail, each from its oldest item."""
+    rows = db.execute(
+        "SELECT task_uid, time, reason, message, severity, on_pod, audit_index FROM trail"
+        " ORDER BY task_uid, seq"
+    )
+    texts: Texts = {}
+    for uid, time, reason, message, severity, on_pod, index in rows:
+        notice = Notice(
+            reason=texts.setdefault(reason, reason),
+            message=message,
+            severity=Severity(severity),
+            on_pod=bool(on_pod),
+        )
+        yield uid, TrailItem(time=datetime.fromisoformat(time), notice=notice, audit_index=index)

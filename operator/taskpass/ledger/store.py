@@ -1,0 +1,245 @@
+"""The ledger's file: opened, checked, and written by one thread, one transaction at a time."""
+
+import base64
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from taskpass.core import audit
+from taskpass.core.audit import Entry, EventType, Stage
+from taskpass.core.checkpoint import BadCheckpoint, PublicKey, parse_body, parse_note
+from taskpass.core.credential import Grant, GrantState
+from taskpass.core.errors import EntryRefused, LedgerError, PodAlreadyBound, TaskpassError
+from taskpass.core.records import TaskRecord, TrailItem
+from taskpass.ledger import place, schema, state
+from taskpass.ledger.keys import Signer
+from taskpass.ledger.log import Log
+from taskpass.ledger.reader import LogReader, TamperEvidence
+from taskpass.ports import Batch
+
+MAX_ENTRIES = 256
+MAX_BYTES = 1 << 20
+"""What one transaction takes at most of what waits; it always takes one batch whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop what is remembered of a task."""
+
+    task_uid: str
+
+
+Change = Batch | Forget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a change made durable, as reads see it from then on."""
+
+    indexes: tuple[int, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    tasks: tuple[TaskRecord, ...] = ()
+    trail: tuple[tuple[str, TrailItem], ...] = ()
+    forgotten: str = ""
+
+
+Outcome = Written | TaskpassError
+"""An error is of that change alone: it left no trace, and the others are written."""
+
+
+class Store:
+    """Owns the connection. After any exception but an `Outcome` it must not be used again."""
+
+    def __init__(
+        self, db: sqlite3.Connection, lock: place.Lock, log: Log, fail_point: Callable[[str], None]
+    ) -> None:
+        self.db = db
+        self.log = log
+        self._lock = lock
+        self._fail_point = fail_point
+
+    @classmethod
+    def open(
+        cls, path: Path, *, signer: Signer, domain: str, cluster_id: str, instance: str,
+        now: datetime, fail_point: Callable[[str], None],
+    ) -> "Store":  # fmt: skip
+        """Take the file over, make it if there is none, and check that it holds together.
+
+        Raises:
+            LedgerLocked: Another process has it.
+            LedgerError: It cannot be used; the message says why, and what to do.
+
+        """
+        if not path.parent.is_dir():
+            raise LedgerError(f"There is no directory {path.parent} for the ledger; mount a volume")
+        place.refuse_network(path)
+        lock = place.Lock(path)
+        db = None
+        try:
+            db = schema.connect(path)
+            store = cls._taken_over(db, lock, signer, domain, cluster_id, instance, now)
+            store._fail_point = fail_point
+        except BaseException as error:
+            if db is not None:
+                db.close()
+            lock.release()
+            # SQLite's own words about a damaged file need not be UTF-8.
+            if isinstance(error, sqlite3.Error | OSError | TamperEvidence | UnicodeDecodeError):
+                raise LedgerError(
+                    f"The ledger {path} cannot be opened ({told(error)}); check its volume, or "
+                    "restore a copy that `taskpass audit verify` accepts"
+                ) from error
+            raise
+        return store
+
+    @classmethod
+    def _taken_over(
+        cls, db: sqlite3.Connection, lock: place.Lock, signer: Signer, domain: str,
+        cluster_id: str, instance: str, now: datetime,
+    ) -> "Store":  # fmt: skip
+        found = schema.version(db)
+        if found not in (0, schema.VERSION):
+            raise LedgerError(
+                f"The ledger is of version {found}, this program knows {schema.VERSION}; run the "
+                "version of taskpass that wrote it, or a later one"
+            )
+        damage = schema.damage(db)
+        if damage:
+            raise sqlite3.DatabaseError(damage)
+        if found == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise LedgerError("The file is a database, but no ledger; name another file")
+        db.execute("BEGIN IMMEDIATE")
+        if found == 0:
+            for statement in schema.TABLES:
+                db.execute(statement)
+            origin = f"{domain}/c-{cluster_id}/log-{secrets.token_hex(8)}"
+            epoch = 1
+            key = PublicKey(origin, signer.public_key)
+            log = Log(db, key, signer, epoch)
+            log.create()
+            entries = [audit.log_created(origin, key.vkey(), cluster_id, now)]
+        else:
+            stored = LogReader(db)
+            origin = _origin(stored, cluster_id)
+            epoch = _next_epoch(db)
+            log = Log(db, PublicKey(origin, signer.public_key), signer, epoch)
+            log.resume(stored)
+            db.execute(
+                "INSERT INTO ckpt (size, note, kept) VALUES (?, ?, 'open') ON CONFLICT DO NOTHING",
+                (log.size, log.note),
+            )
+            entries = []
+        store = cls(db, lock, log, _nothing)
+        root = base64.b64encode(log.root).decode()
+        entries.append(audit.log_opened(origin, epoch, instance, log.size, root, now))
+        for admitted in log.admit(entries):
+            log.append(admitted)
+        state.drop_stray_trails(db)
+        log.seal()
+        db.execute("COMMIT")
+        return store
+
+    def write(self, first: Change, more: Callable[[], Change | None]) -> list[Outcome]:
+        """Make `first`, and what `more` returns until it returns None, durable together."""
+        self.db.execute("BEGIN IMMEDIATE")
+        start = self.log.size
+        outcomes: list[Outcome] = []
+        change: Change | None = first
+        while change is not None:
+            outcome = self._apply(change)
+            outcomes.append(outcome)
+            full = self.log.size - start >= MAX_ENTRIES or self.log.unsealed >= MAX_BYTES
+            change = None if full else more()
+        self.log.seal()
+        self._fail_point("ledger.before-commit")
+        self.db.execute("COMMIT")
+        self._fail_point("ledger.after-commit")
+        return outcomes
+
+    def close(self) -> None:
+        """Give the file back."""
+        try:
+            self.db.close()
+        finally:
+            self._lock.release()
+
+    def _apply(self, change: Change) -> Outcome:
+        if isinstance(change, Forget):
+            state.forget(self.db, change.task_uid)
+            return Written(forgotten=change.task_uid)
+        try:
+            # All that can refuse the batch comes before its first write: nothing is to be undone.
+            state.check_bindings(self.db, change.tasks)
+            bodies = state.encoded(change.grants)
+            records = state.encoded(change.tasks)
+            admitted = self.log.admit(change.entries)
+        except (EntryRefused, PodAlreadyBound) as refusal:
+            return refusal
+        indexes = tuple(self.log.append(one) for one in admitted)
+        grants = tuple(_with_index(g, change.entries, indexes) for g in change.grants)
+        if grants != change.grants:
+            bodies = state.encoded(grants)
+        state.write_grants(self.db, grants, bodies)
+        state.write_records(self.db, change.tasks, records)
+        trail = tuple(
+            _trail_item(entry, index)
+            for entry, index, one in zip(change.entries, indexes, admitted, strict=True)
+            if entry.notice is not None and entry.task is not None and one.index < 0
+        )
+        for uid, item in trail:
+            state.write_trail(self.db, uid, item)
+        return Written(indexes=indexes, grants=grants, tasks=change.tasks, trail=trail)
+
+
+def told(error: BaseException) -> str:
+    """Return what an error of the disk, of SQLite or of ours says, in a few words."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return f"{error}" if isinstance(error, sqlite3.Error | TaskpassError) else type(error).__name__
+
+
+def _nothing(_: str) -> None:
+    """Fail nowhere."""
+
+
+def _origin(stored: LogReader, cluster_id: str) -> str:
+    try:
+        origin = parse_body(parse_note(stored.note)[0]).origin
+    except BadCheckpoint as error:
+        raise LedgerError(
+            f"The ledger's checkpoint cannot be read: {error}; restore a copy that verifies"
+        ) from error
+    if f"/c-{cluster_id}/" not in origin:
+        raise LedgerError(
+            f"The ledger '{origin}' is of another cluster than this ({cluster_id}); give this "
+            "operator a volume of its own"
+        )
+    return origin
+
+
+def _next_epoch(db: sqlite3.Connection) -> int:
+    db.execute("UPDATE head SET epoch = epoch + 1 WHERE k = 1")
+    return int(db.execute("SELECT epoch FROM head WHERE k = 1").fetchone()[0])
+
+
+def _with_index(grant: Grant, entries: Sequence[Entry], indexes: Sequence[int]) -> Grant:
+    if grant.state is not GrantState.ISSUED or grant.audit_index >= 0:
+        return grant
+    for entry, index in zip(entries, indexes, strict=True):
+        if (
+            entry.grant_id == grant.id
+            and entry.type is EventType.CREDENTIAL_ISSUE
+            and entry.data.get("stage") == Stage.RESULT
+        ):
+            return replace(grant, audit_index=index)
+    return grant
+
+
+def _trail_item(entry: Entry, index: int) -> tuple[str, TrailItem]:
+    assert entry.notice is not None  # noqa: S101
+    assert entry.task is not None  # noqa: S101
+    notice = replace(entry.notice, message=entry.notice.message.replace("{index}", str(index)))
+    return entry.task.uid, TrailItem(time=entry.time, notice=notice, audit_index=index)

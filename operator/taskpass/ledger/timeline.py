@@ -1,0 +1,72 @@
+"""The entries of one task, each proven to be under the log's signed checkpoint.
+
+That none is left out is not proven here: `verify.py` does that for the whole log.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from taskpass.core.checkpoint import BadCheckpoint, Checkpoint, open_checkpoint
+from taskpass.core.errors import UsageError
+from taskpass.core.merkle import BadProof, check_inclusion, inclusion_proof, leaf_hash
+from taskpass.core.tiles import TileSubtrees
+from taskpass.ledger.keys import verify_signature
+from taskpass.ledger.reader import LogReader, TamperEvidence
+from taskpass.ledger.verify_database import declared_key
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What the log tells of a task, oldest first."""
+
+    task: str
+    """`namespace/name`."""
+    entries: tuple[tuple[int, dict[str, Any]], ...]
+    """Index and event."""
+    checkpoint: Checkpoint
+    """What every entry is proven to be under."""
+
+
+def timeline(log: LogReader, task: str) -> Timeline:
+    """Return the entries of a task: `namespace/name`, or a name that one namespace alone has.
+
+    Raises:
+        UsageError: The log has no such task, or several.
+        TamperEvidence: An entry is not under the checkpoint.
+
+    """
+    subject = _subject(log, task)
+    try:
+        checkpoint = open_checkpoint(log.note, declared_key(log), verify_signature)
+    except BadCheckpoint as error:
+        raise TamperEvidence(f"the ledger's checkpoint does not hold: {error}") from error
+    rows = log.db.execute("SELECT seq FROM idx WHERE subject = ? ORDER BY seq", (subject,))
+    subtrees = TileSubtrees(log.size, log.tile)
+    entries: list[tuple[int, dict[str, Any]]] = []
+    for (index,) in rows.fetchall():
+        body = log.entry(index)
+        proof = inclusion_proof(index, log.size, subtrees)
+        try:
+            check_inclusion(proof, index, checkpoint.size, leaf_hash(body), checkpoint.root)
+        except BadProof as error:
+            raise TamperEvidence(f"entry {index} is not under the checkpoint: {error}") from error
+        entries.append((index, orjson.loads(body)))
+    return Timeline(subject, tuple(entries), checkpoint)
+
+
+def _subject(log: LogReader, task: str) -> str:
+    subjects = [
+        row[0]
+        for row in log.db.execute(
+            "SELECT DISTINCT subject FROM idx WHERE subject = ?1"
+            " OR substr(subject, instr(subject, '/') + 1) = ?1 ORDER BY subject",
+            (task,),
+        )
+    ]
+    if not subjects:
+        raise UsageError(f"The log has no task '{task}'; write it as namespace/name")
+    if len(subjects) > 1:
+        raise UsageError(f"Several namespaces had a task '{task}': {', '.join(subjects)}; name one")
+    return str(subjects[0])

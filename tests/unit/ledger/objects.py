@@ -1,0 +1,121 @@
+"""Grants, records and entries to test with, and ledgers to put them into."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+from taskpass.core import audit
+from taskpass.core.audit import Entry, EventType
+from taskpass.core.credential import Grant, GrantState, TaskRef
+from taskpass.core.records import Notice, TaskRecord
+from taskpass.ledger.keys import SeedSigner
+from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ports import Batch
+
+SEED = bytes([7]) * 32
+NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+TASK = TaskRef(namespace="support", name="ticket-4711", uid="task-uid-1")
+GRANT = Grant(
+    id="g-00000000000000000000000000000001",
+    task=TASK,
+    generation=2,
+    attempt=1,
+    phase="research",
+    name="tickets",
+    class_name="tickets-api",
+    provider="Kubernetes",
+    actions=("tickets.read",),
+    resources=("ticket/4711",),
+    location="",
+    request_digest="sha256:aa",
+    intent_digest="sha256:bb",
+    class_digest="sha256:cc",
+    policy="AgentPolicy/support/triage",
+    policy_digest="sha256:dd",
+    pod_name="ticket-4711-x7k2p",
+    pod_uid="pod-uid-1",
+    service_account="triage-agent",
+    service_account_uid="sa-uid-1",
+    lifetime_seconds=900,
+    state=GrantState.INTENT,
+    provider_state={"serviceAccount": "g-1", "bindings": [{"namespace": "a", "uid": None}]},
+    intent_at=NOW,
+)
+RECORD = TaskRecord(task=TASK, phase="research", attempt=1, pod_name="pod", pod_uid="pod-uid-1")
+
+
+def opened(path: Path, *, seed: bytes = SEED, now: datetime = NOW, **more: Any) -> SqliteLedger:
+    return SqliteLedger.open(
+        path, signer=SeedSigner(seed), cluster_id="3c1f0a9e", instance="taskpass-0", now=now, **more
+    )
+
+
+def entry(
+    number: object, *, task: TaskRef | None = TASK, time: datetime = NOW, **more: Any
+) -> Entry:
+    """Return an entry of its own for each number."""
+    notice = more.pop("notice", None)
+    return Entry(
+        id=str(uuid5(UUID(int=1), str(number))),
+        type=EventType.TASK_PHASE,
+        time=time,
+        task=task,
+        data={"v": 1, "stage": "point", "outcome": "success", "number": str(number), **more},
+        notice=notice,
+    )
+
+
+def notice(message: str = "Issued") -> Notice:
+    return Notice(reason="CredentialIssued", message=message)
+
+
+def another(number: int, *, task: TaskRef = TASK) -> Grant:
+    return replace(GRANT, id=f"g-{number:032x}", task=task)
+
+
+async def issue(ledger: SqliteLedger, grant: Grant, now: datetime = NOW) -> Grant:
+    """Take a grant from its intent to its delivery; return it as the ledger has it."""
+    await ledger.commit(Batch(entries=(audit.issue_intent(grant, now),), grants=(grant,)))
+    issued = replace(
+        grant,
+        state=GrantState.ISSUED,
+        issued_at=now,
+        expires_at=now + timedelta(seconds=900),
+        fingerprint="ab" * 32,
+        credential_ref="jti-1",
+    )
+    result = audit.issue_result(issued, now, notice("Issued 'tickets' (audit {index})"))
+    await ledger.commit(Batch(entries=(result,), grants=(issued,)))
+    kept = next(g for g in ledger.grants(grant.task.key) if g.id == grant.id)
+    delivered = replace(kept, state=GrantState.DELIVERED)
+    await ledger.commit(
+        Batch(entries=(audit.delivered(delivered, now, "secret-uid"),), grants=(delivered,))
+    )
+    return delivered
+
+
+async def revoke(ledger: SqliteLedger, grant: Grant, now: datetime = NOW) -> Grant:
+    """Take it back."""
+    moving = replace(grant, state=GrantState.REVOKING, revoke_reason="Finished", revoking_since=now)
+    await ledger.commit(Batch(entries=(audit.revoke_intent(moving, now),), grants=(moving,)))
+    gone = replace(moving, state=GrantState.REVOKED)
+    result = audit.revoke_result(gone, now, notice("Revoked 'tickets'"))
+    await ledger.commit(Batch(entries=(result,), grants=(gone,)))
+    return gone
+
+
+async def story(ledger: SqliteLedger) -> None:
+    """Write the whole life of one task."""
+    attested = audit.attested(RECORD, NOW, notice("Attested"))
+    await ledger.commit(Batch(entries=(attested,), tasks=(RECORD,)))
+    await revoke(ledger, await issue(ledger, GRANT))
+
+
+async def filled(ledger: SqliteLedger, size: int) -> None:
+    """Add entries until there are that many."""
+    while ledger.size < size:
+        count = min(100, size - ledger.size)
+        entries = tuple(entry(ledger.size + i) for i in range(count))
+        await ledger.commit(Batch(entries=entries))
