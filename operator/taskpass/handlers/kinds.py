@@ -1,0 +1,162 @@
+"""Our kinds, watched by kopf: each event becomes a change of the caches, and nothing else.
+
+kopf has a thread and a loop of its own: what it cancels at its end is then none of ours, and its
+relists hold up no reconcile (docs/adr/0003-one-process-two-loops.md).
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import kopf
+
+from taskpass.kube.connection import Connection
+
+GROUP, VERSION = "taskpass.dev", "v1alpha1"
+KINDS = {
+    "agenttasks": "AgentTask",
+    "credentialclasses": "CredentialClass",
+    "agentpolicies": "AgentPolicy",
+    "clusteragentpolicies": "ClusterAgentPolicy",
+}
+LOGIN_FOR = timedelta(minutes=10)
+"""A projected token is replaced within the hour; a login reads it anew."""
+IDENTITY: Any = "taskpass"
+"""kopf would make one of the user's name, which an image's user id has not. Its type is private."""
+Apply = Callable[[str, str | None, Mapping[str, Any]], None]
+logger = logging.getLogger(__name__)
+
+
+class NoDiff(kopf.DiffBaseStorage):
+    """We have no change handlers, so no last state is kept."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        """Return nothing to compare."""
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:
+        """Return {} and not None, so that nothing looks new."""
+        return {}
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Write nothing."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Handlers here have no progress."""
+
+    def fetch(self, *, key: Any, body: Any) -> Any:
+        """Return none."""
+        return None
+
+    def store(self, *, key: Any, record: Any, body: Any, patch: Any) -> None:
+        """Write nothing."""
+
+    def purge(self, *, key: Any, body: Any, patch: Any) -> None:
+        """Write nothing."""
+
+    def touch(self, *, body: Any, patch: Any, value: Any) -> None:
+        """Write nothing."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """Return it as it is."""
+        return essence
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings for what we use of it."""
+    settings = kopf.OperatorSettings()
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.posting.loggers = False
+    settings.peering.standalone = True
+    settings.watching.chunk_size = 500
+    settings.watching.server_timeout = 290
+    settings.queueing.exit_timeout = 20
+    settings.networking.request_timeout = 15
+    settings.networking.connect_timeout = 5
+    settings.process.ultimate_exiting_timeout = 60
+    settings.persistence.finalizer = "kopf.taskpass.dev/unused"
+    settings.persistence.diffbase_storage = NoDiff()
+    settings.persistence.progress_storage = NoProgress()
+    return settings
+
+
+def registry(where: Connection, apply: Apply) -> kopf.OperatorRegistry:
+    """Return the handlers: one for each kind, each of one line."""
+    made = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=made)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        headers = {"User-Agent": "taskpass"}
+        if authorization := where.authorization():
+            headers["Authorization"] = authorization
+        connector = aiohttp.TCPConnector(limit=8, ssl=where.tls or False)
+        return kopf.AiohttpSession(
+            server=where.server,
+            expiration=datetime.now(UTC) + LOGIN_FOR,  # noqa: TID251 (kopf compares it so)
+            aiohttp_session=aiohttp.ClientSession(connector=connector, headers=headers),
+        )
+
+    for plural, kind in KINDS.items():
+
+        def see(type: Any, body: Any, _kind: str = kind, **_: Any) -> None:
+            apply(_kind, type, dict(body))
+
+        kopf.on.event(GROUP, VERSION, plural, registry=made, id=plural)(see)
+    return made
+
+
+class Watcher:
+    """kopf in its thread. `ended` is set when it stops, whyever."""
+
+    def __init__(self, where: Connection, apply: Apply) -> None:
+        """`apply` is called on kopf's thread."""
+        self._registry = registry(where, apply)
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self.failure = ""
+
+    def start(self) -> None:
+        """Start watching."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Stop watching; wait at most so long."""
+        self._stop.set()
+        self._thread.join(seconds)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has begun to watch."""
+        return self._ready.is_set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it no longer watches: the process is then half blind, and must end."""
+        return self._ended.is_set()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=self._registry,
+                    settings=operator_settings(),
+                    identity=IDENTITY,
+                    standalone=True,
+                    clusterwide=True,
+                    ready_flag=self._ready,
+                    stop_flag=self._stop,
+                )
+            )
+        except BaseException as error:
+            self.failure = f"{type(error).__name__}: {error}"
+            logger.exception("Watching of our kinds ended")
+        finally:
+            self._ended.set()

@@ -1,0 +1,76 @@
+"""What the API server's answers mean: statuses to errors of ours, paths to resources.
+
+The text of a body is passed on only when the body is a Kubernetes `Status`: anything else (a
+proxy's page, an object that was echoed) may hold what must not be shown.
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+from taskpass.core import errors
+
+LONGEST = 512
+"""Characters of the API server's own words that are passed on."""
+POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' denied request: ")
+BY_STATUS: dict[int, type[errors.ApiError]] = {
+    400: errors.Invalid,
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    410: errors.Gone,
+    422: errors.Invalid,
+    429: errors.ApiUnavailable,
+}
+
+
+def error_of(status: int, body: object, verb: str, resource: str) -> errors.ApiError:
+    """Return what to raise for an answer. `body` is the parsed answer, or None."""
+    said = message_of(body)
+    text = f"The API server answered {status} to {verb} of {resource}" + (
+        f": {said}" if said else ""
+    )
+    denied = POLICY.search(said) if status in (403, 422) else None
+    if denied:
+        refusal = errors.AdmissionDenied(text)
+        refusal.policy = denied[1]
+        return refusal
+    if status >= 500:
+        return errors.ApiUnavailable(text)
+    return BY_STATUS.get(status, errors.ApiError)(text)
+
+
+def message_of(body: object) -> str:
+    """Return the message of a `Status` in one line; '' for anything else."""
+    if not isinstance(body, dict) or body.get("kind") != "Status" or body.get("apiVersion") != "v1":
+        return ""
+    message = body.get("message")
+    return " ".join(message.split())[:LONGEST] if isinstance(message, str) else ""
+
+
+def parsed(raw: bytes) -> object:
+    """Return the JSON value, or None where it is none."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def resource_of(path: str) -> str:
+    """Return what a path is of: `pods`, `agenttasks/status`; for counters and messages."""
+    parts = path.partition("?")[0].strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] not in ("status", "finalize"):
+        rest = rest[2:]
+    if not rest:
+        return "unknown"
+    return rest[0] + (f"/{rest[2]}" if len(rest) > 2 else "")
+
+
+def plain(value: Any) -> Any:
+    """Make JSON of the read-only mappings that core values hold."""
+    if hasattr(value, "keys"):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")

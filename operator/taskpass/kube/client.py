@@ -1,0 +1,301 @@
+"""The Kubernetes API over aiohttp and orjson: what the flows' hot path costs (KOPF.md §3).
+
+1. Every call has a time-out; what takes longer is `ApiUnavailable`, and may have taken effect.
+2. 429 and 503 that say `Retry-After` are waited for, briefly: they were not carried out.
+3. Answers become errors of `core.errors` in `kube/answers.py`, and nowhere else.
+4. Redirects are not followed: the token goes to one server.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import orjson
+from multidict import CIMultiDict
+
+from taskpass.core.errors import ApiUnavailable
+from taskpass.kube import connection
+from taskpass.kube.answers import error_of, parsed, plain, resource_of
+from taskpass.kube.connection import Connection
+
+CALL_SECONDS = 15.0
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 150.0
+"""How long a watch may be silent. The API server sends a bookmark about every minute."""
+WATCH_SECONDS = 290
+"""After which the API server ends a watch by itself."""
+PAGE = 500
+TRIES = 3
+LONGEST_PAUSE = 3.0
+LONGEST_LINE = 16 * 1024 * 1024
+JSON = "application/json"
+OnCall = Callable[[str, str, int, float], None]
+Object = dict[str, Any]
+
+
+def ignore_call(verb: str, resource: str, status: int, seconds: float) -> None:
+    """Count nothing."""
+
+
+class KubeClient:
+    """`ports.ApiClient`, and what only adapters of Kubernetes need: lists, pages and watches."""
+
+    def __init__(
+        self,
+        where: Connection,
+        *,
+        limit: int = 64,
+        on_call: OnCall = ignore_call,
+        impersonate: Sequence[tuple[str, str]] = (),
+        call_seconds: float = CALL_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        """`limit` is how many calls are in flight at most; watches are not counted.
+
+        `on_call` is told verb, resource, status (0 without an answer) and seconds of each call.
+        `impersonate` are headers `Impersonate-…`, for tests that speak as somebody.
+        """
+        self._where = where
+        self._limit = limit
+        self._on_call = on_call
+        self._impersonate = tuple(impersonate)
+        self._call_seconds = call_seconds
+        self._idle_seconds = idle_seconds
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    @classmethod
+    def in_cluster(cls, **options: Any) -> "KubeClient":
+        """Return the client of the ServiceAccount that this pod runs as."""
+        return cls(connection.in_cluster(), **options)
+
+    @classmethod
+    def from_kubeconfig(cls, path: str, context: str = "", **options: Any) -> "KubeClient":
+        """Return the client of a kubeconfig's user; '' means its current context."""
+        return cls(connection.from_kubeconfig(path, context), **options)
+
+    async def __aenter__(self) -> "KubeClient":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection; the next call would open new ones."""
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            await session.close()
+
+    async def get(self, path: str, **query: str) -> Object:
+        """Read one object or list."""
+        verb = "list" if "labelSelector" in query or "limit" in query else "get"
+        return await self._call(verb, "GET", path, query=query)
+
+    async def create(self, path: str, body: Mapping[str, Any], **query: str) -> Object:
+        """POST. `Conflict` where it exists already."""
+        return await self._call("create", "POST", path, body=body, query=query)
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> Object:
+        """PUT."""
+        return await self._call("update", "PUT", path, body=body)
+
+    async def merge_patch(self, path: str, body: Mapping[str, Any]) -> Object:
+        """PATCH with application/merge-patch+json."""
+        content = "application/merge-patch+json"
+        return await self._call("patch", "PATCH", path, body=body, content=content)
+
+    async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> Object:
+        """PATCH with application/json-patch+json; `Invalid` where a `test` fails."""
+        content = "application/json-patch+json"
+        return await self._call("patch", "PATCH", path, body=body, content=content)
+
+    async def delete(self, path: str, *, uid: str = "") -> None:
+        """DELETE, with a UID precondition where one is given. `NotFound` where it is gone.
+
+        `Conflict` where the object of that name has another UID.
+        """
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        options["propagationPolicy"] = "Background"
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        await self._call("delete", "DELETE", path, body=options)
+
+    async def pages(
+        self, path: str, label_selector: str = ""
+    ) -> AsyncGenerator[tuple[list[Object], str], None]:
+        """Read a list page by page: its items, and the resourceVersion to watch from.
+
+        `Gone` where the list took so long that its snapshot is compacted: begin again.
+        """
+        query = {"limit": str(PAGE)}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        while True:
+            page = await self._call("list", "GET", path, query=query)
+            items: list[Object] = page.get("items") or []
+            kind = str(page.get("kind", "")).removesuffix("List")
+            for item in items:
+                item.setdefault("kind", kind)  # items of built-in kinds do not say
+            yield items, page["metadata"]["resourceVersion"]
+            following = page["metadata"].get("continue")
+            if not following:
+                return
+            query["continue"] = following
+
+    async def list(self, path: str, label_selector: str = "") -> tuple[list[Object], str]:
+        """Read a whole list, and the resourceVersion to watch from."""
+        whole: list[Object] = []
+        version = ""
+        async for items, version in self.pages(path, label_selector):  # noqa: B007
+            whole.extend(items)
+        return whole, version
+
+    async def watch(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[Object, None]:
+        """Yield the events of one watch until the API server ends it.
+
+        Raises:
+            Gone: The resourceVersion is too old; list again.
+            ApiUnavailable: It broke off, or was silent for too long; watch again.
+
+        """
+        resource = resource_of(path)
+        asked = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+            **query,
+        }
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=self._idle_seconds
+        )
+        began = time.monotonic()
+        status = 0
+        try:
+            async with self._session("watches").get(
+                self._where.server + path,
+                params=asked,
+                headers=self._headers(None),
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                status = response.status
+                self._on_call("watch", resource, status, time.monotonic() - began)
+                if status != 200:
+                    raise error_of(status, parsed(await response.read()), "watch", resource)
+                async for line in _lines(response.content):
+                    yield _event(line, resource)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if not status:
+                self._on_call("watch", resource, 0, time.monotonic() - began)
+            raise ApiUnavailable(
+                f"The watch of {resource} broke off ({type(error).__name__})"
+            ) from error
+
+    async def _call(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        content: str = JSON,
+    ) -> Object:
+        resource = resource_of(path)
+        payload = None if body is None else orjson.dumps(body, default=plain)
+        for attempt in range(1, TRIES + 1):
+            status, raw, pause = await self._send(
+                (verb, resource), method, path, payload, query or {}, content
+            )
+            if pause is None or attempt == TRIES:
+                break
+            await asyncio.sleep(pause)
+        value = parsed(raw)
+        if status >= 300:
+            raise error_of(status, value, verb, resource)
+        if not isinstance(value, dict):
+            raise ApiUnavailable(f"The answer to {verb} of {resource} was not JSON")
+        return value
+
+    async def _send(
+        self,
+        what: tuple[str, str],
+        method: str,
+        path: str,
+        payload: bytes | None,
+        query: Mapping[str, str],
+        content: str,
+    ) -> tuple[int, bytes, float | None]:
+        """Return status and body, and how long to wait before the same call is sent again."""
+        began = time.monotonic()
+        status = 0
+        try:
+            async with self._session("calls").request(
+                method,
+                self._where.server + path,
+                params=dict(query) or None,
+                data=payload,
+                headers=self._headers(content if payload is not None else None),
+                allow_redirects=False,
+            ) as response:
+                raw = await response.read()
+                status = response.status
+                return status, raw, _pause(status, response.headers.get("Retry-After", ""))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            verb, resource = what
+            raise ApiUnavailable(
+                f"The API server did not answer {verb} of {resource} ({type(error).__name__})"
+            ) from error
+        finally:
+            self._on_call(*what, status, time.monotonic() - began)
+
+    def _headers(self, content: str | None) -> CIMultiDict[str]:
+        headers = CIMultiDict({"Accept": JSON})
+        if content:
+            headers["Content-Type"] = content
+        if authorization := self._where.authorization():
+            headers["Authorization"] = authorization
+        headers.extend(self._impersonate)
+        return headers
+
+    def _session(self, purpose: str) -> aiohttp.ClientSession:
+        if purpose not in self._sessions:
+            # A watch holds its connection: in the pool of the calls it would starve them.
+            limit = self._limit if purpose == "calls" else 0
+            self._sessions[purpose] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=limit, ssl=self._where.tls or False),
+                timeout=aiohttp.ClientTimeout(
+                    total=self._call_seconds, sock_connect=CONNECT_SECONDS
+                ),
+            )
+        return self._sessions[purpose]
+
+
+def _pause(status: int, retry_after: str) -> float | None:
+    if status not in (429, 503) or not retry_after.isdecimal():
+        return None
+    seconds = float(retry_after)
+    return seconds if seconds <= LONGEST_PAUSE else None
+
+
+def _event(line: bytes, resource: str) -> Object:
+    event = parsed(line)
+    if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
+        raise ApiUnavailable(f"The watch of {resource} sent something that is no event")
+    if event.get("type") == "ERROR":
+        status = event["object"].get("code") or 500
+        raise error_of(status, event["object"], "watch", resource)
+    return event
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield whole lines; `readline` of the reader gives up at 128 KiB, and objects are larger."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+        if len(rest) > LONGEST_LINE:
+            raise ApiUnavailable("A watch sent a line that is too long")

@@ -1,0 +1,94 @@
+"""Where the API server is, how its certificate is checked, and who we are to it."""
+
+import os
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+MOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+REREAD_SECONDS = 60.0
+"""The kubelet replaces a projected token at 80 % of its life, an hour by default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One API server and one identity."""
+
+    server: str
+    """`https://host:port`, without a slash at its end."""
+    tls: ssl.SSLContext | None
+    """None for an API server without TLS (tests)."""
+    authorization: Callable[[], str] = lambda: ""
+    """Returns the value of the header Authorization; '' where a certificate says who we are."""
+
+
+class TokenFile:
+    """`Bearer` and the token in a file that somebody else replaces now and then."""
+
+    def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._value = ""
+        self._read_at = float("-inf")
+
+    def __call__(self) -> str:
+        """Return the header's value, from a reading that is at most 60 s old."""
+        now = self._monotonic()
+        if now - self._read_at >= REREAD_SECONDS:
+            self._value = "Bearer " + self._path.read_text().strip()
+            self._read_at = now
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"TokenFile({str(self._path)!r})"
+
+
+def in_cluster(mount: Path = MOUNT) -> Connection:
+    """Return the connection that every pod has."""
+    host = os.environ["KUBERNETES_SERVICE_HOST"]
+    port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if ":" in host:
+        host = f"[{host}]"
+    return Connection(
+        server=f"https://{host}:{port}",
+        tls=ssl.create_default_context(cafile=str(mount / "ca.crt")),
+        authorization=TokenFile(mount / "token"),
+    )
+
+
+def from_kubeconfig(path: str, context: str = "") -> Connection:
+    """Return the connection that a kubeconfig describes; '' means its current context."""
+    # It holds a model class for each kind of Kubernetes, so it costs memory that a pod never pays.
+    import kubernetes
+
+    config = kubernetes.client.Configuration()
+    kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
+        path, context=context or None, client_configuration=config
+    )
+    tls = None
+    if config.host.startswith("https://"):
+        tls = ssl.create_default_context(cafile=config.ssl_ca_cert)
+        if not config.verify_ssl:
+            tls.check_hostname = False
+            tls.verify_mode = ssl.CERT_NONE
+        if config.cert_file:
+            tls.load_cert_chain(config.cert_file, config.key_file)
+
+    def authorization() -> str:
+        # Refreshes tokens of exec plugins when they are about to expire.
+        return config.get_api_key_with_prefix("BearerToken") or ""
+
+    return Connection(server=config.host.rstrip("/"), tls=tls, authorization=authorization)
+
+
+def authority_of(path: str, context: str = "") -> str:
+    """Return the PEM of the authority that a kubeconfig trusts; '' where it names none."""
+    import kubernetes
+
+    config = kubernetes.client.Configuration()
+    kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
+        path, context=context or None, client_configuration=config
+    )
+    return Path(config.ssl_ca_cert).read_text() if config.ssl_ca_cert else ""

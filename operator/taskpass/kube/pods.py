@@ -1,0 +1,47 @@
+"""What the operator changes of a pod: its own gate, and its own annotation."""
+
+import logging
+
+from taskpass.core.attestation import PodView
+from taskpass.core.errors import ApiError
+from taskpass.core.task import CREDENTIALS_VERSION, GATE
+from taskpass.kube.json_patch import remove_entry
+from taskpass.ports import ApiClient
+
+logger = logging.getLogger(__name__)
+
+
+class KubePods:
+    """`ports.PodControl`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def lift_gate(self, pod: PodView) -> None:
+        """Remove our scheduling gate, and only ours. One that is lifted already is success."""
+        await remove_entry(
+            self._client,
+            _path(pod),
+            uid=pod.uid,
+            field=("spec", "schedulingGates"),
+            entry={"name": GATE},
+        )
+
+    async def nudge(self, pod: PodView, version: str) -> None:
+        """Set an annotation, so that the kubelet looks at the Secret at once. Best effort.
+
+        Without it files change after 60-90 s, so a failure is logged and nothing more.
+        """
+        # The UID makes the API server refuse the patch for a pod of the same name made since.
+        metadata = {"uid": pod.uid, "annotations": {CREDENTIALS_VERSION: version}}
+        try:
+            await self._client.merge_patch(_path(pod), {"metadata": metadata})
+        except ApiError as error:
+            logger.info(
+                "Pod was not nudged",
+                extra={"pod": f"{pod.namespace}/{pod.name}", "error": type(error).__name__},
+            )
+
+
+def _path(pod: PodView) -> str:
+    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"

@@ -1,0 +1,171 @@
+"""A cache of one list that never misses a deletion.
+
+1. LIST by pages, then WATCH from the list's resourceVersion.
+2. Every list is compared with what is known: what is gone since is reported as gone. kopf does not
+   do that, and a pod that goes unseen would keep its credentials (KOPF.md §2.1).
+3. 410 (`Gone`) means list again; any other failure means wait, and go on from the last version.
+4. A watch that is silent for too long counts as broken (`KubeClient`).
+5. Nothing ends it but cancellation. What went wrong last is in `last_error`, for readiness.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar
+
+from taskpass.core.errors import Forbidden, Gone, TaskpassError
+from taskpass.kube.client import KubeClient
+from taskpass.ports import Key
+
+T = TypeVar("T")
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+logger = logging.getLogger(__name__)
+
+
+class Reflector(Generic[T]):
+    """The objects of one path and label selector, as values, kept up to date by `run`."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        path: str,
+        convert: Callable[[Mapping[str, Any]], T],
+        on_change: Callable[[Key, T | None, T | None], None],
+        *,
+        label_selector: str = "",
+        first_pause: float = FIRST_PAUSE,
+    ) -> None:
+        """`on_change` gets key, old and new value; it must not block, and must not raise.
+
+        An object that `convert` cannot read counts as absent, and is logged.
+        """
+        self.path = path
+        self.items: dict[Key, T] = {}
+        self.synced = asyncio.Event()
+        """Set after the first whole list. An absence that is seen before proves nothing."""
+        self.last_error = ""
+        """What the last try ended with, in one line; '' while all is well."""
+        self.refused = False
+        """Whether that was a refusal (403): we have no rights there, and see nothing."""
+        self._client = client
+        self._convert = convert
+        self._on_change = on_change
+        self._label_selector = label_selector
+        self._first_pause = first_pause
+        self._versions: dict[Key, tuple[str, str]] = {}
+        self._from = ""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it has synced, and the last try did not fail."""
+        return self.synced.is_set() and not self.last_error
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        pause = self._first_pause
+        while True:
+            seen = self._from
+            try:
+                if not self._from:
+                    await self._list()
+                await self._watch()
+                pause = self._first_pause
+                continue
+            except Gone:
+                # Not an error while it is the watch that was too old; a list that is Gone waits.
+                self._from = ""
+                if seen:
+                    continue
+                self.last_error = f"The list of {self.path} expired before it was read"
+            except TaskpassError as error:
+                self.last_error = str(error)
+                self.refused = isinstance(error, Forbidden)
+            except Exception as error:  # a fault of ours must be seen, and must not end the cache
+                self.last_error = f"{type(error).__name__} while reading {self.path}"
+                self._from = ""
+                logger.exception("Reflector failed", extra={"path": self.path})
+            if self._from != seen:
+                pause = self._first_pause  # it got somewhere in between
+            logger.warning(
+                "Reflector waits", extra={"path": self.path, "why": self.last_error, "s": pause}
+            )
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _list(self) -> None:
+        # Read whole before anything is said: half a list must not look like deletions.
+        listed: dict[Key, tuple[str, str]] = {}
+        changed: list[tuple[Key, T | None]] = []
+        version = ""
+        async with aclosing(self._client.pages(self.path, self._label_selector)) as pages:
+            async for items, version in pages:  # noqa: B007
+                for item in items:
+                    key = key_of(item)
+                    listed[key] = version_of(item)
+                    if self._versions.get(key) != listed[key]:
+                        changed.append((key, self._converted(item)))
+        for key, value in changed:
+            self._set(key, value)
+        for key in self._versions.keys() - listed.keys():
+            self._set(key, None)
+        self._versions = listed
+        self._from = version
+        self._well()
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        query = {"resourceVersion": self._from}
+        if self._label_selector:
+            query["labelSelector"] = self._label_selector
+        async with aclosing(self._client.watch(self.path, query)) as events:
+            async for event in events:
+                self._well()
+                self._apply(event["type"], event["object"])
+        self._well()
+
+    def _well(self) -> None:
+        self.last_error = ""
+        self.refused = False
+
+    def _apply(self, kind: str, item: Mapping[str, Any]) -> None:
+        self._from = item["metadata"]["resourceVersion"]
+        if kind == "BOOKMARK":
+            return
+        key = key_of(item)
+        if kind == "DELETED":
+            self._versions.pop(key, None)
+            self._set(key, None)
+        else:
+            self._versions[key] = version_of(item)
+            self._set(key, self._converted(item))
+
+    def _converted(self, item: Mapping[str, Any]) -> T | None:
+        item["metadata"].pop("managedFields", None)
+        try:
+            return self._convert(item)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            logger.exception("Object could not be read", extra={"object": "/".join(key_of(item))})
+            return None
+
+    def _set(self, key: Key, value: T | None) -> None:
+        old = self.items.get(key)
+        if value is None:
+            self.items.pop(key, None)
+        else:
+            self.items[key] = value
+        if old != value:
+            self._on_change(key, old, value)
+
+
+def key_of(item: Mapping[str, Any]) -> Key:
+    """Return (namespace, name); the namespace of a cluster's object is ''."""
+    metadata = item["metadata"]
+    return (metadata.get("namespace", ""), metadata["name"])
+
+
+def version_of(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Return UID and resourceVersion: what tells two states of a name apart."""
+    return (item["metadata"]["uid"], item["metadata"]["resourceVersion"])

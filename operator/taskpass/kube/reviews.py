@@ -1,0 +1,45 @@
+"""Questions to the API server about rights."""
+
+from taskpass.core.errors import EvaluationFailed
+from taskpass.core.task import User
+from taskpass.ports import ApiClient
+
+PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+
+
+class KubeReviews:
+    """`ports.AccessReviewer`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def may_use(self, user: User, class_name: str) -> bool:
+        """Tell whether the user has the verb `use` on the class (SubjectAccessReview).
+
+        Raises:
+            EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
+
+        """
+        if not user.username:
+            return False  # a task without a stamp; asking for nobody would be refused as invalid
+        spec = {
+            "user": user.username,
+            "uid": user.uid,
+            "groups": list(user.groups),
+            "resourceAttributes": {
+                "group": "taskpass.dev",
+                "resource": "credentialclasses",
+                "name": class_name,
+                "verb": "use",
+            },
+        }
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+        status = (await self._client.create(PATH, {**review, "spec": spec})).get("status", {})
+        if status.get("allowed") is True:
+            return True
+        if status.get("evaluationError") and not status.get("denied"):
+            raise EvaluationFailed(
+                f"The API server could not tell whether the user may use CredentialClass "
+                f"'{class_name}'; it is asked again"
+            )
+        return False

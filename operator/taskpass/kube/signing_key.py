@@ -1,0 +1,67 @@
+"""The seed of the log's signing key: a Secret that the operator makes once and never replaces.
+
+A key made by the chart would change with every rendering (GitOps), and with it the log's signer.
+"""
+
+import base64
+import binascii
+import secrets
+
+from taskpass.core.errors import ApiUnavailable, Conflict, NotFound, UsageError
+from taskpass.ports import ApiClient
+
+NAME = "taskpass-signing-key"
+TYPE = "taskpass.dev/signing-key"
+FIELD = "seed"
+SEED_BYTES = 32
+
+
+async def load_or_create_seed(client: ApiClient, namespace: str) -> bytes:
+    """Return the 32 bytes, made now if they are not there; durable before they are returned.
+
+    Raises:
+        UsageError: The Secret is there and holds something else; a person must look.
+
+    """
+    try:
+        return await _read(client, namespace)
+    except NotFound:
+        pass
+    seed = secrets.token_bytes(SEED_BYTES)
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": NAME,
+            "namespace": namespace,
+            "labels": {
+                "app.kubernetes.io/name": "taskpass",
+                "app.kubernetes.io/part-of": "taskpass",
+                "app.kubernetes.io/managed-by": "taskpass",
+            },
+        },
+        "type": TYPE,
+        "immutable": True,
+        "data": {FIELD: base64.b64encode(seed).decode()},
+    }
+    try:
+        await client.create(f"/api/v1/namespaces/{namespace}/secrets", body)
+    except (Conflict, ApiUnavailable):
+        # Another replica was first, or the answer was lost: what is there counts, not what we drew.
+        return await _read(client, namespace)
+    return seed
+
+
+async def _read(client: ApiClient, namespace: str) -> bytes:
+    secret = await client.get(f"/api/v1/namespaces/{namespace}/secrets/{NAME}")
+    try:
+        seed = base64.b64decode(secret.get("data", {})[FIELD], validate=True)
+    except (KeyError, binascii.Error):
+        seed = b""
+    if secret.get("type") != TYPE or len(seed) != SEED_BYTES:
+        raise UsageError(
+            f"Secret '{NAME}' in namespace '{namespace}' must be of type {TYPE} and hold "
+            f"{SEED_BYTES} bytes under '{FIELD}'; restore it from a backup, as the log is signed "
+            "with it"
+        )
+    return seed

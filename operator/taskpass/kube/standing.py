@@ -1,0 +1,41 @@
+"""The `Ready` condition of policies and classes."""
+
+from datetime import datetime
+
+from taskpass.core.conditions import conditions
+from taskpass.core.errors import NotFound
+from taskpass.ports import ApiClient, Standing
+
+PLURALS = {
+    "AgentPolicy": "agentpolicies",
+    "ClusterAgentPolicy": "clusteragentpolicies",
+    "CredentialClass": "credentialclasses",
+}
+
+
+class KubeStanding:
+    """`ports.StandingWriter`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def say(self, standing: Standing, now: datetime) -> None:
+        """Merge-patch `/status` where it says something else. An object that is gone is success."""
+        within = f"namespaces/{standing.namespace}/" if standing.namespace else ""
+        path = f"/apis/taskpass.dev/v1alpha1/{within}{PLURALS[standing.kind]}/{standing.name}"
+        try:
+            live = await self._client.get(path)
+            before = live.get("status", {})
+            wanted = {
+                "observedGeneration": standing.generation,
+                "conditions": conditions(
+                    {"Ready": standing.finding},
+                    before.get("conditions", ()),
+                    standing.generation,
+                    now,
+                ),
+            }
+            if before != wanted and live["metadata"]["uid"] == standing.uid:
+                await self._client.merge_patch(path + "/status", {"status": wanted})
+        except NotFound:
+            return

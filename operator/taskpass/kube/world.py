@@ -1,0 +1,308 @@
+"""The caches that decisions are made on: `ports.World`, and who needs a look when they change.
+
+Our kinds come from kopf's handlers (`apply`) and from lists of our own (`seed`, `resync`), pods,
+ServiceAccounts and namespaces from reflectors (`run`). All of them say which tasks need a look
+through one callback. Nothing may be decided before `synced`: an absence proves nothing until then.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from taskpass.core.attestation import PodView
+from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
+from taskpass.core.task import LABEL, NO_LABELS, CredentialClass, Task
+from taskpass.kube.client import KubeClient
+from taskpass.kube.convert import class_from, pod_from, policy_from, task_from
+from taskpass.kube.reflector import Reflector, key_of
+from taskpass.kube.store import Change, Store
+from taskpass.ports import Key
+
+PATHS = {
+    "AgentTask": "/apis/taskpass.dev/v1alpha1/agenttasks",
+    "CredentialClass": "/apis/taskpass.dev/v1alpha1/credentialclasses",
+    "AgentPolicy": "/apis/taskpass.dev/v1alpha1/agentpolicies",
+    "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
+}
+TASKS_EVERY = 10
+"""Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
+be seen, and there are many of them."""
+OnChange = Callable[[Iterable[Key]], None]
+logger = logging.getLogger(__name__)
+
+
+class Caches:
+    """What was last seen of everything that a decision reads."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        tenants: Iterable[str],
+        expressions: Expressions,
+        on_change: OnChange,
+    ) -> None:
+        """`on_change` gets the keys of tasks that need a look; it must not block or raise."""
+        self._client = client
+        self._tenants = tuple(sorted(set(tenants)))
+        self._expressions = expressions
+        self._on_change = on_change
+        self._tasks: Store[Task] = Store()
+        self._classes: Store[CredentialClass] = Store()
+        self._policies: dict[str, Store[CompiledPolicy]] = {
+            "AgentPolicy": Store(),
+            "ClusterAgentPolicy": Store(),
+        }
+        self._policies_of: dict[str, tuple[CompiledPolicy, ...]] = {}
+        self._tasks_in: dict[str, set[Key]] = defaultdict(set)
+        self._tasks_of_account: dict[Key, set[Key]] = defaultdict(set)
+        self._tasks_of_class: dict[str, set[Key]] = defaultdict(set)
+        self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
+        self._unreadable: set[tuple[str, Key]] = set()
+        self._seeded = False
+        self._resyncs = 0
+        self._enrolled: frozenset[str] = frozenset()
+        self._namespaces = Reflector(client, "/api/v1/namespaces", _labels, self._namespace_changed)
+        self._pods: dict[str, Reflector[PodView]] = {}
+        self._accounts: dict[str, Reflector[str]] = {}
+        for namespace in self._tenants:
+            base = f"/api/v1/namespaces/{namespace}"
+            self._pods[namespace] = Reflector(
+                client, f"{base}/pods", pod_from, self._pod_changed, label_selector=LABEL
+            )
+            self._accounts[namespace] = Reflector(
+                client, f"{base}/serviceaccounts", _uid, self._account_changed
+            )
+
+    async def run(self) -> None:
+        """Run every reflector, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for each in self._reflectors():
+                group.create_task(each.run())
+
+    async def seed(self, client: KubeClient) -> None:
+        """List our four kinds, before kopf starts. `NotFound` where a CRD is missing."""
+        for kind in PATHS:
+            await self._list(client, kind)
+        self._seeded = True
+
+    async def resync(self, client: KubeClient) -> None:
+        """List classes and policies, and tasks every tenth time; to be called every minute.
+
+        What is gone is dropped, as kopf never reports a deletion that it missed.
+        """
+        self._resyncs += 1
+        for kind in PATHS:
+            if kind != "AgentTask" or self._resyncs % TASKS_EVERY == 0:
+                await self._list(client, kind)
+        # Rights that come and go in a tenant's namespace have no event of their own.
+        enrolled = frozenset(n for n in self._tenants if self.enrolled(n))
+        changed, self._enrolled = enrolled ^ self._enrolled, enrolled
+        self._look(key for namespace in changed for key in self._tasks_in.get(namespace, ()))
+
+    @property
+    def synced(self) -> bool:
+        """Whether every cache has been filled once; a namespace without rights counts as filled."""
+        return self._seeded and all(
+            each.synced.is_set() or each.refused for each in self._reflectors()
+        )
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the caches from being up to date, in one line; '' while nothing does.
+
+        A namespace that refuses us is no trouble of the others': it is not `enrolled`.
+        """
+        if not self._seeded:
+            return "AgentTasks, classes and policies are not listed yet"
+        for each in self._reflectors():
+            if not each.healthy and not each.refused:
+                return each.last_error or f"{each.path} is not listed yet"
+        if self._namespaces.refused:
+            return self._namespaces.last_error
+        for kind, key in sorted(self._unreadable):
+            if kind != "AgentTask":  # a Deny that is not understood must not look like none
+                return f"{kind} '{'/'.join(filter(None, key))}' could not be read; see the log"
+        return ""
+
+    def apply(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
+        """Take one event of kopf's; what is older than what is known changes nothing.
+
+        An object that cannot be read counts as absent, and is logged.
+        """
+        if event_type == "DELETED":
+            self._unreadable.discard((kind, key_of(obj)))
+            self._changed(kind, self._store(kind).remove(obj))
+        elif not self._store(kind).is_stale(obj):
+            self._changed(kind, self._read(kind, obj))
+
+    def task_keys(self) -> list[Key]:
+        """Return the key of every task."""
+        return self._tasks.keys()
+
+    def task(self, key: Key) -> Task | None:
+        """Return the task as last seen."""
+        return self._tasks.get(key)
+
+    def pods(self, key: Key) -> tuple[PodView, ...]:
+        """Return the pods in the namespace that carry the task's label, oldest first."""
+        found = self._pods_of.get(key)
+        if not found:
+            return ()
+        return tuple(sorted(found.values(), key=lambda pod: (pod.created_at, pod.name)))
+
+    def service_account_uid(self, namespace: str, name: str) -> str | None:
+        """Return the UID of a ServiceAccount, or None where there is none."""
+        reflector = self._accounts.get(namespace)
+        return reflector.items.get((namespace, name)) if reflector else None
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Return the labels of a namespace; empty where it is not known."""
+        return self._namespaces.items.get(("", namespace), NO_LABELS)
+
+    def enrolled(self, namespace: str) -> bool:
+        """Tell whether the operator may act in the namespace: it is listed, and seen."""
+        pods, accounts = self._pods.get(namespace), self._accounts.get(namespace)
+        return bool(
+            pods
+            and accounts
+            and all(each.synced.is_set() and not each.refused for each in (pods, accounts))
+        )
+
+    def credential_class(self, name: str) -> CredentialClass | None:
+        """Return a class."""
+        return self._classes.get(("", name))
+
+    def policies(self, namespace: str) -> Sequence[CompiledPolicy]:
+        """Return the policies that apply in a namespace, its own and the cluster's, by name."""
+        known = self._policies_of.get(namespace)
+        if known is None:
+            own = (
+                each
+                for each in self._policies["AgentPolicy"].values()
+                if each.policy.namespace == namespace
+            )
+            every = (*own, *self._policies["ClusterAgentPolicy"].values())
+            known = tuple(sorted(every, key=lambda each: (each.policy.name, each.policy.kind)))
+            self._policies_of[namespace] = known
+        return known
+
+    def all_policies(self) -> tuple[CompiledPolicy, ...]:
+        """Return every policy, for its `Ready` condition."""
+        return tuple(each for store in self._policies.values() for each in store.values())
+
+    def all_classes(self) -> tuple[CredentialClass, ...]:
+        """Return every class."""
+        return tuple(self._classes.values())
+
+    def _reflectors(self) -> tuple[Reflector[Any], ...]:
+        return (self._namespaces, *self._pods.values(), *self._accounts.values())
+
+    def _store(self, kind: str) -> Store[Any]:
+        if kind == "AgentTask":
+            return self._tasks
+        return self._classes if kind == "CredentialClass" else self._policies[kind]
+
+    async def _list(self, client: KubeClient, kind: str) -> None:
+        store, present, version = self._store(kind), [], "0"
+        async with aclosing(client.pages(PATHS[kind])) as pages:
+            async for items, version in pages:  # noqa: B007
+                for item in items:
+                    present.append(key_of(item))
+                    self.apply(kind, None, item)
+        gone = {k for of, k in self._unreadable if of == kind}.difference(present)
+        self._unreadable.difference_update((kind, key) for key in gone)
+        for change in store.finish_list(present, int(version)):
+            self._changed(kind, change)
+
+    def _read(self, kind: str, obj: Mapping[str, Any]) -> Change[Any] | None:
+        store, key = self._store(kind), key_of(obj)
+        self._unreadable.discard((kind, key))
+        try:
+            if kind == "AgentTask":
+                return store.put(obj, task_from(obj))
+            if kind == "CredentialClass":
+                return store.put(obj, class_from(obj))
+            return store.put(obj, compile_policy(policy_from(obj), self._expressions))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._unreadable.add((kind, key))
+            logger.exception("Object could not be read", extra={"kind": kind, "key": key})
+            return store.remove(obj)
+
+    def _changed(self, kind: str, change: Change[Any] | None) -> None:
+        if change is None:
+            return
+        if kind == "AgentTask":
+            self._index(change)
+            self._look([change.key])
+            return
+        if kind != "CredentialClass":
+            self._policies_of.clear()
+        if change.only_status:
+            return  # most often our own writing
+        if kind == "CredentialClass":
+            self._look(self._tasks_of_class.get(change.key[1], ()))
+        elif kind == "AgentPolicy":
+            self._look(self._tasks_in.get(change.key[0], ()))
+        else:
+            self._look(self._tasks.keys())
+
+    def _index(self, change: Change[Task]) -> None:
+        for stored, put in ((change.old, False), (change.new, True)):
+            if stored is None:
+                continue
+            task = stored.value
+            requests = (*task.credentials, *(r for p in task.phases for r in p.credentials))
+            _mark(self._tasks_in, task.namespace, task.key, put)
+            _mark(self._tasks_of_account, (task.namespace, task.service_account), task.key, put)
+            for name in {request.class_name for request in requests}:
+                _mark(self._tasks_of_class, name, task.key, put)
+
+    def _pod_changed(self, key: Key, old: PodView | None, new: PodView | None) -> None:
+        touched = []
+        for pod, put in ((old, False), (new, True)):
+            if pod is None:
+                continue
+            owner = (pod.namespace, pod.labels.get(LABEL, ""))
+            touched.append(owner)
+            if put:
+                self._pods_of[owner][pod.name] = pod
+            else:
+                self._pods_of[owner].pop(pod.name, None)
+                if not self._pods_of[owner]:
+                    del self._pods_of[owner]
+        self._look(dict.fromkeys(touched))
+
+    def _account_changed(self, key: Key, old: str | None, new: str | None) -> None:
+        if old != new:
+            self._look(self._tasks_of_account.get(key, ()))
+
+    def _namespace_changed(
+        self, key: Key, old: Mapping[str, str] | None, new: Mapping[str, str] | None
+    ) -> None:
+        if old != new:
+            self._look(self._tasks_in.get(key[1], ()))
+
+    def _look(self, keys: Iterable[Key]) -> None:
+        if listed := list(keys):
+            self._on_change(listed)
+
+
+def _mark(index: dict[Any, set[Key]], name: Any, key: Key, put: bool) -> None:
+    if put:
+        index[name].add(key)
+    elif name in index:
+        index[name].discard(key)
+        if not index[name]:
+            del index[name]
+
+
+def _labels(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    return dict(obj["metadata"].get("labels") or {})
+
+
+def _uid(obj: Mapping[str, Any]) -> str:
+    return str(obj["metadata"]["uid"])

@@ -1,0 +1,282 @@
+"""Credentials for the Kubernetes API: a ServiceAccount of its own for each grant.
+
+What a grant makes, and in which order (DESIGN.md §7):
+
+1. The roles are read: each must exist and open no stream, as a stream that is open goes on after
+   revocation. A digest of their rules is remembered: rules widen silently.
+2. SubjectAccessReview must say no: what the ServiceAccount may do already, by a binding to a group
+   of all ServiceAccounts, could not be taken back.
+3. A ServiceAccount `<grant id>` in the grants namespace, and for each role in each target
+   namespace a RoleBinding `taskpass-<grant id>-<n>`.
+4. A token by TokenRequest, handed over once SubjectAccessReview says yes.
+
+Revocation deletes the RoleBindings, which ends access at once, then the ServiceAccount, with which
+the token dies within 10 s (the API server's own cache). Proof is that no object of the recorded
+names is there, or only one with another UID. TokenReview cannot be asked: no token is kept.
+A create whose answer was lost may still be carried out after its revocation: `inventory` finds it.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from taskpass.core.credential import Grant, Issued
+from taskpass.core.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ProviderRefused,
+    ProviderUnavailable,
+)
+from taskpass.core.task import CredentialClass, CredentialRequest
+from taskpass.ports import ApiClient, Clock
+from taskpass.providers.kubernetes.access import must_be_new, reviews_of, wait_until_effective
+from taskpass.providers.kubernetes.calls import labelled, together
+from taskpass.providers.kubernetes.objects import (
+    GRANT_LABEL,
+    bindings_path,
+    credential_fields,
+    credential_ref,
+    grant_of_binding,
+    is_grant_id,
+    role_binding,
+    role_path,
+    service_account,
+    service_accounts_path,
+    time_from,
+    token_request,
+)
+from taskpass.providers.kubernetes.removal import remove
+from taskpass.providers.kubernetes.roles import representative, rules_digest, streams
+from taskpass.providers.kubernetes.state import State, initial_state
+
+MINIMUM_SECONDS = 600
+"""The API server issues no shorter token."""
+FIELDS = frozenset({"token", "kubeconfig", "ca.crt", "server", "namespace"})
+NO_TARGETS: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({})
+logger = logging.getLogger(__name__)
+
+
+class KubernetesProvider:
+    """`ports.CredentialProvider`."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        server: str,
+        ca: str,
+        clock: Clock,
+        grants_namespace: str = "taskpass-grants",
+        targets: Mapping[str, Sequence[tuple[str, str]]] = NO_TARGETS,
+    ) -> None:
+        """`server` and `ca` (PEM) go into kubeconfigs; a request's location replaces the server.
+
+        `targets` are the roles, as (kind, name), that may be bound in each namespace; `inventory`
+        looks for bindings in all of these.
+        """
+        self._client = client
+        self._server = server
+        self._ca = ca
+        self._grants = grants_namespace
+        self._targets = targets
+        self._clock = clock
+
+    def minimum_lifetime_seconds(self) -> int:
+        """Return the least lifetime that the API server issues."""
+        return MINIMUM_SECONDS
+
+    def fields(self) -> frozenset[str]:
+        """Return the names of the fields that a credential of it has."""
+        return FIELDS
+
+    def problem(self, credential_class: CredentialClass) -> str:
+        """Return what keeps the class from ever being issued: a role that may not be bound."""
+        for namespace in credential_class.config["namespaces"]:
+            listed = self._targets.get(namespace, ())
+            for role in credential_class.config["roles"]:
+                if (role["kind"], role["name"]) not in listed:
+                    return (
+                        f"{role['kind']} '{role['name']}' may not be bound in namespace "
+                        f"'{namespace}'; an administrator lists it in the value `targets` of the "
+                        "chart"
+                    )
+        return ""
+
+    def prepare(
+        self, request: CredentialRequest, credential_class: CredentialClass, grant_id: str
+    ) -> Mapping[str, Any]:
+        """Return the names of all that will be made. Pure.
+
+        Raises:
+            ProviderRefused: `resources` names no namespace, or one that the class does not list.
+
+        """
+        return initial_state(request, credential_class, grant_id, self._grants, self._server)
+
+    async def issue(self, grant: Grant, audience: str) -> Issued:
+        """Issue what `grant.provider_state` says. Usable on return.
+
+        The audience is the class's, as recorded; `audience`, that of the agent's identity, is not
+        for these tokens.
+        """
+        state = State(grant.provider_state)
+        with _issuing():
+            rules = await self._read_roles(state)
+            reviews = reviews_of(state, rules)
+            try:
+                await must_be_new(self._client, state, reviews)
+            except ProviderRefused:
+                # Said of a grant whose ServiceAccount is there, it may speak of our own bindings:
+                # an earlier try that got this far had asked before it made anything.
+                if not await self._has_begun(grant, state):
+                    raise
+            await self._make_service_account(grant, state)
+            await together(*(self._make_binding(grant, state, each) for each in state.bindings))
+            token, _ = await together(
+                self._request_token(grant, state),
+                wait_until_effective(self._client, reviews, self._clock.monotonic),
+            )
+        status = token["status"]
+        return Issued(
+            provider_state=state.as_json(),
+            expires_at=time_from(status["expirationTimestamp"]),
+            credential_ref=credential_ref(status["token"]) or state.service_account_uid,
+            fields=credential_fields(status["token"], state, self._ca),
+            primary="token",
+        )
+
+    async def revoke(self, grant: Grant) -> None:
+        """Delete bindings, then the ServiceAccount; return once none of them is there."""
+        await remove(self._client, State(grant.provider_state))
+
+    async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what exists by grant id: ServiceAccounts, and bindings in the target namespaces.
+
+        What is ours is told by its name, which admission keeps for us, not by the label alone.
+        A target namespace that refuses us, or is gone, is logged and left out.
+        """
+        found: dict[str, State] = {}
+        try:
+            async for item in labelled(self._client, service_accounts_path(self._grants)):
+                name = item["metadata"]["name"]
+                if is_grant_id(name):
+                    state = found.setdefault(name, State.found(name, self._grants))
+                    state.service_account_uid = item["metadata"]["uid"]
+            for namespace in self._targets:
+                await self._find_bindings(namespace, found)
+        except ApiError as error:
+            raise ProviderUnavailable(str(error)) from error
+        return {grant_id: state.as_json() for grant_id, state in found.items()}
+
+    async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
+        """Remove what `inventory` found and no live grant answers for."""
+        await remove(self._client, State(state))
+
+    async def _find_bindings(self, namespace: str, found: dict[str, State]) -> None:
+        try:
+            async for item in labelled(self._client, bindings_path(namespace)):
+                grant_id = grant_of_binding(item["metadata"]["name"])
+                if grant_id:
+                    state = found.setdefault(grant_id, State.found(grant_id, self._grants))
+                    state.add_found_binding(item)
+        except (Forbidden, NotFound):
+            logger.warning("Target namespace was not listed", extra={"namespace": namespace})
+
+    async def _read_roles(self, state: State) -> dict[str, list[dict[str, Any]]]:
+        """Return the rules of each role by path, and record their digests."""
+        paths = dict.fromkeys(role_path(each) for each in state.bindings)
+        answers = await together(*(self._read_role(path) for path in paths))
+        rules = dict(zip(paths, answers, strict=True))
+        for each in state.bindings:
+            label = f"{each['role_kind']} '{each['role_name']}'"
+            found = rules[role_path(each)]
+            if found is None:
+                raise ProviderRefused(
+                    f"{label} does not exist (for namespace '{each['namespace']}'); create it, or "
+                    "name another in the CredentialClass"
+                )
+            if not representative(found, ()):
+                raise ProviderRefused(f"{label} grants nothing in a namespace; give it rules")
+            opened = streams(found)
+            if opened and not state.streams_allowed:
+                raise ProviderRefused(
+                    f"{label} grants {opened}: a stream that is open goes on after revocation; "
+                    "narrow the role, or set spec.kubernetes.streams of the CredentialClass to "
+                    "Allowed"
+                )
+            each["rules_digest"] = rules_digest(found)
+        return {path: each for path, each in rules.items() if each is not None}
+
+    async def _read_role(self, path: str) -> list[dict[str, Any]] | None:
+        try:
+            return (await self._client.get(path)).get("rules") or []
+        except NotFound:
+            return None
+        except Forbidden as error:
+            raise ProviderRefused(
+                f"Role '{path.rpartition('/')[2]}' may not be bound: the operator may not even "
+                "read it; an administrator lists it in the value `targets` of the chart"
+            ) from error
+
+    async def _has_begun(self, grant: Grant, state: State) -> bool:
+        path = f"{service_accounts_path(state.grants_namespace)}/{state.service_account}"
+        try:
+            live = await self._client.get(path)
+        except NotFound:
+            return False
+        return bool(live["metadata"].get("labels", {}).get(GRANT_LABEL) == grant.id)
+
+    async def _make_service_account(self, grant: Grant, state: State) -> None:
+        path = service_accounts_path(state.grants_namespace)
+        body = service_account(grant, state)
+        live = await self._create_or_read(path, body)
+        if live["metadata"].get("labels", {}).get(GRANT_LABEL) != grant.id:
+            raise ProviderRefused(
+                f"ServiceAccount '{grant.id}' in namespace '{state.grants_namespace}' exists and "
+                "was not made by taskpass; delete it"
+            )
+        state.service_account_uid = live["metadata"]["uid"]
+
+    async def _make_binding(self, grant: Grant, state: State, each: dict[str, Any]) -> None:
+        body = role_binding(grant, state, each)
+        live = await self._create_or_read(bindings_path(each["namespace"]), body)
+        same = all(live.get(k) == body[k] for k in ("roleRef", "subjects"))
+        if not same or live["metadata"].get("labels", {}).get(GRANT_LABEL) != grant.id:
+            raise ProviderRefused(
+                f"RoleBinding '{each['name']}' in namespace '{each['namespace']}' exists and "
+                "binds something else; delete it"
+            )
+        each["uid"] = live["metadata"]["uid"]
+
+    async def _create_or_read(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._client.create(path, body)
+        except Conflict:
+            return await self._client.get(f"{path}/{body['metadata']['name']}")
+
+    async def _request_token(self, grant: Grant, state: State) -> dict[str, Any]:
+        path = f"{service_accounts_path(state.grants_namespace)}/{state.service_account}/token"
+        body = token_request(state.audience, grant.lifetime_seconds)
+        try:
+            return await self._client.create(path, body)
+        except NotFound as error:
+            raise ProviderUnavailable(
+                "The grant's ServiceAccount was deleted while its token was asked for; it is made "
+                "anew"
+            ) from error
+
+
+@contextlib.contextmanager
+def _issuing() -> Iterator[None]:
+    """Say what the API server's answers mean while a credential is being issued."""
+    try:
+        yield
+    except (Forbidden, Invalid, NotFound) as error:
+        raise ProviderRefused(str(error)) from error
+    except ApiError as error:
+        raise ProviderUnavailable(str(error)) from error

@@ -1,0 +1,372 @@
+"""The caches: whose task needs a look, and what comes too late to count."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from taskpass.core.policy_types import Expression
+from taskpass.kube.world import PATHS, Caches
+from tests.unit.kube.objects import (
+    a_class,
+    a_namespace,
+    a_pod,
+    a_policy,
+    a_task,
+    an_account,
+)
+from tests.unit.kube.scripted_server import Answer, Script, events, page, status_body
+
+PODS = "/api/v1/namespaces/support/pods"
+ACCOUNTS = "/api/v1/namespaces/support/serviceaccounts"
+NAMESPACES = "/api/v1/namespaces"
+TICKET = ("support", "ticket")
+OTHER = ("support", "other")
+SALES = ("sales", "ticket")
+
+
+class NoExpressions:
+    """An engine that no policy here asks."""
+
+    def compile(self, source: str) -> Expression:
+        raise ValueError("does not compile")
+
+
+class Looks:
+    """Which tasks were said to need a look."""
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[str, str]] = []
+
+    def __call__(self, keys: Iterable[tuple[str, str]]) -> None:
+        self.keys.extend(keys)
+
+    def take(self) -> list[tuple[str, str]]:
+        taken, self.keys = sorted(self.keys), []
+        return taken
+
+
+@pytest.fixture
+def looks() -> Looks:
+    return Looks()
+
+
+@pytest.fixture
+async def caches(script: Script, looks: Looks) -> AsyncIterator[Caches]:
+    async with script.client() as client:
+        yield Caches(client, tenants=["support"], expressions=NoExpressions(), on_change=looks)
+
+
+@pytest.fixture
+def filled(caches: Caches, looks: Looks) -> Caches:
+    """Return caches with three tasks, a class, and a policy of each kind."""
+    caches.apply("AgentTask", None, a_task("ticket", 10))
+    caches.apply("AgentTask", None, a_task("other", 11, account="sales", of_class="crm"))
+    caches.apply("AgentTask", None, a_task("ticket", 12, "sales"))
+    caches.apply("CredentialClass", None, a_class("tickets", 13))
+    caches.apply("AgentPolicy", None, a_policy("triage", 14))
+    caches.apply("ClusterAgentPolicy", None, a_policy("all", 15, ""))
+    looks.take()
+    return caches
+
+
+def answers(script: Script, **of_kind: Answer) -> None:
+    for kind, path in PATHS.items():
+        script.on(f"GET {path}", of_kind.get(kind, page(50)))
+
+
+def reflected(script: Script) -> None:
+    script.on(f"GET {NAMESPACES}", page(5, a_namespace("support", 1, team="a")))
+    script.on(f"GET {PODS}", page(5, a_pod("p1", 2, "ticket")))
+    script.on(f"GET {ACCOUNTS}", page(5, an_account("triage", 3)))
+    for path in (NAMESPACES, PODS, ACCOUNTS):
+        script.on(f"WATCH {path}", events())
+
+
+@asynccontextmanager
+async def running(caches: Caches) -> AsyncIterator[None]:
+    task = asyncio.create_task(caches.run())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(what: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not what():
+            await asyncio.sleep(0.005)
+
+
+class TestWhoNeedsALook:
+    def test_a_task_that_changes(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 20, status={"phaseName": "a"}))
+
+        assert looks.take() == [TICKET]
+        found = filled.task(TICKET)
+        assert found is not None
+        assert found.status == {"phaseName": "a"}
+
+    def test_a_task_that_goes(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
+
+        assert looks.take() == [TICKET]
+        assert filled.task(TICKET) is None
+
+    def test_tasks_that_use_a_class_that_changes(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("CredentialClass", "MODIFIED", a_class("tickets", 20, generation=2))
+
+        assert looks.take() == [SALES, TICKET]
+
+    def test_tasks_that_use_a_class_that_goes(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("CredentialClass", "DELETED", a_class("tickets", 20))
+
+        assert looks.take() == [SALES, TICKET]
+        assert filled.credential_class("tickets") is None
+
+    def test_no_task_for_the_status_of_a_class_or_policy(
+        self, filled: Caches, looks: Looks
+    ) -> None:
+        filled.apply("CredentialClass", "MODIFIED", a_class("tickets", 20))
+        filled.apply("AgentPolicy", "MODIFIED", a_policy("triage", 21))
+
+        assert looks.take() == []
+
+    def test_tasks_in_the_namespace_of_a_policy(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("AgentPolicy", "DELETED", a_policy("triage", 20))
+
+        assert looks.take() == [OTHER, TICKET]
+        assert [each.policy.name for each in filled.policies("support")] == ["all"]
+
+    def test_every_task_for_a_policy_of_the_cluster(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("ClusterAgentPolicy", "MODIFIED", a_policy("all", 20, "", generation=2))
+
+        assert looks.take() == [SALES, OTHER, TICKET]
+
+    def test_a_task_is_found_by_what_it_says_now(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("AgentTask", "MODIFIED", a_task("other", 20, of_class="tickets", generation=2))
+        looks.take()
+
+        filled.apply("CredentialClass", "MODIFIED", a_class("tickets", 21, generation=2))
+
+        assert looks.take() == [SALES, OTHER, TICKET]
+
+    async def test_the_task_of_a_pod(self, filled: Caches, script: Script, looks: Looks) -> None:
+        reflected(script)
+        script.on(f"GET {NAMESPACES}", page(5))
+        later = a_pod("p0", 7, "ticket", "2027-03-01T11:00:00Z")
+        script.on(
+            f"WATCH {PODS}",
+            events(("ADDED", later), ("MODIFIED", a_pod("p1", 8, "ticket", phase="Failed"))),
+        )
+
+        async with running(filled):
+            await until(lambda: len(looks.keys) >= 3)
+
+            assert set(looks.take()) == {TICKET}
+            assert [pod.name for pod in filled.pods(TICKET)] == ["p0", "p1"]
+            assert [pod.ended for pod in filled.pods(TICKET)] == ["", "Failed"]
+            assert filled.pods(OTHER) == ()
+
+    async def test_tasks_of_a_service_account_that_is_made_anew(
+        self, filled: Caches, script: Script, looks: Looks
+    ) -> None:
+        reflected(script)
+        script.on(f"GET {NAMESPACES}", page(5))
+        script.on(
+            f"WATCH {ACCOUNTS}",
+            events(
+                ("MODIFIED", an_account("triage", 7, secrets=[])),
+                ("DELETED", an_account("sales", 8)),
+                ("MODIFIED", an_account("triage", 9, "sa-2")),
+            ),
+        )
+
+        async with running(filled):
+            await until(lambda: filled.service_account_uid("support", "triage") == "sa-2")
+
+            assert looks.keys.count(TICKET) == 3  # its pod, its account, its account again
+            assert OTHER not in looks.keys
+            assert filled.service_account_uid("support", "sales") is None
+
+    async def test_tasks_in_a_namespace_whose_labels_change(
+        self, filled: Caches, script: Script, looks: Looks
+    ) -> None:
+        reflected(script)
+        script.on(f"GET {PODS}", page(5))
+        script.on(f"GET {ACCOUNTS}", page(5))
+        script.on(
+            f"WATCH {NAMESPACES}",
+            events(
+                ("MODIFIED", a_namespace("support", 7, team="a")),
+                ("MODIFIED", a_namespace("support", 8, team="b")),
+            ),
+        )
+
+        async with running(filled):
+            await until(lambda: filled.namespace_labels("support") == {"team": "b"})
+
+            assert looks.keys.count(TICKET) == 2
+            assert looks.keys.count(OTHER) == 2
+            assert SALES not in looks.keys
+
+
+class TestWhatComesLate:
+    def test_an_older_state_changes_nothing(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 9, generation=9))
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 10, generation=9))
+
+        assert looks.take() == []
+        found = filled.task(TICKET)
+        assert found is not None
+        assert found.generation == 1
+
+    def test_versions_are_numbers(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 100, generation=2))
+
+        assert looks.take() == [TICKET]
+
+    def test_a_deleted_task_does_not_come_back(self, filled: Caches, looks: Looks) -> None:
+        filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
+        looks.take()
+
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 19))
+
+        assert looks.take() == []
+        assert filled.task(TICKET) is None
+
+    def test_a_task_made_anew_survives_the_deletion_of_the_one_before(self, filled: Caches) -> None:
+        filled.apply("AgentTask", "ADDED", a_task("ticket", 22, uid="second"))
+
+        filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
+
+        found = filled.task(TICKET)
+        assert found is not None
+        assert found.uid == "second"
+
+    def test_a_policy_that_cannot_be_read_is_trouble_and_never_passes_for_none(
+        self, filled: Caches, looks: Looks
+    ) -> None:
+        filled._seeded = True
+        broken = {**a_policy("triage", 20), "spec": {"effect": "Perhaps"}}
+
+        filled.apply("AgentPolicy", "MODIFIED", broken)
+
+        assert looks.take() == [OTHER, TICKET]
+        assert ("AgentPolicy", ("support", "triage")) in filled._unreadable
+        filled.apply("AgentPolicy", "MODIFIED", a_policy("triage", 21))
+        assert not filled._unreadable
+
+
+class TestLists:
+    async def test_seeding_fills_every_kind(self, caches: Caches, script: Script) -> None:
+        answers(
+            script,
+            AgentTask=page(50, a_task("ticket", 10), kind="AgentTaskList"),
+            ClusterAgentPolicy=page(50, a_policy("all", 15, ""), kind="ClusterAgentPolicyList"),
+        )
+
+        async with script.client() as client:
+            await caches.seed(client)
+
+        assert caches.task_keys() == [TICKET]
+        assert [each.policy.label for each in caches.policies("support")] == [
+            "ClusterAgentPolicy/all"
+        ]
+
+    async def test_what_kopf_never_said_was_deleted_is_dropped(
+        self, filled: Caches, script: Script, looks: Looks
+    ) -> None:
+        answers(script)
+
+        async with script.client() as client:
+            await filled.resync(client)
+
+        assert set(looks.take()) == {SALES, OTHER, TICKET}
+        assert filled.credential_class("tickets") is None
+        assert list(filled.policies("support")) == []
+        assert filled.task(TICKET) is not None  # tasks are listed every tenth time
+
+    async def test_tasks_are_listed_every_tenth_time(self, filled: Caches, script: Script) -> None:
+        answers(script)
+
+        async with script.client() as client:
+            for _ in range(9):
+                await filled.resync(client)
+            assert len(filled.task_keys()) == 3
+            await filled.resync(client)
+
+        assert filled.task_keys() == []
+
+    async def test_a_list_says_nothing_of_what_is_newer_than_it(
+        self, filled: Caches, script: Script
+    ) -> None:
+        filled.apply("CredentialClass", "ADDED", a_class("made-since", 60))
+        filled.apply("CredentialClass", "DELETED", a_class("tickets", 61))
+        answers(script, CredentialClass=page(50, a_class("tickets", 13)))
+
+        async with script.client() as client:
+            await filled.resync(client)
+
+        assert filled.credential_class("made-since") is not None
+        assert filled.credential_class("tickets") is None
+
+
+class TestSynced:
+    async def test_nothing_may_be_decided_before_all_of_it_is_there(
+        self, caches: Caches, script: Script
+    ) -> None:
+        reflected(script)
+        answers(script)
+        assert not caches.synced
+
+        async with running(caches):
+            await until(lambda: all(r.synced.is_set() for r in caches._reflectors()))
+            assert not caches.synced
+            assert caches.trouble == "AgentTasks, classes and policies are not listed yet"
+            async with script.client() as client:
+                await caches.seed(client)
+
+            assert caches.synced
+            assert caches.trouble == ""
+            assert caches.enrolled("support")
+            assert not caches.enrolled("sales")
+
+    async def test_a_namespace_without_rights_is_not_enrolled_and_stops_no_other(
+        self, caches: Caches, script: Script
+    ) -> None:
+        reflected(script)
+        answers(script)
+        for path in (PODS, ACCOUNTS):
+            script.on(f"GET {path}", Answer(status_body(403, "no rights"), 403))
+
+        async with running(caches):
+            async with script.client() as client:
+                await caches.seed(client)
+            await until(lambda: caches.synced)
+
+            assert not caches.enrolled("support")
+            assert caches.trouble == ""
+
+    async def test_tasks_are_looked_at_when_rights_come(
+        self, filled: Caches, script: Script, looks: Looks
+    ) -> None:
+        reflected(script)
+        answers(
+            script,
+            CredentialClass=page(50, a_class("tickets", 13)),
+            AgentPolicy=page(50, a_policy("triage", 14)),
+            ClusterAgentPolicy=page(50, a_policy("all", 15, "")),
+        )
+
+        async with script.client() as client:
+            await filled.resync(client)
+            async with running(filled):
+                await until(lambda: filled.enrolled("support"))
+                looks.take()
+                await filled.resync(client)
+
+            assert set(looks.take()) == {TICKET, OTHER}
