@@ -1,0 +1,5 @@
+"""`python -m taskpass` is `taskpass`."""
+
+from taskpass.cli.main import main
+
+main()

@@ -1,0 +1,134 @@
+"""The command `taskpass`. Each command imports what it needs, so that reading a log starts fast.
+
+Exit codes: 0 done, 1 the answer is no, 2 what was typed or set cannot be used, 3 unreachable.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from taskpass import __version__
+from taskpass.cli.audit import audit
+from taskpass.cli.policy import policy
+from taskpass.core.errors import LedgerError, TaskpassError, UsageError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="taskpass", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Credentials for one task of an AI agent: given when it starts, taken back when it ends."""
+
+
+cli.add_command(audit)
+cli.add_command(policy)
+
+
+@cli.command()
+@click.option("--namespace", help="The operator's own namespace. [TASKPASS_NAMESPACE]")
+@click.option("--ledger-path", type=Path, help="File of the ledger. [TASKPASS_LEDGER_PATH]")
+@click.option("--http-port", type=int, help="Port of probes and metrics. [TASKPASS_HTTP_PORT]")
+@click.option("--log-level", help="debug, info, warning or error. [TASKPASS_LOG_LEVEL]")
+@click.option("--kubeconfig", type=Path, help="Run outside the cluster, as this kubeconfig's user.")
+def operator(
+    namespace: str | None,
+    ledger_path: Path | None,
+    http_port: int | None,
+    log_level: str | None,
+    kubeconfig: Path | None,
+) -> None:
+    """Run the operator until it is told to stop (SIGTERM).
+
+    Every setting is also an environment variable; docs/settings.md lists all of them.
+
+    Example: TASKPASS_NAMESPACE=taskpass-system taskpass operator --log-level debug
+    """
+    from taskpass import logs, settings
+    from taskpass.kube import connection
+    from taskpass.main import operate
+
+    chosen = settings.load(
+        {
+            "namespace": namespace,
+            "ledger_path": ledger_path,
+            "http_port": http_port,
+            "log_level": log_level,
+        }
+    )
+    logs.configure(chosen.log_level)
+    if kubeconfig is not None:
+        where = connection.from_kubeconfig(str(kubeconfig))
+        ca = connection.authority_of(str(kubeconfig))
+    elif connection.MOUNT.exists():
+        where, ca = connection.in_cluster(), (connection.MOUNT / "ca.crt").read_text()
+    else:
+        raise UsageError("No cluster: run it in a pod, or say --kubeconfig FILE")
+    _run(operate(chosen, where, ca))
+
+
+@cli.command()
+@click.option("--via-operator", is_flag=True, required=True, help="Ask the running operator.")
+@click.option("--namespace", envvar="TASKPASS_NAMESPACE", required=True, help="The operator's.")
+def release(via_operator: bool, namespace: str) -> None:
+    """Revoke everything and release every task: what `helm uninstall` does first.
+
+    Prints what was given up and what is still owed. Nothing is issued any more afterwards, until
+    the operator starts again.
+
+    Example: taskpass release --via-operator --namespace taskpass-system
+    """
+    from taskpass.kube.client import KubeClient
+    from taskpass.kube.release import request_release
+
+    async def ask() -> None:
+        async with KubeClient.in_cluster() as client:
+            answer = await request_release(client, namespace)
+        click.echo(f"Released {answer.get('tasks', '?')} tasks.")
+        if stuck := answer.get("stuck"):
+            click.echo(f"Still with our finalizer:\n{stuck}")
+        owed = answer.get("owed")
+        click.echo(f"Still owed:\n{owed}" if owed else "Nothing is owed.")
+
+    _run(ask())
+
+
+def _run(work: "asyncio.Future[None] | object") -> None:
+    try:
+        import uvloop
+    except ImportError:
+        runner = asyncio.run
+    else:
+        runner = uvloop.run
+    runner(work)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Run the command line; an error is one line on standard error."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UsageError as error:
+        click.echo(f"taskpass: {error}", err=True)
+        sys.exit(2)
+    except (TaskpassError, LedgerError) as error:
+        click.echo(f"taskpass: {error}", err=True)
+        sys.exit(3)
+    except BaseExceptionGroup as group:
+        known, rest = group.split(TaskpassError)
+        if rest is not None:
+            raise
+        for each in leaves(known):
+            click.echo(f"taskpass: {each}", err=True)
+        sys.exit(3)
+
+
+def leaves(group: BaseException | None) -> list[BaseException]:
+    """Return the errors in a group of groups."""
+    if isinstance(group, BaseExceptionGroup):
+        return [leaf for each in group.exceptions for leaf in leaves(each)]
+    return [group] if group is not None else []

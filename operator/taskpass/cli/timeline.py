@@ -1,0 +1,97 @@
+"""A task's entries as people read them: who, what, when, in at most 100 columns."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from taskpass.core.audit import PREFIX
+from taskpass.ledger.timeline import Timeline
+
+WIDTH = 100
+_STEPS = {
+    "workload.attest": "attest",
+    "credential.issue": "issue",
+    "credential.deliver": "deliver",
+    "credential.deny": "deny",
+    "credential.revoke": "revoke",
+    "task.phase": "phase",
+    "task.finish": "finish",
+    "task.forget": "forget",
+}
+
+
+def lines(told: Timeline) -> Iterator[str]:
+    """Return the lines of a timeline."""
+    yield _head("INDEX", "TIME (UTC)", "STEP", "OUTCOME") + "WHAT"
+    uid = day = ""
+    for index, event in told.entries:
+        data = event["data"]
+        if data["task"]["uid"] != uid:
+            uid = data["task"]["uid"]
+            yield from _wrapped("", f"{told.task}, uid {uid}")
+        date, _, time = event["time"].partition("T")
+        if date != day:
+            day = date
+            yield day
+        step = _STEPS.get(event["type"].removeprefix(PREFIX), "?")
+        outcome = "intent" if data["stage"] == "intent" else data["outcome"]
+        try:
+            what = _what(step, data)
+        except KeyError:  # an entry of a later version
+            what = "cannot be told by this version; --json shows it"
+        yield from _wrapped(_head(index, time[:12], step, outcome), what)
+
+
+def _head(index: object, time: str, step: str, outcome: str) -> str:
+    return f"{index:>6}  {time:<12}  {step:<7}  {outcome:<7}  "
+
+
+def _what(step: str, data: Mapping[str, Any]) -> str:
+    cred = data.get("cred", {})
+    task = data["task"]
+    first = data["stage"] == "intent"
+    late = ", found at a start and undone" if data.get("recovered") else ""
+    match step:
+        case "issue" if first:
+            where = f" at {cred['location']}" if cred.get("location") else ""
+            return (
+                f"{cred['name']}: {_asked(cred)}{where} for {cred['ttl']} s, of class "
+                f"{cred['class']}, to {task['agent']}, allowed by {data['policy']['name']}"
+            )
+        case "issue" if data["outcome"] == "success":
+            return f"{cred['name']} is issued until {cred['exp'][11:19]}, grant {cred['ref']}"
+        case "issue":
+            return f"{cred['name']} is not known to be issued ({data.get('error', '?')}{late})"
+        case "deliver":
+            return f"{cred['name']} is in front of the pod"
+        case "revoke" if first:
+            return f"{cred['name']} is to be taken back: {data['reason']}"
+        case "revoke":
+            return f"{cred['name']} is gone, proven by {cred['provider']}"
+        case "deny":
+            by = f" by {data['policy']['name']}" if data["policy"]["name"] else ""
+            why = data["decision"]["reason_code"]
+            return f"{data['request']} of class {cred['class']} is refused{by}: {why}"
+        case "attest" if data["outcome"] == "success":
+            return f"pod {data['pod']['name']} is the agent, attempt {data['pod']['attempt']}"
+        case "attest":
+            return f"pod {data['pod']['name']} is not the agent: {data['attest']['result']}"
+        case "phase":
+            return f"from {data['phase_from'] or '(none)'} to {data['phase']}"
+        case "finish":
+            return f"{data['finish']}, nothing is held any more"
+        case "forget":
+            return f"the task's object is gone, {data['owed']} credentials are still owed"
+    return ""
+
+
+def _asked(cred: Mapping[str, Any]) -> str:
+    what = ", ".join(cred["actions"])
+    return f"{what} on {', '.join(cred['resources'])}" if cred["resources"] else what
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    # Names and resources are a tenant's text: nothing in it may move the reader's cursor.
+    plain = "".join(c if c.isprintable() else "�" for c in text)
+    wrapped = textwrap.wrap(plain, WIDTH - len(head), break_on_hyphens=False) or [""]
+    return [head + wrapped[0], *(" " * len(head) + line for line in wrapped[1:])]

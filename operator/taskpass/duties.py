@@ -1,0 +1,105 @@
+"""What the operator does beside its queue: watch its own limits, its caches, and the providers.
+
+Whatever it may not go on without (the ledger, kopf) ends the process; whatever it may not issue
+without holds issuing back, while revocation goes on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from taskpass.core.errors import TaskpassError, TransientError
+from taskpass.endpoints.health import Health
+from taskpass.flows.context import Ports
+from taskpass.flows.sweep import Sweeper
+from taskpass.flows.work_queue import WorkQueue
+from taskpass.handlers.kinds import Watcher
+from taskpass.kube.client import KubeClient
+from taskpass.kube.guard import limits_hold
+from taskpass.kube.world import Caches
+from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.settings import Settings
+
+logger = logging.getLogger(__name__)
+RETRY_SECONDS = 2.0
+LOOK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duties:
+    """Loops; each runs until it is cancelled."""
+
+    settings: Settings
+    client: KubeClient
+    ports: Ports
+    ledger: SqliteLedger
+    caches: Caches
+    queue: WorkQueue
+    health: Health
+
+    async def keep_limits(self) -> None:
+        """Try, at the start and every `sweep_seconds`, whether the limits on ourselves hold."""
+        while True:
+            try:
+                said = await limits_hold(
+                    self.client,
+                    home=self.settings.namespace,
+                    tenants=self.settings.tenants,
+                    targets=roles_of(self.settings),
+                )
+            except TransientError as error:
+                said = f"It could not be found out whether the operator's own limits hold: {error}"
+            if said != self.health.limits:
+                log = logger.error if said else logger.info
+                log("Limits on the operator were checked", extra={"missing": said or "nothing"})
+            self.health.limits = said
+            await asyncio.sleep(RETRY_SECONDS if said else self.settings.sweep_seconds)
+
+    async def keep_watch(self, watcher: Watcher) -> None:
+        """End the process where it would go on half blind; hold back what it may not issue."""
+        failing = asyncio.ensure_future(self.ledger.watch_failure())
+        try:
+            while True:
+                if failing.done():
+                    failing.result()
+                if watcher.ended:
+                    raise TaskpassError(
+                        f"Watching of our kinds ended ({watcher.failure or 'without a reason'})"
+                    )
+                self.health.watching = self.caches.trouble
+                self._hold(self.health.limits or self.health.watching)
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            failing.cancel()
+
+    async def keep_clean(self, sweeper: Sweeper) -> None:
+        """Compare caches and providers with what is true, every `sweep_seconds`."""
+        while True:
+            await asyncio.sleep(self.settings.sweep_seconds)
+            try:
+                await self.caches.resync(self.client)
+                await sweeper.sweep(quiet=False)
+            except TransientError as error:
+                logger.warning("Failed to sweep, will retry", extra={"error": str(error)})
+
+    def _hold(self, why: str) -> None:
+        modes = self.ports.modes
+        if modes.held_back == why:
+            return
+        modes.held_back = why
+        if not why:
+            waiting, modes.waiting = modes.waiting, set()
+            for key in waiting:
+                self.queue.add(key)
+
+
+def roles_of(settings: Settings) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Return (kind, name) of the roles that may be bound in each target namespace."""
+    return {
+        namespace: [
+            *(("ClusterRole", name) for name in target.clusterRoles),
+            *(("Role", name) for name in target.roles),
+        ]
+        for namespace, target in settings.targets.items()
+    }

@@ -1,0 +1,26 @@
+"""What the operator says of itself: nothing where all is well, else what is missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from taskpass.endpoints.probes import Check
+
+
+@dataclass(slots=True)
+class Health:
+    """One sentence for each thing that readiness needs; '' once it is there."""
+
+    ledger: str = "not open yet (the signing key is read first)"
+    caches: str = "not synced yet"
+    limits: str = "not checked yet"
+    watching: str = "not begun yet"
+
+    def checks(self) -> tuple[Mapping[str, Check], Mapping[str, Check]]:
+        """Return the checks of `/livez` and of `/readyz`."""
+        ready = {
+            "ledger": lambda: self.ledger,
+            "caches": lambda: self.caches,
+            "limits": lambda: self.limits,
+            "watching": lambda: self.watching,
+        }
+        return {"process": lambda: ""}, ready

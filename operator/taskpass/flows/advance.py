@@ -1,0 +1,75 @@
+"""The steps that change only what the ledger remembers of a task: phases, refusals, its end."""
+
+from dataclasses import replace
+
+from taskpass.core import audit
+from taskpass.core.records import Notice, Outcome, Severity
+from taskpass.core.snapshot import Snapshot
+from taskpass.core.steps import Block, Enter, Finish, RefuseRequests
+from taskpass.flows.context import Ports, record
+from taskpass.ports import Batch
+
+
+async def enter(ports: Ports, seen: Snapshot, step: Enter) -> None:
+    """Move to a declared next phase."""
+    notice = Notice(reason="PhaseEntered", message=f"Moved from '{step.left}' to '{step.phase}'")
+    entry = audit.phase_entered(seen.live_task.ref, step.left, step.phase, ports.now(), notice)
+    moved = replace(seen.record, phase=step.phase, spent=(), denial="")
+    await record(ports, Batch(entries=(entry,), tasks=(moved,)), seen.live_task)
+
+
+async def block(ports: Ports, seen: Snapshot, step: Block) -> None:
+    """Remember a move to a phase that may not follow."""
+    notice = Notice(
+        reason="UnapprovedBranch",
+        message=f"Phase '{step.phase}' may not follow '{step.left}'; everything is revoked",
+        severity=Severity.WARNING,
+        on_pod=True,
+    )
+    entry = audit.branch_blocked(seen.live_task.ref, step.left, step.phase, ports.now(), notice)
+    blocked = replace(seen.record, blocked_branch=step.phase)
+    pod = (seen.record.pod_name, seen.record.pod_uid) if seen.record.pod_uid else None
+    await record(ports, Batch(entries=(entry,), tasks=(blocked,)), seen.live_task, pod)
+
+
+async def refuse_requests(ports: Ports, seen: Snapshot, step: RefuseRequests) -> None:
+    """Record each refused request once, and say so on task and pod."""
+    now, entries = ports.now(), []
+    for denial in step.denials:
+        decision = denial.decision
+        notice = Notice(
+            reason="PolicyDenied",
+            message=f"Credential '{denial.request.name}': {decision.message}",
+            severity=Severity.WARNING,
+            on_pod=True,
+        )
+        entries.append(
+            audit.denied(
+                seen.live_task, denial.request.name, denial.request.class_name,
+                decision.reason.value, decision.policy, decision.policy_digest,
+                f"{step.refusal}/{denial.request.name}", now, notice,
+            )
+        )  # fmt: skip
+    kept = replace(seen.record, denial=step.refusal)
+    pod = (seen.record.pod_name, seen.record.pod_uid) if seen.record.pod_uid else None
+    await record(ports, Batch(entries=tuple(entries), tasks=(kept,)), seen.live_task, pod)
+
+
+async def unbind(ports: Ports, seen: Snapshot) -> None:
+    """End the attempt: its pod ended, the workload goes on."""
+    kept = replace(seen.record, pod_name="", pod_uid="", images=(), spent=(), denial="")
+    await record(ports, Batch(tasks=(kept,)), seen.live_task)
+
+
+async def finish(ports: Ports, seen: Snapshot, step: Finish) -> None:
+    """Say that the task is over. Final."""
+    now = ports.now()
+    done = replace(seen.record, outcome=step.outcome, finished_at=now)
+    severity = Severity.NORMAL if step.outcome is Outcome.SUCCEEDED else Severity.WARNING
+    notice = Notice(
+        reason="TaskFinished",
+        message=f"{step.outcome.value}; nothing is held any more",
+        severity=severity,
+    )
+    entry = audit.finished(done, step.outcome, now, notice)
+    await record(ports, Batch(entries=(entry,), tasks=(done,)), seen.live_task)

@@ -1,0 +1,66 @@
+"""Attest a pod: read its workload and owners as they live now, bind it, or say why not."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from taskpass.core import audit
+from taskpass.core.attestation import WorkloadView
+from taskpass.core.records import Notice, Severity
+from taskpass.core.snapshot import Looked, Snapshot
+from taskpass.core.steps import Bind, LookUp, RefusePod
+from taskpass.flows.context import Ports, record
+from taskpass.ports import Batch
+
+
+async def look_up(ports: Ports, seen: Snapshot, step: LookUp) -> Looked:
+    """Read the task's workload, and the pod's owners nearest first."""
+    task = seen.live_task
+    workload = task.workload
+    found = None
+    if workload is not None:
+        found = await ports.workloads.workload(
+            task.namespace, workload.api_group, workload.kind, workload.name
+        )
+    owners: Mapping[str, tuple[WorkloadView, ...]] = seen.looked.owners if seen.looked else {}
+    if step.pod is not None:
+        owners = {**owners, step.pod.uid: await ports.workloads.owners(step.pod)}
+    return Looked(workload=found, owners=owners)
+
+
+async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
+    """Bind the pod to the task's UID for ever; durable on return."""
+    pod, kept, now = step.attested.pod, seen.record, ports.now()
+    bound = replace(
+        kept,
+        attempt=kept.attempt + 1,
+        phase=kept.phase if kept.attempt else seen.live_task.first_phase,
+        pod_name=pod.name,
+        pod_uid=pod.uid,
+        service_account_uid=step.attested.service_account_uid,
+        workload_uid=step.attested.workload_uid,
+        images=pod.images,
+        started_at=kept.started_at or now,
+        spent=(),
+        denial="",
+    )
+    notice = Notice(
+        reason="Attested", message=f"Pod '{pod.name}' is the agent (attempt {bound.attempt})"
+    )
+    entry = audit.attested(bound, now, notice)
+    await record(ports, Batch(entries=(entry,), tasks=(bound,)), seen.live_task)
+
+
+async def refuse_pod(ports: Ports, seen: Snapshot, step: RefusePod) -> None:
+    """Record that the pod is not the agent, and say so on task and pod."""
+    notice = Notice(
+        reason="AttestationFailed",
+        message=step.finding.message,
+        severity=Severity.WARNING,
+        on_pod=True,
+    )
+    task, pod = seen.live_task, step.pod
+    entry = audit.attestation_failed(
+        task.ref, pod.name, pod.uid, step.finding.reason, ports.now(), notice
+    )
+    kept = replace(seen.record, denial=step.refusal)
+    await record(ports, Batch(entries=(entry,), tasks=(kept,)), task, (pod.name, pod.uid))

@@ -1,0 +1,108 @@
+"""What every flow stands on: the ports, a few settings, and the secrets that are still known."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from taskpass.core.audit import Entry
+from taskpass.core.credential import SecretValue
+from taskpass.core.task import Task
+from taskpass.ports import (
+    AccessReviewer,
+    Batch,
+    Clock,
+    CredentialProvider,
+    CredentialSink,
+    EventPoster,
+    Key,
+    Ledger,
+    PodControl,
+    TaskWriter,
+    WorkloadReader,
+    World,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def _nowhere(_: str) -> None:
+    """Pass every fail-point."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Modes:
+    """What holds for every task at once."""
+
+    held_back: str = "The operator has not yet seen that its own limits hold"
+    """Why nothing may be issued now; '' where it may."""
+    waiting: set[Key] = field(default_factory=set)
+    """Tasks that rested because of it, and are looked at when it no longer holds."""
+    uninstalling: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The world, as the flows reach it."""
+
+    clock: Clock
+    world: World
+    ledger: Ledger
+    providers: Mapping[str, CredentialProvider]
+    """By `spec.provider` of a class."""
+    sink: CredentialSink
+    pods: PodControl
+    tasks: TaskWriter
+    events: EventPoster
+    reviewer: AccessReviewer
+    workloads: WorkloadReader
+    audience: str
+    fingerprint_key: bytes
+    """Keys the fingerprints that the ledger keeps of secrets."""
+    known: dict[str, Mapping[str, SecretValue]] = field(default_factory=dict)
+    """Fields of what is held, by grant id, for as long as this process remembers them. The Secret
+    is written whole and never read, so what is not here cannot be written again."""
+    broken: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Policies that failed at run time, by label: their generation and what went wrong."""
+    modes: Modes = field(default_factory=Modes)
+    fail_point: Callable[[str], None] = _nowhere
+    """Called between steps with a step's name; tests end the process there."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return self.clock.now()
+
+
+async def record(
+    ports: Ports, batch: Batch, task: Task | None, pod: tuple[str, str] | None = None
+) -> tuple[int, ...]:
+    """Commit, then tell people what was committed: Events on the task, some on the pod as well.
+
+    `pod` is (name, uid). Posting is off this path and best effort; `status.trail` says the same.
+    """
+    indexes = await ports.ledger.commit(batch)
+    await tell(ports, batch.entries, indexes, task, pod)
+    return indexes
+
+
+async def tell(
+    ports: Ports,
+    entries: Sequence[Entry],
+    indexes: Sequence[int],
+    task: Task | None,
+    pod: tuple[str, str] | None,
+) -> None:
+    """Post the Events of committed entries."""
+    for entry, index in zip(entries, indexes, strict=True):
+        notice, ref = entry.notice, entry.task
+        if notice is None or ref is None or task is None or task.uid != ref.uid:
+            continue
+        whom = [("AgentTask", ref.name, ref.uid)]
+        if notice.on_pod and pod is not None:
+            whom.append(("Pod", *pod))
+        for kind, name, uid in whom:
+            await ports.events.post(
+                kind=kind, namespace=ref.namespace, name=name, uid=uid, unique=entry.id,
+                reason=notice.reason, message=f"{notice.message} (audit {index})",
+                severity=notice.severity, at=entry.time,
+            )  # fmt: skip

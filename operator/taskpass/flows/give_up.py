@@ -1,0 +1,28 @@
+"""Give up everything: what `helm uninstall` asks for before it removes the operator."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from taskpass.core.credential import Grant
+from taskpass.flows.context import Ports
+from taskpass.ports import Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivingUp:
+    """Every task is released, everything held is revoked, and nothing is issued any more."""
+
+    ports: Ports
+    task_keys: Callable[[], Iterable[Key]]
+    look: Callable[[Key], None]
+
+    def begin(self) -> None:
+        """Have every task looked at, in the mode that gives up."""
+        self.ports.modes.uninstalling = True
+        for key in {*self.task_keys(), *(g.task.key for g in self.ports.ledger.held())}:
+            self.look(key)
+
+    def left(self) -> tuple[list[Key], list[Grant]]:
+        """Return the tasks that still have our finalizer, and what is still held."""
+        tasks = (self.ports.world.task(key) for key in self.task_keys())
+        return [t.key for t in tasks if t and t.has_finalizer], list(self.ports.ledger.held())

@@ -1,0 +1,80 @@
+"""See one task whole: from the caches and the ledger, without a call to anything."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from taskpass.core.conditions import Finding
+from taskpass.core.snapshot import Looked, Snapshot
+from taskpass.core.task import CredentialClass, Task
+from taskpass.flows.context import Ports
+from taskpass.ports import Key
+
+
+@dataclass(slots=True)
+class Run:
+    """What one reconcile of one task has found out and done so far."""
+
+    looked: Looked | None = None
+    may_use: dict[str, bool] = field(default_factory=dict)
+    unanswered: set[str] = field(default_factory=set)
+    failures: dict[str, Finding] = field(default_factory=dict)
+    delivery_failure: Finding | None = None
+    withdrawal_failed: bool = False
+    lifted: set[str] = field(default_factory=set)
+    released: bool = False
+    deleted: bool = False
+
+
+def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
+    """Return what is seen now. Only called once every cache has synced: absence then means gone."""
+    world, ledger = ports.world, ports.ledger
+    task = world.task(key)
+    records = ledger.records_of(key)
+    uid = task.uid if task else ""
+    pods = world.pods(key) if task else ()
+    bound = {p.uid: owner for p in pods if (owner := ledger.bound_task(p.uid)) is not None}
+    return Snapshot(
+        task=task,
+        own_record=next((r for r in records if r.task.uid == uid), None),
+        gone_records=[r for r in records if r.task.uid != uid],
+        grants=ledger.grants(key),
+        known=_known(ports, key),
+        enrolled=world.enrolled(key[0]),
+        pods=pods,
+        bound=bound,
+        service_account_uid=(
+            world.service_account_uid(task.namespace, task.service_account) if task else None
+        ),
+        namespace_labels=world.namespace_labels(key[0]),
+        classes={c.name: c for c in _classes(ports, task)},
+        minimum_lifetimes={
+            name: provider.minimum_lifetime_seconds() for name, provider in ports.providers.items()
+        },
+        policies=world.policies(key[0]),
+        audience=ports.audience,
+        held_back=ports.modes.held_back,
+        uninstalling=ports.modes.uninstalling,
+        looked=run.looked,
+        may_use=dict(run.may_use),
+        unanswered=frozenset(run.unanswered),
+        failures=dict(run.failures),
+        delivery_failure=run.delivery_failure,
+        withdrawal_failed=run.withdrawal_failed,
+        lifted=frozenset(run.lifted),
+        released=run.released,
+        deleted=run.deleted,
+    )
+
+
+def _known(ports: Ports, key: Key) -> frozenset[str]:
+    return frozenset(g.id for g in ports.ledger.grants(key) if g.id in ports.known)
+
+
+def _classes(ports: Ports, task: Task | None) -> Iterable[CredentialClass]:
+    if task is None:
+        return
+    requests = task.credentials + tuple(r for p in task.phases for r in p.credentials)
+    for name in {r.class_name for r in requests}:
+        found = ports.world.credential_class(name)
+        if found is not None:
+            yield found

@@ -1,0 +1,150 @@
+"""Reconcile one task: observe, decide, act, and again, until there is nothing to do but wait.
+
+The work queue runs one reconcile of a task at a time. Everything that matters is in the ledger
+after each step, so a crash between any two is a reconcile that starts over.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from taskpass.core.errors import TaskpassError
+from taskpass.core.lifecycle import next_step
+from taskpass.core.snapshot import Snapshot
+from taskpass.core.steps import (
+    Ask,
+    Bind,
+    Block,
+    Delete,
+    Deliver,
+    Enter,
+    Finish,
+    Forget,
+    Issue,
+    LiftGate,
+    LookUp,
+    RefusePod,
+    RefuseRequests,
+    Release,
+    Rest,
+    Revoke,
+    Step,
+    Unbind,
+    Withdraw,
+)
+from taskpass.flows import advance, attest
+from taskpass.flows.context import Ports
+from taskpass.flows.issue import deliver, issue
+from taskpass.flows.observe import Run, observe
+from taskpass.flows.report import Reporter
+from taskpass.flows.revoke import forget, revoke, withdraw
+from taskpass.ports import Key
+
+logger = logging.getLogger(__name__)
+MOST_STEPS = 64
+"""A task whose life takes more steps at once than this is going in circles: a bug, and shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """When to look at a task again, if nothing happens before."""
+
+    at: datetime | None = None
+    soon: bool = False
+    """With the queue's back-off."""
+
+
+class Reconciler:
+    """Carries steps out; holds nothing but the ports."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._reporter = Reporter(ports)
+
+    async def reconcile(self, key: Key) -> Again:
+        """Bring one task to rest.
+
+        Raises:
+            TransientError: Try again with back-off.
+            LedgerError: The process must end.
+
+        """
+        run = Run()
+        for _ in range(MOST_STEPS):
+            seen = observe(self._ports, key, run)
+            step = next_step(seen, self._ports.now())
+            if isinstance(step, Rest):
+                self._note_broken(seen, step)
+                await self._reporter.report(seen, step)
+                again = step.retry or bool(step.owed or run.unanswered)
+                if seen.held_back and step.waiting == seen.held_back:
+                    again = again or not self._ports.modes.held_back
+                    self._ports.modes.waiting.add(key)
+                return Again(at=step.until, soon=again)
+            logger.debug(
+                "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
+            )
+            await self._act(seen, step, run)
+        raise TaskpassError(f"Task {'/'.join(key)} did not come to rest in {MOST_STEPS} steps")
+
+    async def _act(self, seen: Snapshot, step: Step, run: Run) -> None:
+        ports, task = self._ports, seen.task
+        match step:
+            case Revoke():
+                run.unanswered |= await revoke(ports, step, task)
+            case Withdraw():
+                pod = seen.bound_pod if task else None
+                run.withdrawal_failed = not await withdraw(ports, step, task, pod)
+            case Forget():
+                await forget(ports, step)
+            case LookUp():
+                run.looked = await attest.look_up(ports, seen, step)
+            case Bind():
+                await attest.bind(ports, seen, step)
+            case RefusePod():
+                await attest.refuse_pod(ports, seen, step)
+            case Ask():
+                await self._ask(seen, step, run)
+            case RefuseRequests():
+                await advance.refuse_requests(ports, seen, step)
+            case Issue():
+                failed = await issue(ports, seen, step)
+                run.failures |= dict(failed.findings) if failed else {}
+            case Deliver():
+                run.delivery_failure = await deliver(ports, seen, step)
+            case LiftGate():
+                await ports.pods.lift_gate(step.pod)
+                run.lifted.add(step.pod.uid)
+            case _:
+                await self._move(seen, step, run)
+
+    async def _move(self, seen: Snapshot, step: Step, run: Run) -> None:
+        ports = self._ports
+        match step:
+            case Enter():
+                await advance.enter(ports, seen, step)
+            case Block():
+                await advance.block(ports, seen, step)
+            case Unbind():
+                await advance.unbind(ports, seen)
+            case Finish():
+                await advance.finish(ports, seen, step)
+            case Release():
+                await ports.tasks.release(seen.live_task)
+                run.released = True
+            case Delete():
+                await ports.tasks.delete(seen.live_task)
+                run.deleted = True
+            case _:
+                raise TypeError(f"no way to carry out {type(step).__name__}")
+
+    def _note_broken(self, seen: Snapshot, rest: Rest) -> None:
+        """Remember which policies failed at run time, for their `Ready` condition."""
+        generations = {p.policy.label: p.policy.generation for p in seen.policies}
+        for denial in rest.denials:
+            for label, error in denial.decision.broken:
+                self._ports.broken[label] = (generations.get(label, 0), error)
+
+    async def _ask(self, seen: Snapshot, step: Ask, run: Run) -> None:
+        for name in step.classes:
+            run.may_use[name] = await self._ports.reviewer.may_use(seen.live_task.changed_by, name)

@@ -1,0 +1,102 @@
+"""Say of every policy and class whether it can be used: its `Ready` condition, and an Event."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+from taskpass.core.conditions import Finding, Reason, false, true
+from taskpass.core.errors import TaskpassError
+from taskpass.core.policy import CompiledPolicy
+from taskpass.core.records import Severity
+from taskpass.core.task import CredentialClass
+from taskpass.flows.context import Ports
+from taskpass.ports import Standing, StandingWriter
+
+logger = logging.getLogger(__name__)
+LOOK_SECONDS = 0.5
+
+
+class Stock(Protocol):
+    """Where all policies and classes are."""
+
+    def all_policies(self) -> tuple[CompiledPolicy, ...]:
+        """Return every policy."""
+
+    def all_classes(self) -> tuple[CredentialClass, ...]:
+        """Return every class."""
+
+
+class StandingReporter:
+    """Compares what was last said of each with what is true now."""
+
+    def __init__(self, ports: Ports, writer: StandingWriter, stock: Stock) -> None:
+        self._ports = ports
+        self._writer = writer
+        self._stock = stock
+        self._said: dict[str, tuple[int, Finding]] = {}
+
+    async def run(self) -> None:
+        """Look twice a second: few objects, and no call where nothing changed."""
+        while True:
+            for standing in list(self._standings()):
+                said = self._said.get(standing.uid)
+                if said == (standing.generation, standing.finding):
+                    continue
+                try:
+                    await self._say(standing)
+                except TaskpassError as error:
+                    logger.warning(
+                        "Failed to write a Ready condition, will retry",
+                        extra={"kind": standing.kind, "object": standing.name, "error": str(error)},
+                    )
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _say(self, standing: Standing) -> None:
+        now = self._ports.now()
+        await self._writer.say(standing, now)
+        self._said[standing.uid] = (standing.generation, standing.finding)
+        if standing.finding.status != "True":
+            await self._ports.events.post(
+                kind=standing.kind, namespace=standing.namespace, name=standing.name,
+                uid=standing.uid, unique=f"{standing.generation}-{standing.finding.message}",
+                reason=standing.finding.reason, message=standing.finding.message,
+                severity=Severity.WARNING, at=now,
+            )  # fmt: skip
+
+    def _standings(self) -> Iterator[Standing]:
+        for compiled in self._stock.all_policies():
+            policy = compiled.policy
+            yield Standing(
+                kind=policy.kind, namespace=policy.namespace, name=policy.name, uid=policy.uid,
+                generation=policy.generation, finding=self._of_policy(compiled),
+            )  # fmt: skip
+        for used in self._stock.all_classes():
+            yield Standing(
+                kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
+                generation=used.generation, finding=self._of_class(used),
+            )  # fmt: skip
+
+    def _of_policy(self, compiled: CompiledPolicy) -> Finding:
+        label = compiled.policy.label
+        if compiled.error:
+            return false(Reason.INVALID_EXPRESSION, f"{compiled.error} {EFFECT}")
+        generation, broken = self._ports.broken.get(label, (0, ""))
+        if broken and generation == compiled.policy.generation:
+            return false(Reason.EVALUATION_FAILED, f"{broken} {EFFECT}")
+        return true(Reason.READY, "Every expression compiles")
+
+    def _of_class(self, used: CredentialClass) -> Finding:
+        provider = self._ports.providers.get(used.provider)
+        if provider is None:
+            return false(Reason.PROVIDER_REFUSED, f"Provider '{used.provider}' is not configured")
+        problem = provider.problem(used)
+        if problem:
+            return false(Reason.PROVIDER_REFUSED, problem)
+        return true(Reason.READY, f"Provider {used.provider} can issue it")
+
+
+EFFECT = (
+    "(a Deny or Constrain blocks what it selects until this is mended, an Allow counts only where "
+    "no other covers; what is held stays until it expires)"
+)

@@ -1,0 +1,160 @@
+"""A keyed work queue: one reconcile of a task at a time, many tasks side by side.
+
+A key that is added while it is worked on is worked on once more afterwards. What fails is tried
+again with back-off for ever. Times to look again are compared with the clock every second, so that
+a clock that jumps neither loses nor delays them.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from taskpass.core.errors import LedgerError, TransientError
+from taskpass.flows.reconcile import Again
+from taskpass.ports import Clock, Key
+
+logger = logging.getLogger(__name__)
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 60.0
+TICK_SECONDS = 1.0
+
+
+class WorkQueue:
+    """Keys are taken from the start; nothing is worked on before `run`."""
+
+    def __init__(self, clock: Clock, *, workers: int = 32) -> None:
+        self._clock = clock
+        self._workers = workers
+        self._work: Callable[[Key], Awaitable[Again]]
+        self._on_error: Callable[[Key, Exception], None]
+        self._ready: deque[Key] = deque()
+        self._waiting: set[Key] = set()
+        self._running: set[Key] = set()
+        self._again: set[Key] = set()
+        self._tries: dict[Key, int] = {}
+        self._wall: list[tuple[datetime, Key]] = []
+        self._due: dict[Key, datetime] = {}
+        self._pauses: list[tuple[float, Key]] = []
+        self._retry: dict[Key, float] = {}
+        """When each is tried again: one retry of a key at a time, however often it is looked at."""
+        self._changed = asyncio.Event()
+        self._planned = asyncio.Event()
+        self._stopping = False
+
+    def __len__(self) -> int:
+        """Return how many keys wait or are worked on."""
+        return len(self._ready) + len(self._running)
+
+    def add(self, key: Key) -> None:
+        """Have the key looked at soon. Called on the loop's thread."""
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+            self._changed.set()
+
+    async def run(
+        self,
+        work: Callable[[Key], Awaitable[Again]],
+        *,
+        on_error: Callable[[Key, Exception], None] = lambda key, error: None,
+    ) -> None:
+        """Work until `stop`, and finish what is in flight; raise what must end the process."""
+        self._work, self._on_error = work, on_error
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tick())
+            group.create_task(self._dispatch(group))
+
+    def stop(self) -> None:
+        """Take no new key; `run` returns once what is in flight is done."""
+        self._stopping = True
+        self._changed.set()
+        self._planned.set()
+
+    async def _dispatch(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._stopping:
+                return
+            while self._ready and len(self._running) < self._workers:
+                key = self._ready.popleft()
+                self._waiting.discard(key)
+                self._running.add(key)
+                group.create_task(self._one(key))
+
+    async def _one(self, key: Key) -> None:
+        try:
+            again = await self._work(key)
+        except LedgerError:
+            raise
+        except Exception as error:
+            level = logging.WARNING if isinstance(error, TransientError) else logging.ERROR
+            logger.log(
+                level,
+                "Failed to reconcile a task, will retry",
+                extra={"task": "/".join(key), "error": f"{type(error).__name__}: {error}"},
+                exc_info=level == logging.ERROR,
+            )
+            self._on_error(key, error)
+            again = Again(soon=True)
+        finally:
+            self._running.discard(key)
+            self._changed.set()
+        self._plan(key, again)
+
+    def _plan(self, key: Key, again: Again) -> None:
+        if again.soon:
+            tries = self._tries.get(key, 0)
+            self._tries[key] = tries + 1
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries, 10))
+            pause *= random.uniform(0.8, 1.2)  # noqa: S311
+            self._retry[key] = self._clock.monotonic() + pause
+            heapq.heappush(self._pauses, (self._retry[key], key))
+        else:
+            self._tries.pop(key, None)
+            self._retry.pop(key, None)
+        if again.at is not None:
+            # Never at once: a time that has come and changes nothing would spin.
+            at = max(again.at, self._clock.now() + timedelta(seconds=0.5))
+            if self._due.get(key) != at:
+                self._due[key] = at
+                heapq.heappush(self._wall, (at, key))
+        else:
+            self._due.pop(key, None)
+        self._planned.set()
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    async def _tick(self) -> None:
+        while not self._stopping:
+            now, monotonic = self._clock.now(), self._clock.monotonic()
+            while self._pauses and self._pauses[0][0] <= monotonic:
+                pause, key = heapq.heappop(self._pauses)
+                if self._retry.get(key) == pause:
+                    del self._retry[key]
+                    self.add(key)
+            while self._wall and self._wall[0][0] <= now:
+                at, key = heapq.heappop(self._wall)
+                if self._due.get(key) == at:
+                    del self._due[key]
+                    self.add(key)
+            self._planned.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._next(now, monotonic)):
+                    await self._planned.wait()
+
+    def _next(self, now: datetime, monotonic: float) -> float:
+        waits = [TICK_SECONDS]
+        if self._pauses:
+            waits.append(self._pauses[0][0] - monotonic)
+        if self._wall:
+            waits.append((self._wall[0][0] - now).total_seconds())
+        return max(0.01, min(waits))

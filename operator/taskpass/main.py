@@ -1,0 +1,282 @@
+"""The composition root: settings, clock and adapters become one running operator.
+
+Start: limits hold → key → ledger → caches synced → orphans undone → queue. Stop: the queue takes
+nothing new and finishes what is in flight, Events are posted, the ledger is closed. Whatever must
+not go on half blind or half deaf (ledger, kopf, a fault in a loop) ends the process.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from taskpass.core.errors import NotFound, TaskpassError, TransientError, UsageError
+from taskpass.core.records import Severity
+from taskpass.duties import Duties, roles_of
+from taskpass.endpoints.health import Health
+from taskpass.endpoints.probes import Probes
+from taskpass.expressions.cel import CelExpressions
+from taskpass.flows.context import Ports
+from taskpass.flows.give_up import GivingUp
+from taskpass.flows.reconcile import Reconciler
+from taskpass.flows.standing import StandingReporter
+from taskpass.flows.sweep import Sweeper
+from taskpass.flows.work_queue import WorkQueue
+from taskpass.handlers.kinds import Watcher
+from taskpass.kube.client import KubeClient
+from taskpass.kube.connection import Connection
+from taskpass.kube.events import KubeEvents
+from taskpass.kube.pods import KubePods
+from taskpass.kube.release import ReleaseRequests
+from taskpass.kube.reviews import KubeReviews
+from taskpass.kube.secrets import SecretSink
+from taskpass.kube.signing_key import load_or_create_seed
+from taskpass.kube.standing import KubeStanding
+from taskpass.kube.tasks import KubeTasks
+from taskpass.kube.workloads import KubeWorkloads
+from taskpass.kube.world import Caches
+from taskpass.ledger.keys import SeedSigner, fingerprint_key
+from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.metrics import Metrics
+from taskpass.ports import Key
+from taskpass.providers.kubernetes import KubernetesProvider
+from taskpass.settings import Settings
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+DRAIN_SECONDS = 40.0
+"""How long a stop waits for what is in flight; the chart's grace period is 60 s."""
+RETRY_SECONDS = 2.0
+
+
+class SystemClock:
+    """`ports.Clock`."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+
+class Operator:
+    """One operator of one cluster."""
+
+    def __init__(self, settings: Settings, where: Connection, ca: str) -> None:
+        self._settings = settings
+        self._where = where
+        self._ca = ca
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._client = KubeClient(where, limit=64, on_call=self._metrics.call)
+        self._health = Health()
+        self._stop = asyncio.Event()
+        self.probes = Probes(self._metrics.registry, *self._health.checks())
+
+    def stop(self) -> None:
+        """End gracefully; `run` returns once that is done."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`; raise what made it end otherwise."""
+        async with contextlib.AsyncExitStack() as stack:
+            await self.probes.start(self._settings.http_port)
+            stack.push_async_callback(self.probes.stop)
+            stack.push_async_callback(self._client.close)
+            duties = await self._assemble(stack)
+            if not self._stop.is_set():
+                await self._serve(duties)
+
+    async def _assemble(self, stack: contextlib.AsyncExitStack) -> Duties:
+        settings, client = self._settings, self._client
+        seed = await self._insist(
+            "read the signing key", lambda: load_or_create_seed(client, settings.namespace)
+        )
+        home = await self._insist(
+            "read namespace kube-system", lambda: client.get("/api/v1/namespaces/kube-system")
+        )
+        instance = os.environ.get("HOSTNAME") or socket.gethostname()
+        ledger = await asyncio.to_thread(
+            SqliteLedger.open,
+            settings.ledger_path,
+            signer=SeedSigner(seed),
+            cluster_id=home["metadata"]["uid"][:8],
+            instance=instance,
+            now=self._clock.now(),
+            fail_point=fail_point_of(os.environ),
+        )
+        stack.callback(ledger.close)
+        self._health.ledger = ""
+        events = KubeEvents(client, instance=instance)
+        queue = WorkQueue(self._clock, workers=settings.workers)
+
+        def look(keys: Iterable[Key]) -> None:
+            for key in tuple(keys):
+                queue.add(key)
+
+        caches = Caches(
+            client,
+            tenants=settings.tenants,
+            expressions=CelExpressions(),
+            on_change=look,
+        )
+        provider = KubernetesProvider(
+            client, server=settings.cluster_server, ca=self._ca, clock=self._clock,
+            targets=roles_of(settings),
+        )  # fmt: skip
+        ports = Ports(
+            clock=self._clock,
+            world=caches,
+            ledger=ledger,
+            providers={"Kubernetes": provider},
+            sink=SecretSink(client),
+            pods=KubePods(client),
+            tasks=KubeTasks(client, on_written=lambda obj: caches.apply("AgentTask", None, obj)),
+            events=events,
+            reviewer=KubeReviews(client),
+            workloads=KubeWorkloads(client),
+            audience=settings.audience,
+            fingerprint_key=fingerprint_key(seed),
+            fail_point=fail_point_of(os.environ),
+        )
+        self._metrics.watch(ledger, queue, events, self._clock)
+        return Duties(
+            settings=settings, client=client, ports=ports, ledger=ledger, caches=caches,
+            queue=queue, health=self._health,
+        )  # fmt: skip
+
+    async def _serve(self, duties: Duties) -> None:
+        caches, queue = duties.caches, duties.queue
+        loop = asyncio.get_running_loop()
+        await self._insist("list our kinds", lambda: caches.seed(self._client))
+
+        def apply(kind: str, event: str | None, obj: Mapping[str, Any]) -> None:
+            loop.call_soon_threadsafe(caches.apply, kind, event, obj)
+
+        watcher = Watcher(self._where, apply)
+        events = duties.ports.events
+        assert isinstance(events, KubeEvents)  # noqa: S101 (made above)
+        async with asyncio.TaskGroup() as group, self._watching(watcher):
+            background = [
+                group.create_task(events.run()),
+                group.create_task(caches.run()),
+                group.create_task(duties.keep_limits()),
+                group.create_task(duties.keep_watch(watcher)),
+            ]
+            work = group.create_task(self._work(duties, background, group))
+            await self._stop.wait()
+            logger.info("Stopping, finishing what is in flight", extra={"tasks": len(queue)})
+            queue.stop()
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                await asyncio.wait_for(work, DRAIN_SECONDS)
+            await events.drain(10.0)
+            for task in (*background, work):
+                task.cancel()
+
+    async def _work(
+        self, duties: Duties, background: list[asyncio.Task[None]], group: asyncio.TaskGroup
+    ) -> None:
+        """Work on tasks, once every cache is filled and what a crash left is found."""
+        ports, caches, queue = duties.ports, duties.caches, duties.queue
+        while not caches.synced:
+            if self._stop.is_set():
+                return
+            await asyncio.sleep(0.05)
+        sweeper = Sweeper(ports)
+        await sweeper.sweep(quiet=True)
+        known = {g.task.key for g in ports.ledger.held()}
+        known |= {r.task.key for r in ports.ledger.records()}
+        for key in sorted(known | set(caches.task_keys())):
+            queue.add(key)
+        self._health.caches = ""
+        giving = GivingUp(ports=ports, task_keys=caches.task_keys, look=queue.add)
+        standing = StandingReporter(ports, KubeStanding(self._client), caches)
+        releases = ReleaseRequests(self._client, self._settings.namespace, giving)
+        background += [
+            group.create_task(duties.keep_clean(sweeper)),
+            group.create_task(standing.run()),
+            group.create_task(releases.watch()),
+        ]
+        logger.info("Serving", extra={"tasks": len(caches.task_keys()), "known": len(known)})
+        await queue.run(
+            self._metrics.timed(Reconciler(ports).reconcile),
+            on_error=lambda key, error: self._shown(ports, key, error),
+        )
+
+    def _shown(self, ports: Ports, key: Key, error: Exception) -> None:
+        """Show an error that no condition can: the reconcile itself failed."""
+        task = ports.world.task(key)
+        if task is None or isinstance(error, TransientError):
+            return
+        text = "an internal error; the operator's log has it"
+        if isinstance(error, TaskpassError):
+            text = str(error)
+        asyncio.ensure_future(  # noqa: RUF006 (it only queues)
+            ports.events.post(
+                kind="AgentTask",
+                namespace=task.namespace,
+                name=task.name,
+                uid=task.uid,
+                unique=f"failed-{task.generation}-{type(error).__name__}",
+                reason="ReconcileFailed",
+                message=f"Tried again until it works: {text}",
+                severity=Severity.WARNING,
+                at=self._clock.now(),
+            )
+        )
+
+    async def _insist(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until the API server answers; what it refuses ends the start in one line."""
+        while True:
+            try:
+                return await call()
+            except TransientError as error:
+                logger.warning(f"Failed to {what}, will retry", extra={"error": str(error)})
+                await asyncio.sleep(RETRY_SECONDS)
+            except NotFound as error:
+                raise UsageError(
+                    f"Could not {what}: {error}. Install the chart, which brings the CRDs"
+                ) from error
+
+    @contextlib.asynccontextmanager
+    async def _watching(self, watcher: Watcher) -> AsyncIterator[None]:
+        watcher.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(watcher.stop, 25.0)
+
+
+def fail_point_of(environment: Mapping[str, str]) -> Callable[[str], None]:
+    """Return what tests of crashes set: `FAILPOINT=step` kills the process at that step, once.
+
+    The file that `FAILPOINT_ONCE` names is made first, so that the next start passes.
+    """
+    step, once = environment.get("FAILPOINT", ""), environment.get("FAILPOINT_ONCE", "")
+    if not step or not once:
+        return lambda _: None
+
+    def kill(reached: str) -> None:
+        if reached == step and not Path(once).exists():
+            Path(once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return kill
+
+
+async def operate(settings: Settings, where: Connection, ca: str) -> None:
+    """Run the operator until SIGTERM or SIGINT."""
+    operator = Operator(settings, where, ca)
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, operator.stop)
+    await operator.run()
