@@ -4,17 +4,19 @@ Flags win over the environment. A variable that begins with `TASKPASS_` and is n
 value that cannot be used, end the start with one line.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taskpass.core.errors import UsageError
 
 PREFIX = "TASKPASS_"
+JSON = ("tenants", "targets")
+"""Settings whose text is JSON."""
 NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
@@ -29,10 +31,10 @@ class Target(BaseModel):
     """Roles of the namespace by name; default none."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting, with unit and default."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     namespace: str = Field(pattern=NAME, max_length=63)
     """The operator's own namespace: its signing key is there. No default."""
@@ -45,7 +47,7 @@ class Settings(BaseSettings):
     ledger_path: Path = Path("/var/lib/taskpass/ledger.db")
     """File of the ledger, on a local (not a network) file system. Default:
     /var/lib/taskpass/ledger.db"""
-    cluster_server: Annotated[str, NoDecode] = "https://kubernetes.default.svc"
+    cluster_server: str = "https://kubernetes.default.svc"
     """URL of the API server in the kubeconfigs that are issued. Default:
     https://kubernetes.default.svc"""
     http_port: int = Field(default=9090, ge=0, le=65535)
@@ -72,24 +74,44 @@ class Settings(BaseSettings):
         return value
 
 
-def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings; flags that are None count as not given.
+def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings; flags, by the setting's name, are text as in the environment.
+
+    A flag that is None counts as not given.
 
     Raises:
-        UsageError: One line that names the variable or flag, and what it must be.
+        UsageError: One line that names the variable and what it must be.
 
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(n for n in environment if n.startswith(PREFIX) and n not in known)
+    variables = {variable_of(name): name for name in Settings.model_fields}
+    unknown = sorted(n for n in environment if n.startswith(PREFIX) and n not in variables)
     if unknown:
-        raise UsageError(f"{unknown[0]} is not a setting; there are {', '.join(sorted(known))}")
+        raise UsageError(f"{unknown[0]} is not a setting; there are {', '.join(sorted(variables))}")
+    texts = {name: environment[v] for v, name in variables.items() if v in environment}
+    texts |= {name: text for name, text in flags.items() if text is not None}
     try:
-        return Settings(**{k: v for k, v in flags.items() if v is not None})
+        return Settings.model_validate({n: _value(n, text) for n, text in texts.items()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        name = PREFIX + where.upper() if "." not in where else f"{PREFIX}{where}"
-        raise UsageError(f"{name}: {first['msg']}") from None
+        name, *within = (str(part) for part in first["loc"])
+        where = f" ({'.'.join(within)})" if within else ""
+        raise UsageError(f"{variable_of(name)}{where}: {first['msg']}") from None
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def _value(name: str, text: str) -> Any:
+    if name not in JSON:
+        return text
+    try:
+        return json.loads(text)
     except ValueError as error:
-        # pydantic-settings: a value that is not the JSON it must be.
-        raise UsageError(f"A setting cannot be read: {error}") from None
+        raise UsageError(f"{variable_of(name)}: must be JSON ({error})") from None

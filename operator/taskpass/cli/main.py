@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the answer is no, 2 what was typed or set cannot be used, 
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from taskpass import __version__
 from taskpass.cli.audit import audit
 from taskpass.cli.policy import policy
 from taskpass.core.errors import LedgerError, TaskpassError, UsageError
+from taskpass.settings import Settings, flag_of, load, variable_of
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,37 +27,29 @@ cli.add_command(audit)
 cli.add_command(policy)
 
 
+def setting_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command a flag for each setting."""
+    for name, field in reversed(Settings.model_fields.items()):
+        text = f"{' '.join((field.description or '').split())} [{variable_of(name)}]"
+        command = click.option(flag_of(name), help=text)(command)
+    return command
+
+
 @cli.command()
-@click.option("--namespace", help="The operator's own namespace. [TASKPASS_NAMESPACE]")
-@click.option("--ledger-path", type=Path, help="File of the ledger. [TASKPASS_LEDGER_PATH]")
-@click.option("--http-port", type=int, help="Port of probes and metrics. [TASKPASS_HTTP_PORT]")
-@click.option("--log-level", help="debug, info, warning or error. [TASKPASS_LOG_LEVEL]")
+@setting_options
 @click.option("--kubeconfig", type=Path, help="Run outside the cluster, as this kubeconfig's user.")
-def operator(
-    namespace: str | None,
-    ledger_path: Path | None,
-    http_port: int | None,
-    log_level: str | None,
-    kubeconfig: Path | None,
-) -> None:
+def operator(kubeconfig: Path | None, **flags: str | None) -> None:
     """Run the operator until it is told to stop (SIGTERM).
 
-    Every setting is also an environment variable; docs/settings.md lists all of them.
+    Each setting is a flag and an environment variable; docs/settings.md says what they mean.
 
     Example: TASKPASS_NAMESPACE=taskpass-system taskpass operator --log-level debug
     """
-    from taskpass import logs, settings
+    from taskpass import logs
     from taskpass.kube import connection
     from taskpass.main import operate
 
-    chosen = settings.load(
-        {
-            "namespace": namespace,
-            "ledger_path": ledger_path,
-            "http_port": http_port,
-            "log_level": log_level,
-        }
-    )
+    chosen = load(flags)
     logs.configure(chosen.log_level)
     if kubeconfig is not None:
         where = connection.from_kubeconfig(str(kubeconfig))

@@ -1,0 +1,128 @@
+"""Settings from environment and flags; what cannot be used ends the start with one line."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from taskpass.core.errors import UsageError
+from taskpass.settings import Settings, load
+
+LEAST = {"namespace": "taskpass-system"}
+
+
+def read(flags: Mapping[str, str | None], **variables: str) -> Settings:
+    """Load with these variables as the environment."""
+    return load(flags, variables)
+
+
+def test_what_is_not_set_has_its_default() -> None:
+    settings = load(LEAST, {})
+
+    assert settings.audience == "taskpass"
+    assert settings.tenants == ()
+    assert settings.targets == {}
+    assert settings.ledger_path == Path("/var/lib/taskpass/ledger.db")
+    assert settings.cluster_server == "https://kubernetes.default.svc"
+    assert (settings.http_port, settings.workers, settings.sweep_seconds) == (9090, 32, 60)
+    assert settings.log_level == "info"
+
+
+def test_everything_can_be_set_by_the_environment() -> None:
+    settings = read(
+        {},
+        TASKPASS_NAMESPACE="taskpass-system",
+        TASKPASS_TENANTS='["support", "research"]',
+        TASKPASS_TARGETS='{"kb": {"clusterRoles": ["kb-reader"], "roles": ["r"]}}',
+        TASKPASS_AUDIENCE="taskpass.example",
+        TASKPASS_LEDGER_PATH="/data/ledger.db",
+        TASKPASS_CLUSTER_SERVER="https://api.example:6443",
+        TASKPASS_HTTP_PORT="8081",
+        TASKPASS_WORKERS="4",
+        TASKPASS_SWEEP_SECONDS="5",
+        TASKPASS_LOG_LEVEL="debug",
+    )  # fmt: skip
+
+    assert settings.tenants == ("support", "research")
+    assert settings.targets["kb"].clusterRoles == ("kb-reader",)
+    assert settings.targets["kb"].roles == ("r",)
+    assert settings.audience == "taskpass.example"
+    assert settings.ledger_path == Path("/data/ledger.db")
+    assert settings.cluster_server == "https://api.example:6443"
+    assert (settings.http_port, settings.workers, settings.sweep_seconds) == (8081, 4, 5)
+    assert settings.log_level == "debug"
+
+
+def test_a_flag_wins_over_the_environment() -> None:
+    settings = read({**LEAST, "http_port": "1234"}, TASKPASS_HTTP_PORT="8081")
+
+    assert settings.http_port == 1234
+
+
+def test_a_flag_that_is_not_given_leaves_the_environment() -> None:
+    settings = read({**LEAST, "http_port": None}, TASKPASS_HTTP_PORT="8081")
+
+    assert settings.http_port == 8081
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        pytest.param({"TASKPASS_TENANT": "support"}, "TASKPASS_TENANT is not", id="a typing error"),
+        pytest.param({"TASKPASS_HTTP_PORT": "high"}, "TASKPASS_HTTP_PORT", id="not a number"),
+        pytest.param({"TASKPASS_HTTP_PORT": "65536"}, "TASKPASS_HTTP_PORT", id="too large"),
+        pytest.param({"TASKPASS_WORKERS": "0"}, "TASKPASS_WORKERS", id="too small"),
+        pytest.param({"TASKPASS_LOG_LEVEL": "loud"}, "TASKPASS_LOG_LEVEL", id="not a level"),
+        pytest.param({"TASKPASS_NAMESPACE": "Not_A_Name"}, "TASKPASS_NAMESPACE", id="not a name"),
+        pytest.param(
+            {"TASKPASS_CLUSTER_SERVER": "http://api.example"}, "https://", id="a plain URL"
+        ),
+        pytest.param({"TASKPASS_TENANTS": '["kube-system"]'}, "kube-system", id="kube-system"),
+        pytest.param(
+            {"TASKPASS_TENANTS": "support"}, "TASKPASS_TENANTS: must be JSON", id="not JSON"
+        ),
+        pytest.param(
+            {"TASKPASS_TARGETS": '{"kb": {"clusterRole": ["x"]}}'}, "clusterRole", id="unknown key"
+        ),
+    ],
+)
+def test_what_cannot_be_used_ends_the_start_with_one_line(
+    variables: dict[str, str], said: str
+) -> None:
+    flags = {} if "TASKPASS_NAMESPACE" in variables else LEAST
+
+    with pytest.raises(UsageError, match=said) as refusal:
+        read(flags, **variables)
+
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_namespace_must_be_given() -> None:
+    with pytest.raises(UsageError, match="TASKPASS_NAMESPACE"):
+        load({}, {})
+
+
+def test_a_setting_that_is_unknown_lists_those_that_are_known() -> None:
+    with pytest.raises(UsageError, match=r"TASKPASS_AUDIENCE, .*TASKPASS_WORKERS"):
+        load(LEAST, {"TASKPASS_NOPE": "1"})
+
+
+def test_other_programs_variables_are_none_of_ours() -> None:
+    assert load(LEAST, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).namespace == "taskpass-system"
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load(LEAST, {})
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.workers = 5
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_says_its_default_or_that_there_is_none(name: str) -> None:
+    source = Path(__file__).parents[2] / "operator" / "taskpass" / "settings.py"
+
+    after = source.read_text().split(f"    {name}: ", 1)[1]
+    docstring = after.split('"""')[1]
+
+    assert "Default" in docstring or "No default" in docstring
