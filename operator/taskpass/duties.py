@@ -54,6 +54,7 @@ class Duties:
                 log = logger.error if said else logger.info
                 log("Limits on the operator were checked", extra={"missing": said or "nothing"})
             self.health.limits = said
+            self._hold(said or self.health.watching)
             await asyncio.sleep(RETRY_SECONDS if said else self.settings.sweep_seconds)
 
     async def keep_watch(self, watcher: Watcher) -> None:

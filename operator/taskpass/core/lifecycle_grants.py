@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from taskpass.core.clearing import deadline_of
 from taskpass.core.credential import Grant, GrantState
@@ -25,6 +25,8 @@ from taskpass.core.steps import (
 from taskpass.core.task import CredentialRequest, digest
 
 LIVE = (GrantState.ISSUED, GrantState.DELIVERED)
+LOOK_AGAIN = timedelta(seconds=60)
+"""A denial may end without an event: rights have none, and an expression may ask for `now`."""
 
 
 def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
@@ -138,7 +140,8 @@ def _decide(
         if seen.record.denial != refusal:
             return RefuseRequests(denials=denials, refusal=refusal)
         failed = any(d.decision.reason is DecisionReason.EVALUATION_FAILED for d in denials)
-        return replace(rest, denials=denials, retry=failed)
+        again = min(rest.until or now + LOOK_AGAIN, now + LOOK_AGAIN)
+        return replace(rest, denials=denials, retry=failed, until=again)
     if seen.failures:
         return replace(rest, retry=True)
     if step := _replace_unknown(seen, held):

@@ -20,6 +20,7 @@ from taskpass.flows.context import Ports, record
 from taskpass.ports import Batch
 
 logger = logging.getLogger(__name__)
+HEAD_START_SECONDS = 0.25
 PATIENCE_SECONDS = 20.0
 """How long one provider call may take before it counts as no answer."""
 
@@ -27,8 +28,9 @@ PATIENCE_SECONDS = 20.0
 async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str]:
     """Take back the step's grants; return the ids of those that no provider confirmed.
 
-    On return the intents are durable, and so is each confirmed result. The calls to the providers
-    do not wait for the intents: revocation never waits for the log.
+    On return the intents are durable, and so is each confirmed result. The intents get a short
+    head start, so that a crash leaves what was begun on record; a log that is slow or broken holds
+    no revocation up.
     """
     now = ports.now()
     entries: list[audit.Entry] = []
@@ -47,6 +49,8 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
     batch = Batch(entries=tuple(entries), grants=tuple(moving), tasks=tasks)
     ports.fail_point("revoke.before-intent")
     intent = asyncio.ensure_future(record(ports, batch, task))
+    await asyncio.wait({intent}, timeout=HEAD_START_SECONDS)
+    ports.fail_point("revoke.after-intent")
     renewed = {g.id: g for g in moving}
     grants = [renewed.get(g.id, g) for g, _ in step.grants]
     answers = await asyncio.gather(*(_call(ports, g) for g in grants), return_exceptions=True)
@@ -111,9 +115,7 @@ async def _tell_failure(
     )  # fmt: skip
 
 
-async def withdraw(
-    ports: Ports, step: Withdraw, task: Task | None, pod: PodView | None
-) -> bool:
+async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView | None) -> bool:
     """Delete the Secret; False where that is not allowed (its owner's end then takes it).
 
     On return the record says that there is none, and the kubelet of `pod`, the task's, has been

@@ -1,0 +1,173 @@
+"""The ports of the flows over a simulated cluster, each call surrounded by what may go wrong."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.audit import Entry
+from taskpass.core.credential import Grant, Issued
+from taskpass.core.errors import SecretNameTaken
+from taskpass.core.records import Severity, TaskRecord, TrailItem
+from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
+from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ports import Batch, Delivery, Key
+from taskpass.providers.fake import FakeProvider
+from tests.simulation.cluster import Cluster, StoredEvent, StoredSecret
+from tests.simulation.faults import Life
+
+
+class SimulatedCalls:
+    """`CredentialSink`, `PodControl`, `TaskWriter`, `EventPoster`, `AccessReviewer` and
+    `WorkloadReader` of one process."""
+
+    def __init__(self, cluster: Cluster, life: Life) -> None:
+        self._cluster = cluster
+        self._life = life
+
+    async def deliver(self, delivery: Delivery) -> str:
+        with self._life.call("sink.deliver"):
+            task = delivery.task
+            key = (task.namespace, f"taskpass-{task.name}")
+            found = self._cluster.secrets.get(key)
+            if found is not None and found.owner != task.uid:
+                raise SecretNameTaken(f"Secret '{key[1]}' exists and is not this task's")
+            uid = found.uid if found else f"secret-{self._cluster.changed()}"
+            fields = {name: value.reveal() for name, value in delivery.fields.items()}
+            self._cluster.changed()
+            self._cluster.secrets[key] = StoredSecret(uid, task.uid, fields, delivery.index)
+            return uid
+
+    async def withdraw(self, namespace: str, name: str, task_uid: str, secret_uid: str) -> None:
+        with self._life.call("sink.withdraw"):
+            key = (namespace, f"taskpass-{name}")
+            found = self._cluster.secrets.get(key)
+            if found is None or found.owner != task_uid or secret_uid not in ("", found.uid):
+                return
+            self._cluster.changed()
+            del self._cluster.secrets[key]
+
+    async def lift_gate(self, pod: PodView) -> None:
+        with self._life.call("pods.lift_gate"):
+            if pod.uid in self._cluster.known_pods:
+                self._cluster.change_pod(pod.uid, gated=False)
+
+    async def nudge(self, pod: PodView, version: str) -> None:
+        with self._life.call("pods.nudge", version):
+            pass
+
+    async def patch_status(self, task: Task, status: Mapping[str, Any]) -> None:
+        with self._life.call("tasks.patch_status"):
+            self._cluster.patch_status(task, status)
+
+    async def release(self, task: Task) -> None:
+        with self._life.call("tasks.release"):
+            self._cluster.release(task)
+
+    async def delete(self, task: Task) -> None:
+        with self._life.call("tasks.delete"):
+            live = self._cluster.tasks.get(task.key)
+            if live is not None and live.uid == task.uid:
+                self._cluster.delete_task(task.key)
+
+    async def post(
+        self, *, kind: str, namespace: str, name: str, uid: str, unique: str,
+        reason: str, message: str, severity: Severity, at: datetime,
+    ) -> None:  # fmt: skip
+        with self._life.call("events.post", reason):
+            event = StoredEvent(kind, name, reason, message)
+            self._cluster.events.setdefault(f"{uid}|{unique}", event)
+
+    async def may_use(self, user: User, class_name: str) -> bool:
+        with self._life.call("reviewer.may_use"):
+            return (user.username, class_name) not in self._cluster.may_not_use
+
+    async def workload(
+        self, namespace: str, api_group: str, kind: str, name: str
+    ) -> WorkloadView | None:
+        with self._life.call("workloads.workload"):
+            return self._cluster.workloads.get((namespace, kind, name))
+
+    async def owners(self, pod: PodView) -> tuple[WorkloadView, ...]:
+        with self._life.call("workloads.owners"):
+            return tuple(self._cluster.owners_of(pod))
+
+
+class SimulatedLedger:
+    """The real ledger; only its commits may go wrong."""
+
+    def __init__(self, ledger: SqliteLedger, life: Life) -> None:
+        self._ledger = ledger
+        self._life = life
+
+    async def commit(self, batch: Batch) -> tuple[int, ...]:
+        with self._life.call("ledger.commit", ", ".join(map(_told, batch.entries))):
+            return await self._ledger.commit(batch)
+
+    async def forget(self, task_uid: str) -> None:
+        with self._life.call("ledger.commit", "forget"):
+            await self._ledger.forget(task_uid)
+
+    def grants(self, key: Key) -> tuple[Grant, ...]:
+        return self._ledger.grants(key)
+
+    def held(self) -> Iterable[Grant]:
+        return self._ledger.held()
+
+    def record(self, task_uid: str) -> TaskRecord | None:
+        return self._ledger.record(task_uid)
+
+    def records_of(self, key: Key) -> tuple[TaskRecord, ...]:
+        return self._ledger.records_of(key)
+
+    def records(self) -> Iterable[TaskRecord]:
+        return self._ledger.records()
+
+    def bound_task(self, pod_uid: str) -> str | None:
+        return self._ledger.bound_task(pod_uid)
+
+    def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
+        return self._ledger.trail(task_uid)
+
+
+class SimulatedProvider:
+    """The fake provider, whose calls may go wrong around their effect."""
+
+    def __init__(self, provider: FakeProvider, life: Life) -> None:
+        self._provider = provider
+        self._life = life
+
+    def prepare(
+        self, request: CredentialRequest, credential_class: CredentialClass, grant_id: str
+    ) -> Mapping[str, Any]:
+        return self._provider.prepare(request, credential_class, grant_id)
+
+    def minimum_lifetime_seconds(self) -> int:
+        return self._provider.minimum_lifetime_seconds()
+
+    def fields(self) -> frozenset[str]:
+        return frozenset({"token", "server"})
+
+    def problem(self, credential_class: CredentialClass) -> str:
+        return ""
+
+    async def issue(self, grant: Grant, audience: str) -> Issued:
+        with self._life.call("provider.issue"):
+            return await self._provider.issue(grant, audience)
+
+    async def revoke(self, grant: Grant) -> None:
+        with self._life.call("provider.revoke"):
+            await self._provider.revoke(grant)
+
+    async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
+        with self._life.call("provider.inventory"):
+            return await self._provider.inventory()
+
+    async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
+        with self._life.call("provider.undo"):
+            await self._provider.undo(grant_id, state)
+
+
+def _told(entry: Entry) -> str:
+    stage = entry.data["stage"]
+    return entry.type.value if stage == "point" else f"{entry.type.value} {stage}"

@@ -1,0 +1,155 @@
+"""Values that tests are about, each with what matters in the call and the rest as it usually is."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from taskpass.core.attestation import CONTROLLERS, Owner, PodView, WorkloadView
+from taskpass.core.policy import Agents, CompiledPolicy, Effect, Policy
+from taskpass.core.task import (
+    LABEL,
+    CredentialClass,
+    CredentialRequest,
+    Intent,
+    LabelSelector,
+    Output,
+    Phase,
+    Task,
+    User,
+    WorkloadRef,
+    digest,
+)
+
+T0 = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
+NAMESPACE = "support"
+NAME = "ticket-4711"
+ACCOUNT = "triage-agent"
+JOB_CONTROLLER = CONTROLLERS["batch", "Job"]
+
+
+def request(
+    name: str = "tickets",
+    *,
+    of: str = "tickets-api",
+    actions: Sequence[str] = ("tickets.read",),
+    resources: Sequence[str] = ("fake/4711",),
+    seconds: int | None = None,
+    outputs: Sequence[tuple[str, str]] = (),
+) -> CredentialRequest:
+    """Return a request; `outputs` are (field, key)."""
+    return CredentialRequest(
+        name=name,
+        class_name=of,
+        actions=tuple(actions),
+        resources=tuple(resources),
+        expiration_seconds=seconds,
+        outputs=tuple(Output(field=field, key=key) for field, key in outputs),
+    )
+
+
+def phase(name: str, *asking: CredentialRequest, next: Sequence[str] = ()) -> Phase:
+    """Return a phase and what it asks for."""
+    return Phase(name=name, next=tuple(next), credentials=tuple(asking))
+
+
+def task(
+    *asking: CredentialRequest,
+    name: str = NAME,
+    phases: Sequence[Phase] = (),
+    phase: str = "",
+    job: str = "",
+    goal: str = "Answer ticket 4711",
+    deadline: int | None = None,
+    ttl: int | None = None,
+    uid: str = "task-1",
+) -> Task:
+    """Return a task as it was created at T0."""
+    return Task(
+        namespace=NAMESPACE,
+        name=name,
+        uid=uid,
+        generation=1,
+        resource_version="1",
+        created_at=T0,
+        service_account=ACCOUNT,
+        workload=WorkloadRef(api_group="batch", kind="Job", name=job) if job else None,
+        requester=User(username="ada"),
+        changed_by=User(username="ada"),
+        sponsor="support-platform",
+        intent=Intent(goal=goal, tools=("tickets.read",)),
+        credentials=tuple(asking),
+        phases=tuple(phases),
+        phase=phase,
+        active_deadline_seconds=deadline,
+        ttl_seconds_after_finished=ttl,
+    )
+
+
+def pod(name: str = "agent", *, task: str = NAME, job: WorkloadView | None = None) -> PodView:
+    """Return a pod as admission leaves it: labelled, gated, with our volume."""
+    return PodView(
+        namespace=NAMESPACE,
+        name=name,
+        uid=f"pod-{name}",
+        resource_version="1",
+        created_at=T0,
+        deleting_since=None,
+        labels={LABEL: task},
+        created_by=JOB_CONTROLLER if job else "ada",
+        owner=Owner(api_group="batch", kind="Job", name=job.name, uid=job.uid) if job else None,
+        service_account=ACCOUNT,
+        gated=True,
+        ended="",
+        audience="taskpass",
+        token_seconds=3600,
+        secret=f"taskpass-{task}",
+        images=("registry.example/agent:1",),
+    )
+
+
+def job(name: str = NAME, *, uid: str = "job-1", ended: str = "") -> WorkloadView:
+    """Return a Job that goes on, or has ended."""
+    return WorkloadView(api_group="batch", kind="Job", name=name, uid=uid, owner=None, ended=ended)
+
+
+def credential_class(name: str = "tickets-api", **changes: Any) -> CredentialClass:
+    """Return a class of the fake provider for every namespace."""
+    made = CredentialClass(
+        name=name,
+        uid=f"class-{name}",
+        generation=1,
+        provider="Fake",
+        config={},
+        actions=("tickets.read", "tickets.write"),
+        namespace_selector=LabelSelector(),
+    )
+    made = replace(made, **changes)
+    return replace(made, digest=digest([made.name, made.actions, made.default_expiration_seconds]))
+
+
+def policy(name: str = "triage", **changes: Any) -> CompiledPolicy:
+    """Return a policy that allows everything of the class to the agent, or as `changes` say."""
+    made = Policy(
+        kind="AgentPolicy",
+        namespace=NAMESPACE,
+        name=name,
+        uid=f"policy-{name}",
+        generation=1,
+        resource_version="1",
+        effect=Effect.ALLOW,
+        agents=Agents(service_account_names=(ACCOUNT,)),
+        classes=("tickets-api",),
+        actions=("tickets.*",),
+        resources=("fake/*",),
+        locations=("*",),
+    )
+    made = replace(made, **changes)
+    shown = [made.name, made.effect, made.classes, made.actions, made.max_expiration_seconds]
+    return CompiledPolicy(policy=replace(made, digest=digest(shown)))
+
+
+def broken(name: str, effect: Effect) -> CompiledPolicy:
+    """Return a policy that selects everything and whose expression does not compile."""
+    made = policy(name, effect=effect)
+    return replace(made, error="spec.validations[0].expression: it does not compile")

@@ -1,0 +1,195 @@
+"""What the API server holds, in memory, with the effects that it has of its own.
+
+The caches of the operator (`ports.World`) are this very state: always up to date.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.policy import CompiledPolicy
+from taskpass.core.task import LABEL, CredentialClass, Task
+from taskpass.ports import Key
+from tests.simulation.builders import ACCOUNT, NAMESPACE, T0, credential_class, policy
+
+
+class Clock:
+    """`ports.Clock` that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self._now = T0
+        self._monotonic = 0.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += timedelta(seconds=seconds)
+        self._monotonic += seconds
+
+    def set_forward(self, by: timedelta) -> None:
+        """Set the clock, without any time passing; back where `by` is negative."""
+        self._now += by
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """A Secret, and the UID of its owner; '' for one that is not of taskpass."""
+
+    uid: str
+    owner: str
+    fields: Mapping[str, bytes]
+    index: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An Event as people see it."""
+
+    kind: str
+    name: str
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class Cluster:
+    """The state; `version` grows with every change of it."""
+
+    clock: Clock
+    version: int = 0
+    tasks: dict[Key, Task] = field(default_factory=dict)
+    known_pods: dict[str, PodView] = field(default_factory=dict)
+    """By UID."""
+    classes: dict[str, CredentialClass] = field(
+        default_factory=lambda: {"tickets-api": credential_class()}
+    )
+    policy_list: list[CompiledPolicy] = field(default_factory=lambda: [policy()])
+    accounts: dict[Key, str] = field(default_factory=lambda: {(NAMESPACE, ACCOUNT): "account-1"})
+    workloads: dict[tuple[str, str, str], WorkloadView] = field(default_factory=dict)
+    """By namespace, kind and name."""
+    tenants: set[str] = field(default_factory=lambda: {NAMESPACE})
+    secrets: dict[Key, StoredSecret] = field(default_factory=dict)
+    events: dict[str, StoredEvent] = field(default_factory=dict)
+    may_not_use: set[tuple[str, str]] = field(default_factory=set)
+    """(user name, class)."""
+    statuses: list[Mapping[str, Any]] = field(default_factory=list)
+    """Every status that was ever written."""
+
+    def changed(self) -> int:
+        """Note a change; return a number that no other change has."""
+        self.version += 1
+        return self.version
+
+    # What users, controllers and kubelets do.
+
+    def create_task(self, task: Task) -> Task:
+        """Create a task with a UID of its own."""
+        made = replace(task, uid=f"task-{self.changed()}", created_at=self.clock.now())
+        self.tasks[made.key] = made
+        return made
+
+    def change_task(self, key: Key, **changes: Any) -> None:
+        """Change the spec."""
+        self.changed()
+        task = self.tasks[key]
+        self.tasks[key] = replace(task, generation=task.generation + 1, **changes)
+
+    def delete_task(self, key: Key) -> None:
+        """Ask for its deletion; it goes at once only if no finalizer holds it."""
+        task = self.tasks.get(key)
+        if task is None or task.deleting_since is not None:
+            return
+        self.changed()
+        if task.has_finalizer:
+            self.tasks[key] = replace(task, deleting_since=self.clock.now())
+        else:
+            del self.tasks[key]
+
+    def create_pod(self, pod: PodView) -> PodView:
+        """Create a pod with a UID of its own."""
+        made = replace(pod, uid=f"pod-{self.changed()}", created_at=self.clock.now())
+        self.known_pods[made.uid] = made
+        return made
+
+    def change_pod(self, uid: str, **changes: Any) -> None:
+        """Change what may change of a pod."""
+        self.changed()
+        self.known_pods[uid] = replace(self.known_pods[uid], **changes)
+
+    def remove_pod(self, uid: str) -> None:
+        """Have the pod gone."""
+        self.changed()
+        self.known_pods.pop(uid, None)
+
+    def set_workload(self, namespace: str, workload: WorkloadView) -> WorkloadView:
+        """Create or change a workload."""
+        self.changed()
+        self.workloads[namespace, workload.kind, workload.name] = workload
+        return workload
+
+    # `ports.World`: what the operator's caches show.
+
+    def task(self, key: Key) -> Task | None:
+        return self.tasks.get(key)
+
+    def pods(self, key: Key) -> tuple[PodView, ...]:
+        found = [
+            p
+            for p in self.known_pods.values()
+            if p.namespace == key[0] and p.labels.get(LABEL) == key[1]
+        ]
+        return tuple(sorted(found, key=lambda p: (p.created_at, p.name)))
+
+    def service_account_uid(self, namespace: str, name: str) -> str | None:
+        return self.accounts.get((namespace, name))
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        return {"kubernetes.io/metadata.name": namespace}
+
+    def enrolled(self, namespace: str) -> bool:
+        return namespace in self.tenants
+
+    def credential_class(self, name: str) -> CredentialClass | None:
+        return self.classes.get(name)
+
+    def policies(self, namespace: str) -> Sequence[CompiledPolicy]:
+        return [p for p in self.policy_list if p.policy.namespace in ("", namespace)]
+
+    # What the API server answers to the operator's calls.
+
+    def patch_status(self, task: Task, patch: Mapping[str, Any]) -> None:
+        """Merge-patch `/status`, top-level fields as the schema has them."""
+        live = self.tasks.get(task.key)
+        if live is None or live.uid != task.uid:
+            return
+        self.changed()
+        status = {k: v for k, v in {**live.status, **patch}.items() if v is not None}
+        self.statuses.append(status)
+        self.tasks[task.key] = replace(live, status=status)
+
+    def release(self, task: Task) -> None:
+        """Remove the finalizer; a task that is being deleted then goes."""
+        live = self.tasks.get(task.key)
+        if live is None or live.uid != task.uid or not live.has_finalizer:
+            return
+        self.changed()
+        self.tasks[task.key] = replace(live, has_finalizer=False)
+        if live.deleting_since is not None:
+            del self.tasks[task.key]
+
+    def owners_of(self, pod: PodView) -> Iterable[WorkloadView]:
+        """Return the pod's owners as far as their UIDs hold."""
+        claimed = pod.owner
+        while claimed is not None:
+            found = self.workloads.get((pod.namespace, claimed.kind, claimed.name))
+            if found is None or found.uid != claimed.uid:
+                return
+            yield found
+            claimed = found.owner

@@ -1,0 +1,233 @@
+"""The credentials' part of a task's life: what still holds, what is next."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from taskpass.core.conditions import false
+from taskpass.core.credential import GrantState
+from taskpass.core.lifecycle import next_step
+from taskpass.core.policy import Effect
+from taskpass.core.steps import (
+    Ask,
+    Deliver,
+    Issue,
+    LiftGate,
+    RefuseRequests,
+    Rest,
+    Revoke,
+    RevokeReason,
+)
+from tests.simulation.builders import T0, broken, credential_class, pod, policy, request, task
+from tests.unit.core.snapshots import ASKING, GATED, RUNNING, grant_of, record_of, snapshot
+
+LATER = T0 + timedelta(seconds=10)
+TWO = task(request("kb"), request("tickets"))
+KB, TICKETS = grant_of(request("kb"), of=TWO), grant_of(of=TWO)
+BOUND = record_of(secret_written=False, secret_uid="", delivered=())
+EMPTY = snapshot(own_record=BOUND, grants=(), pods=(GATED,))
+"""Bound and gated, nothing issued."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param(
+            {"task": replace(ASKING, intent=task(goal="Else").intent)},
+            RevokeReason.INTENT_CHANGED,
+            id="the intent",
+        ),
+        pytest.param(
+            {"task": replace(ASKING, credentials=(request("tickets", seconds=60),))},
+            RevokeReason.REQUEST_CHANGED,
+            id="the request",
+        ),
+        pytest.param(
+            {"task": replace(ASKING, credentials=())},
+            RevokeReason.REQUEST_CHANGED,
+            id="the request is removed",
+        ),
+        pytest.param(
+            {"own_record": record_of(phase="another")}, RevokeReason.PHASE_CHANGED, id="the phase"
+        ),
+        pytest.param({"classes": {}}, RevokeReason.CLASS_CHANGED, id="the class is gone"),
+        pytest.param(
+            {"classes": {"tickets-api": credential_class(default_expiration_seconds=60)}},
+            RevokeReason.CLASS_CHANGED,
+            id="the class",
+        ),
+        pytest.param({"policies": ()}, RevokeReason.POLICY_CHANGED, id="no policy"),
+        pytest.param(
+            {"policies": (policy(max_expiration_seconds=899),)},
+            RevokeReason.POLICY_CHANGED,
+            id="a lower limit",
+        ),
+        pytest.param(
+            {
+                "own_record": record_of(pod_uid="pod-other"),
+                "pods": (replace(RUNNING, uid="pod-other"),),
+            },
+            RevokeReason.POD_ENDED,
+            id="the pod",
+        ),
+    ],
+)
+def test_what_no_longer_holds_is_revoked(changes: dict[str, object], reason: RevokeReason) -> None:
+    assert next_step(snapshot(**changes), LATER) == Revoke(grants=((grant_of(), reason),))
+
+
+def test_a_policy_that_cannot_be_evaluated_takes_nothing_back() -> None:
+    seen = snapshot(policies=(policy(), broken("freeze", Effect.DENY)))
+
+    assert isinstance(next_step(seen, LATER), Rest)
+
+
+def test_what_ran_out_in_a_running_pod_is_spent() -> None:
+    step = next_step(snapshot(), T0 + timedelta(seconds=900))
+
+    assert step == Revoke(
+        grants=((grant_of(), RevokeReason.EXPIRED),),
+        record=record_of(spent=(request("tickets").digest,)),
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"pods": (GATED,)}, id="the pod is still gated"),
+        pytest.param({"grants": (grant_of(state=GrantState.ISSUED),)}, id="it was not delivered"),
+    ],
+)
+def test_what_ran_out_before_it_could_be_used_is_not_spent(changes: dict[str, object]) -> None:
+    step = next_step(snapshot(**changes), T0 + timedelta(seconds=900))
+
+    assert isinstance(step, Revoke)
+    assert step.record is None
+
+
+def test_what_is_spent_is_not_issued_again() -> None:
+    kept = replace(BOUND, spent=(request("tickets").digest,))
+
+    step = next_step(replace(EMPTY, own_record=kept, pods=(RUNNING,)), LATER)
+
+    assert isinstance(step, Rest)
+
+
+def test_the_right_to_use_a_class_is_asked_for_before_policy() -> None:
+    assert next_step(replace(EMPTY, may_use={}), LATER) == Ask(classes=("tickets-api",))
+
+
+def test_a_class_that_does_not_exist_is_not_asked_about() -> None:
+    step = next_step(replace(EMPTY, may_use={}, classes={}), LATER)
+
+    assert isinstance(step, RefuseRequests)
+
+
+def test_all_that_is_asked_for_is_planned_at_once() -> None:
+    step = next_step(replace(EMPTY, task=TWO), LATER)
+
+    assert isinstance(step, Issue)
+    assert [p.request.name for p in step.planned] == ["kb", "tickets"]
+
+
+def test_one_denial_keeps_everything_from_being_issued() -> None:
+    asking = task(request("kb"), request("tickets", actions=["tickets.burn"]))
+
+    step = next_step(replace(EMPTY, task=asking), LATER)
+
+    assert isinstance(step, RefuseRequests)
+    assert [d.request.name for d in step.denials] == ["tickets"]
+
+
+def test_a_denial_that_was_recorded_is_only_shown_and_looked_at_again_in_a_minute() -> None:
+    seen = replace(EMPTY, policies=())
+    step = next_step(seen, LATER)
+    assert isinstance(step, RefuseRequests)
+
+    told = replace(seen, own_record=replace(BOUND, denial=step.refusal))
+
+    assert next_step(told, LATER) == Rest(denials=step.denials, until=LATER + timedelta(seconds=60))
+
+
+def test_a_failure_of_this_run_is_not_tried_again_in_it() -> None:
+    failed = {"tickets": false("ProviderUnavailable", "no answer")}
+
+    assert next_step(replace(EMPTY, failures=failed), LATER) == Rest(retry=True)
+
+
+def test_nothing_new_is_issued_while_anything_is_owed() -> None:
+    owed = replace(KB, state=GrantState.REVOKING)
+    seen = replace(EMPTY, task=TWO, grants=(owed,), unanswered=frozenset({KB.id}))
+
+    assert next_step(seen, LATER) == Rest(owed=(owed,))
+
+
+def test_while_something_is_owed_it_is_taken_out_of_the_secret() -> None:
+    owed = replace(KB, state=GrantState.REVOKING)
+    kept = record_of(TWO, delivered=(KB.id, TICKETS.id))
+    seen = snapshot(
+        task=TWO, own_record=kept, grants=(owed, TICKETS), unanswered=frozenset({KB.id})
+    )
+
+    assert next_step(seen, LATER) == Deliver(grants=(TICKETS,))
+    assert isinstance(next_step(replace(seen, known=frozenset()), LATER), Rest)
+
+
+def test_what_is_not_known_any_more_is_replaced_when_the_secret_must_be_written() -> None:
+    seen = snapshot(
+        task=TWO, own_record=record_of(TWO), grants=(TICKETS,), known=frozenset(), pods=(RUNNING,)
+    )
+
+    assert next_step(seen, LATER) == Revoke(grants=((TICKETS, RevokeReason.REPLACED),))
+
+
+def test_the_gate_is_lifted_once_everything_is_delivered() -> None:
+    issued = grant_of(state=GrantState.ISSUED)
+    before = replace(EMPTY, grants=(issued,), own_record=replace(BOUND, secret_written=True))
+    after = snapshot(pods=(GATED,))
+
+    assert next_step(before, LATER) == Deliver(grants=(issued,))
+    assert next_step(after, LATER) == LiftGate(pod=GATED)
+    assert isinstance(next_step(replace(after, lifted=frozenset({GATED.uid})), LATER), Rest)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        pytest.param(replace(pod("old"), gated=False), id="runs"),
+        pytest.param(replace(pod("old"), gated=False, deleting_since=T0), id="overdue, not ended"),
+    ],
+)
+def test_another_pod_that_reads_the_secret_holds_everything_new_back(reader: object) -> None:
+    step = next_step(replace(EMPTY, pods=(GATED, reader)), LATER)  # type: ignore[arg-type]
+
+    assert isinstance(step, Rest)
+    assert "Pod 'old' still runs" in step.waiting
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(pod("new"), id="gated"),
+        pytest.param(replace(pod("old"), gated=False, ended="Failed"), id="ended"),
+    ],
+)
+def test_a_pod_that_cannot_read_the_secret_holds_nothing_back(other: object) -> None:
+    step = next_step(replace(EMPTY, pods=(GATED, other)), LATER)  # type: ignore[arg-type]
+
+    assert isinstance(step, Issue)
+
+
+def test_what_is_held_back_is_said() -> None:
+    step = next_step(replace(EMPTY, held_back="The limits do not hold"), LATER)
+
+    assert step == Rest(waiting="The limits do not hold")
+
+
+def test_a_secret_that_could_not_be_written_is_tried_again_in_another_run() -> None:
+    issued = grant_of(state=GrantState.ISSUED)
+    taken = false("SecretNameTaken", "taken")
+    seen = replace(EMPTY, grants=(issued,), delivery_failure=taken)
+
+    assert next_step(seen, LATER) == Rest(until=issued.expires_at, retry=True)

@@ -1,0 +1,264 @@
+"""The work queue: one look at a key at a time, none lost, and retries that do not multiply."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import pytest
+
+from taskpass.core.errors import ApiUnavailable, LedgerError
+from taskpass.flows.reconcile import Again
+from taskpass.flows.work_queue import LONGEST_PAUSE, WorkQueue
+from taskpass.ports import Key
+from tests.simulation.builders import T0
+
+A, B = ("support", "a"), ("support", "b")
+
+
+class LoopClock:
+    """Runs with the event loop, from T0; its wall clock can be set."""
+
+    def __init__(self) -> None:
+        self.offset = timedelta()
+
+    def now(self) -> datetime:
+        return T0 + self.offset + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class Work:
+    """Counts looks; each can be held, and answers what it is told to."""
+
+    def __init__(self, *answers: Again | Exception) -> None:
+        self.answers = list(answers)
+        self.looks: Counter[Key] = Counter()
+        self.running: Counter[Key] = Counter()
+        self.most = 0
+        self.let_go = asyncio.Event()
+        self.let_go.set()
+        self.looked = asyncio.Event()
+
+    async def __call__(self, key: Key) -> Again:
+        self.looks[key] += 1
+        self.running[key] += 1
+        assert self.running[key] == 1, "two looks at one key at a time"
+        self.most = max(self.most, self.running.total())
+        self.looked.set()
+        await self.let_go.wait()
+        self.running[key] -= 1
+        answer = self.answers.pop(0) if self.answers else Again()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def until(self, key: Key, looks: int) -> None:
+        async with asyncio.timeout(10):
+            while self.looks[key] < looks:
+                self.looked.clear()
+                await self.looked.wait()
+
+
+@asynccontextmanager
+async def running(queue: WorkQueue, work: Callable[[Key], Awaitable[Again]]) -> AsyncIterator[None]:
+    """Run a queue, and stop it at the end."""
+    run = asyncio.ensure_future(queue.run(work))
+    try:
+        yield
+    finally:
+        queue.stop()
+        async with asyncio.timeout(10):
+            await run
+
+
+async def idle(queue: WorkQueue) -> None:
+    """Wait until nothing waits and nothing is worked on."""
+    async with asyncio.timeout(10):
+        while len(queue):
+            await asyncio.sleep(0)
+
+
+async def test_nothing_is_worked_on_before_it_runs() -> None:
+    queue, work = WorkQueue(LoopClock()), Work()
+
+    queue.add(A)
+    await asyncio.sleep(0)
+
+    assert work.looks == {}
+    assert len(queue) == 1
+
+
+async def test_keys_that_were_added_before_are_worked_on() -> None:
+    queue, work = WorkQueue(LoopClock()), Work()
+    queue.add(A)
+    queue.add(B)
+    queue.add(A)
+
+    async with running(queue, work):
+        await work.until(A, 1)
+        await work.until(B, 1)
+
+    assert work.looks == {A: 1, B: 1}
+
+
+async def test_a_key_that_is_added_while_it_is_worked_on_is_looked_at_once_more() -> None:
+    queue, work = WorkQueue(LoopClock()), Work()
+    work.let_go.clear()
+
+    async with running(queue, work):
+        queue.add(A)
+        await work.until(A, 1)
+        for _ in range(5):
+            queue.add(A)
+        work.let_go.set()
+        await work.until(A, 2)
+        await idle(queue)
+
+    assert work.looks == {A: 2}
+
+
+async def test_many_keys_are_worked_on_side_by_side_but_no_more_than_the_workers() -> None:
+    queue, work = WorkQueue(LoopClock(), workers=3), Work()
+    work.let_go.clear()
+
+    async with running(queue, work):
+        for number in range(10):
+            queue.add(("support", str(number)))
+        await work.until(("support", "2"), 1)
+        most = work.most
+        work.let_go.set()
+        await work.until(("support", "9"), 1)
+
+    assert most == 3
+    assert work.most == 3
+
+
+@pytest.mark.parametrize(
+    "failure", [ApiUnavailable("no answer"), ValueError("a bug")], ids=["transient", "a bug"]
+)
+async def test_a_look_that_fails_is_tried_again(failure: Exception) -> None:
+    queue, work, shown = WorkQueue(LoopClock()), Work(failure), []
+    queue.add(A)
+
+    run = asyncio.ensure_future(
+        queue.run(work, on_error=lambda key, error: shown.append((key, error)))
+    )
+    await work.until(A, 2)
+    queue.stop()
+    await run
+
+    assert shown == [(A, failure)]
+
+
+async def test_a_first_retry_comes_soon() -> None:
+    queue, work = WorkQueue(LoopClock()), Work(Again(soon=True))
+    queue.add(A)
+    began = asyncio.get_running_loop().time()
+
+    async with running(queue, work):
+        await work.until(A, 2)
+        took = asyncio.get_running_loop().time() - began
+
+    assert 0.2 <= took < 0.9
+
+
+async def test_a_ledger_that_fails_ends_the_run() -> None:
+    queue, work = WorkQueue(LoopClock()), Work(LedgerError("the disk is full"))
+    queue.add(A)
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await queue.run(work)
+
+    assert isinstance(ended.value.exceptions[0], LedgerError)
+
+
+async def test_retries_of_a_key_do_not_multiply_with_the_looks_at_it() -> None:
+    queue = WorkQueue(LoopClock())
+
+    for _ in range(50):
+        queue._plan(A, Again(soon=True))
+
+    assert list(queue._retry) == [A]
+    assert queue._retry[A] <= queue._clock.monotonic() + LONGEST_PAUSE * 1.2
+
+
+async def test_a_look_that_went_well_forgets_the_retry() -> None:
+    queue = WorkQueue(LoopClock())
+    queue._plan(A, Again(soon=True))
+
+    queue._plan(A, Again())
+
+    assert queue._retry == {}
+
+
+async def test_a_time_to_look_again_is_kept_once_however_often_it_is_said() -> None:
+    queue = WorkQueue(LoopClock())
+
+    for _ in range(50):
+        queue._plan(A, Again(at=T0 + timedelta(days=1)))
+
+    assert len(queue._wall) == 1
+
+
+async def test_a_time_that_has_come_is_looked_at_and_does_not_spin() -> None:
+    clock = LoopClock()
+    past = T0 - timedelta(hours=1)
+    queue, work = WorkQueue(clock), Work(Again(at=past), Again(at=past))
+    queue.add(A)
+    began = asyncio.get_running_loop().time()
+
+    async with running(queue, work):
+        await work.until(A, 3)
+        took = asyncio.get_running_loop().time() - began
+
+    assert 0.9 <= took < 3
+
+
+async def test_a_clock_that_jumps_ahead_delays_no_look() -> None:
+    clock = LoopClock()
+    queue, work = WorkQueue(clock), Work()
+
+    async with running(queue, work):
+        work.answers = [Again(at=clock.now() + timedelta(hours=1))]
+        queue.add(A)
+        await work.until(A, 1)
+        await idle(queue)
+        clock.offset = timedelta(hours=1)
+        await work.until(A, 2)
+
+
+async def test_a_later_look_replaces_the_time_that_was_said_before() -> None:
+    clock = LoopClock()
+    queue, work = WorkQueue(clock), Work(Again(at=clock.now() + timedelta(hours=1)), Again())
+
+    async with running(queue, work):
+        queue.add(A)
+        await work.until(A, 1)
+        await idle(queue)
+        queue.add(A)
+        await work.until(A, 2)
+        await idle(queue)
+
+    assert queue._due == {}
+
+
+async def test_a_stop_finishes_what_is_in_flight_and_takes_nothing_new() -> None:
+    queue, work = WorkQueue(LoopClock(), workers=1), Work()
+    work.let_go.clear()
+    queue.add(A)
+    queue.add(B)
+    run = asyncio.ensure_future(queue.run(work))
+    await work.until(A, 1)
+
+    queue.stop()
+    await asyncio.sleep(0)
+    ended_early = run.done()
+    work.let_go.set()
+    await run
+
+    assert not ended_early
+    assert work.looks == {A: 1}
+    assert work.running.total() == 0
