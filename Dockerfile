@@ -1,5 +1,5 @@
 # The operator's image. Without an engine, `make image` makes the same of the same parts
-# (hack/image/contents.py); tests/unit/test_image.py compares the two.
+# (hack/image/contents.py); tests/unit/hack/test_image.py compares the two.
 FROM debian:bookworm-slim AS system
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 ca-certificates \

@@ -9,7 +9,7 @@ NAME ?=
 ##@ Start here
 .PHONY: demo test
 demo: setup ## The story: a task gets a credential, uses it and loses it, on a real cluster
-	$(BIN)/python -m e2e.demo
+	$(BIN)/python -m e2e.demo $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
 	@$(PYTHON) hack/steps.py setup lint types imports tools unit e2e
 

@@ -7,7 +7,7 @@ no operator running: the tests speak as the operator, as tenants, and as the adm
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,17 @@ LABEL = "taskpass.dev/task"
 GATE = "taskpass.dev/credentials"
 
 
-def prepare(admin: Api, helm: str, kubeconfig: str) -> None:
-    """Install the chart, and what the tests stand on; return once the policies hold."""
+def prepare(
+    admin: Api, helm: str, kubeconfig: str, *, targets: Mapping[str, Any] | None = None
+) -> None:
+    """Install the chart, and what the tests stand on; return once the policies hold.
+
+    `targets` is the chart's value; by default one ClusterRole in one namespace.
+    """
     for namespace in (SYSTEM, TENANT, TARGET):
         admin.apply(thing("v1", "Namespace", "", namespace))
-    values = {"tenants": {TENANT: {}}, "targets": {TARGET: {"clusterRoles": [ROLE]}}}
+    targets = targets or {TARGET: {"clusterRoles": [ROLE]}}
+    values = {"tenants": {TENANT: {}}, "targets": targets}
     subprocess.run(
         [
             helm,
