@@ -1,4 +1,4 @@
-"""What must hold in every simulated world, whatever went wrong in it (DESIGN.md §3)."""
+"""What must hold in every simulated world, whatever went wrong in it (docs/concepts.md)."""
 
 from collections import Counter
 

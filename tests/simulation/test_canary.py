@@ -1,4 +1,4 @@
-"""Secrets are nowhere but where they are delivered (DESIGN.md §3, rule 6)."""
+"""Secrets are nowhere but where they are delivered (docs/concepts.md, rule 6)."""
 
 import logging
 import pickle

@@ -1,4 +1,4 @@
-"""The Secret: whose it is, and what a write that fails leaves (DESIGN.md §4)."""
+"""The Secret: whose it is, and what a write that fails leaves."""
 
 from taskpass.core.errors import ApiUnavailable
 from tests.simulation.builders import NAMESPACE, request, task

@@ -1,4 +1,4 @@
-"""What ends a task, and that nothing is held afterwards (DESIGN.md §3, rules 3 and 4; §6)."""
+"""What ends a task, and that nothing is held afterwards (docs/concepts.md, rules 3, 4)."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""A task that is allowed: the order of effects, and what people see (DESIGN.md §3, rule 1)."""
+"""A task that is allowed: the order of effects, and what people see (docs/concepts.md, rule 1)."""
 
 from taskpass.core.errors import ApiUnavailable
 from tests.simulation.builders import T0, credential_class, request, task

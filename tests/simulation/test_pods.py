@@ -1,4 +1,4 @@
-"""One live pod per task, proven, and never another's (DESIGN.md §5, §7)."""
+"""One live pod per task, proven, and never another's."""
 
 from dataclasses import replace
 from datetime import timedelta

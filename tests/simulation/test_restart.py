@@ -1,4 +1,4 @@
-"""After a restart nothing is delivered from memory that is gone (DESIGN.md §3, rule 5)."""
+"""After a restart nothing is delivered from memory that is gone (docs/concepts.md, rule 5)."""
 
 from taskpass.core.errors import ApiUnavailable, Forbidden
 from tests.simulation.builders import request, task

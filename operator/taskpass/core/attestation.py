@@ -1,4 +1,4 @@
-"""Appraise a pod by what the API server vouches for (DESIGN.md §7; RFC 9334's words).
+"""Appraise a pod by what the API server vouches for (in the words of RFC 9334).
 
 What a tenant can write proves nothing, so each claim is held against something that a tenant
 cannot write: admission froze label, containers and stamp; UIDs come from the live objects.

@@ -88,7 +88,7 @@ class Grant:
     """One decision carried out: one credential of one task. Holds no secret.
 
     Written whole to the ledger at each step; everything that revocation needs is in it, so that
-    revocation never reads current configuration (DESIGN.md §3 rule 4).
+    revocation never reads current configuration (docs/concepts.md, rule 4).
     """
 
     id: str

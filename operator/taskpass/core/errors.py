@@ -71,7 +71,7 @@ class AttestationFailed(TaskpassError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-        """A reason of the condition `Attested` (DESIGN.md §6)."""
+        """A reason of the condition `Attested` (docs/api/agenttask.md)."""
 
 
 class SecretNameTaken(TaskpassError):

@@ -3,7 +3,7 @@
 The flow carries the step out, looks again, and asks again, until the answer is `Rest`. Each step is
 durable before the next is asked for, so a crash between two of them only repeats a question.
 
-The order is that of DESIGN.md §3; the first rule that applies is the step:
+The order follows docs/concepts.md; the first rule that applies is the step:
 
 1. Whatever belongs to a task UID that no longer lives is revoked, its Secret deleted, its record
    dropped.
@@ -40,7 +40,7 @@ from taskpass.core.steps import (
 )
 
 DELETION_PATIENCE = timedelta(seconds=30)
-"""How long a deletion waits for a provider that does not answer (DESIGN.md §6)."""
+"""How long a deletion waits for a provider that does not answer."""
 
 
 def next_step(seen: Snapshot, now: datetime) -> Step:

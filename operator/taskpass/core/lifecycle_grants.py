@@ -116,7 +116,7 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.EXPIRED
     decision = _decision(seen, request, now)
     if decision.reason is DecisionReason.EVALUATION_FAILED:
-        return None  # neither yes nor no: it stays until it expires (DESIGN.md §6)
+        return None  # neither yes nor no: it stays until it expires
     if not decision.allowed or grant.lifetime_seconds > decision.lifetime_seconds:
         return RevokeReason.POLICY_CHANGED
     return None

@@ -1,4 +1,4 @@
-"""Which key of the Secret each field of a credential is written to (DESIGN.md §4)."""
+"""Which key of the Secret each field of a credential is written to."""
 
 from collections.abc import Iterable, Sequence
 

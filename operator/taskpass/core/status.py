@@ -1,6 +1,6 @@
 """The status of a task: what was seen, what is held, and what a person should do.
 
-Pure: the same snapshot, the same status. `conditions` is the contract of DESIGN.md §6.
+Pure: the same snapshot, the same status. `conditions` is the contract of docs/api/agenttask.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -112,6 +112,8 @@ def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
         return false(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
     if _not(attested):
         return unknown(Reason.PENDING, "Policy is asked once the pod is attested")
+    if rest.authorized is not None:
+        return rest.authorized
     if rest.denials:
         first = rest.denials[0]
         text = f"Credential '{first.request.name}': {first.decision.message}"

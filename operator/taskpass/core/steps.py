@@ -213,6 +213,8 @@ class Rest:
     enrolled: bool = True
     attested: Finding | None = None
     """Where the pod is not attested: why."""
+    authorized: Finding | None = None
+    """Where policy could not even be asked: why."""
     denials: tuple[Denial, ...] = ()
     blocked: str = ""
     """The phase that the task went to without approval."""

@@ -1,4 +1,4 @@
-"""Issue and deliver: the order of effects, here and nowhere else (DESIGN.md §3, rule 1).
+"""Issue and deliver: the order of effects, here and nowhere else (docs/concepts.md, rule 1).
 
 decided → *intent durable* → issued by the provider → *result durable* → delivered → *delivery
 durable*. What fails in between is taken back before anything is tried again.

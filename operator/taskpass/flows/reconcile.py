@@ -8,7 +8,8 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
-from taskpass.core.errors import TaskpassError
+from taskpass.core.conditions import Reason, unknown
+from taskpass.core.errors import TaskpassError, TransientError
 from taskpass.core.lifecycle import next_step
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
@@ -84,7 +85,11 @@ class Reconciler:
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )
-            await self._act(seen, step, run)
+            try:
+                await self._act(seen, step, run)
+            except TransientError as error:
+                await self._tell(seen, step, error)
+                raise
         raise TaskpassError(f"Task {'/'.join(key)} did not come to rest in {MOST_STEPS} steps")
 
     async def _act(self, seen: Snapshot, step: Step, run: Run) -> None:
@@ -137,6 +142,21 @@ class Reconciler:
                 run.deleted = True
             case _:
                 raise TypeError(f"no way to carry out {type(step).__name__}")
+
+    async def _tell(self, seen: Snapshot, step: Step, error: TransientError) -> None:
+        """Show what could not be found out; best effort, as the API server may be what is away."""
+        if isinstance(step, LookUp):
+            rest = Rest(attested=unknown(Reason.CHECK_FAILED, str(error)), owed=seen.owed_own)
+        elif isinstance(step, Ask):
+            rest = Rest(
+                authorized=unknown(Reason.EVALUATION_FAILED, str(error)), owed=seen.owed_own
+            )
+        else:
+            return
+        try:
+            await self._reporter.report(seen, rest)
+        except TransientError as second:
+            logger.info("Failed to report a failure", extra={"error": str(second)})
 
     def _note_broken(self, seen: Snapshot, rest: Rest) -> None:
         """Remember which policies failed at run time, for their `Ready` condition."""

@@ -1,4 +1,4 @@
-"""Take credentials back: recorded, carried out, proven, recorded (DESIGN.md §3, rules 3 and 4).
+"""Take credentials back: recorded, carried out, proven, recorded (docs/concepts.md, rules 3, 4).
 
 It needs nothing but what the ledger recorded with each grant. "Already gone" is success; a provider
 that does not answer leaves the grant in state `Revoking`, which is retried for ever.

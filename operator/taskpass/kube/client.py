@@ -1,4 +1,4 @@
-"""The Kubernetes API over aiohttp and orjson: what the flows' hot path costs (KOPF.md §3).
+"""The Kubernetes API over aiohttp and orjson: the flows' hot path, so it is thin.
 
 1. Every call has a time-out; what takes longer is `ApiUnavailable`, and may have taken effect.
 2. 429 and 503 that say `Retry-After` are waited for, briefly: they were not carried out.

@@ -1,6 +1,6 @@
 """Do the limits on the operator itself hold? Tried, not believed, at start and every minute.
 
-RBAC cannot keep the operator from Secrets that it may write (DESIGN.md §8), so admission policies
+RBAC cannot keep the operator from Secrets that it may write, so admission policies
 do, and the operator issues nothing unless they refuse what they must refuse:
 
 1. Our CRDs are there, and every admission policy with its binding, failing closed, without

@@ -2,7 +2,7 @@
 
 1. LIST by pages, then WATCH from the list's resourceVersion.
 2. Every list is compared with what is known: what is gone since is reported as gone. kopf does not
-   do that, and a pod that goes unseen would keep its credentials (KOPF.md §2.1).
+   do that, and a pod that goes unseen would keep its credentials.
 3. 410 (`Gone`) means list again; any other failure means wait, and go on from the last version.
 4. A watch that is silent for too long counts as broken (`KubeClient`).
 5. Nothing ends it but cancellation. What went wrong last is in `last_error`, for readiness.

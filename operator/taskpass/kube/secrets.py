@@ -1,4 +1,4 @@
-"""The task's Secret: written whole, never read (DESIGN.md §4, "The Secret").
+"""The task's Secret: written whole, never read.
 
 The operator has no `get` on Secrets, so it learns what is there by writing:
 

@@ -4,7 +4,7 @@ resourceVersions of one kind can be compared as numbers, so whatever comes late 
 
 1. An event that is not newer than what is stored changes nothing.
 2. A list says nothing of objects that are newer than the list; what it does not hold and is not
-   newer than it is gone. kopf never reports deletions that it missed (KOPF.md §2.1).
+   newer than it is gone. kopf never reports deletions that it missed.
 3. An object that was deleted does not come back by an event or a list from before its deletion.
 """
 

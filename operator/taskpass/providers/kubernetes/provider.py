@@ -1,6 +1,6 @@
 """Credentials for the Kubernetes API: a ServiceAccount of its own for each grant.
 
-What a grant makes, and in which order (DESIGN.md §7):
+What a grant makes, and in which order:
 
 1. The roles are read: each must exist and open no stream, as a stream that is open goes on after
    revocation. A digest of their rules is remembered: rules widen silently.
