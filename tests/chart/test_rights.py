@@ -23,7 +23,7 @@ def test_rights_in_a_tenants_namespace() -> None:
     assert rights(render(), "ClusterRole", "taskpass-tenant") == [
         "get list watch patch pods",
         "create update delete secrets",
-        "get list watch serviceaccounts",
+        "list watch serviceaccounts",
         "get jobs.batch",
         "get deployments.apps",
         "get replicasets.apps",
@@ -46,7 +46,6 @@ def test_rights_in_the_whole_cluster() -> None:
         "get list watch clusteragentpolicies.taskpass.dev",
         *(f"patch {kind}/status.taskpass.dev" for kind in kinds),
         "get list watch namespaces",
-        "create tokenreviews.authentication.k8s.io",
         "create subjectaccessreviews.authorization.k8s.io",
         f"get customresourcedefinitions.apiextensions.k8s.io {names}",
         f"get mutatingadmissionpolicies.admissionregistration.k8s.io {sorted(mutating)}",
