@@ -11,10 +11,10 @@ NAME ?=
 demo: setup ## The story: a task gets a credential, uses it and loses it, on a real cluster
 	$(BIN)/python -m e2e.demo $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
-	@$(PYTHON) hack/steps.py setup lint types imports tools unit e2e
+	@$(PYTHON) hack/steps.py setup lint types imports unit tools chart slow e2e
 
 ##@ Everyday (no cluster, no network, seconds)
-.PHONY: setup fmt lint types imports unit check
+.PHONY: setup fmt lint types imports unit slow chart check
 setup: $(READY) ## Python environment with locked, hashed dependencies
 $(READY): requirements/run.lock requirements/dev.lock
 	@$(PYTHON) hack/environment.py $(VENV)
@@ -26,10 +26,14 @@ types: setup ## mypy --strict
 	$(BIN)/mypy
 imports: setup ## The dependency direction (pyproject.toml, [tool.importlinter])
 	$(BIN)/lint-imports
-unit: setup ## Unit, contract, API and chart tests; T=path, K=pattern
-	$(BIN)/python -m pytest $(T) $(if $(K),-k "$(K)")
+unit: setup ## Unit, contract, API and simulation tests that are fast; T=path, K=pattern
+	$(BIN)/python -m pytest -m "not slow" $(or $(T),tests --ignore=tests/chart) $(if $(K),-k "$(K)")
+slow: setup ## Those that take longer: crashes, flipped bits, random walks
+	$(BIN)/python -m pytest -m slow tests
+chart: tools ## Tests of the chart, by helm template
+	$(BIN)/python -m pytest tests/chart
 check: ## What a change must pass before review
-	@$(PYTHON) hack/steps.py setup lint types imports tools unit
+	@$(PYTHON) hack/steps.py setup lint types imports unit
 
 ##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
 .PHONY: tools cluster cluster-down image e2e

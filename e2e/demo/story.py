@@ -41,7 +41,7 @@ def tell(stage: Stage, telling: Telling) -> None:
     telling.plain("All of this is still there. Look around, then take it away:")
     name, make = ("", "") if stage.is_default else (f" --name {stage.name}", f" NAME={stage.name}")
     kubectl = f".venv/bin/python -m e2e.cluster kubectl{name}"
-    telling.plain(f"  {kubectl} get agenttasks --all-namespaces")
+    telling.plain(f"  {kubectl} get agenttasks -A")
     telling.plain(f"  export KUBECONFIG={stage.cluster.kubeconfig}")
     telling.plain(f"  make cluster-down{make}")
 
