@@ -50,6 +50,7 @@ FULL: dict[str, Object] = {
             "namespaces": ["tickets"],
             "audience": "a",
             "streams": "Refused",
+            "escapes": "Refused",
         },
     },
     "AgentPolicy": {

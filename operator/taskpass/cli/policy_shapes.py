@@ -70,6 +70,7 @@ SPECS: dict[str, dict[str, Any]] = {
             "namespaces!": [STRING],
             "audience": STRING,
             "streams": ("Refused", "Allowed"),
+            "escapes": ("Refused", "Allowed"),
         },
         "actions!": [STRING],
         "locations": [STRING],

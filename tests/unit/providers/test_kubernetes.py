@@ -13,7 +13,7 @@ from taskpass.providers.kubernetes.objects import (
     role_path,
     token_request,
 )
-from taskpass.providers.kubernetes.roles import representative, rules_digest, streams
+from taskpass.providers.kubernetes.roles import escapes, representative, rules_digest, streams
 from taskpass.providers.kubernetes.state import State, initial_state
 
 GRANT = "g-" + 32 * "a"
@@ -72,6 +72,7 @@ def test_the_state_survives_json_and_holds_nothing_that_is_not_said() -> None:
     assert prepared["server"] == "https://elsewhere.example"
     assert prepared["audience"] == ""
     assert prepared["streams"] == "Refused"
+    assert prepared["escapes"] == "Refused"
 
 
 @pytest.mark.parametrize(
@@ -132,12 +133,67 @@ def test_more_bindings_than_one_grant_may_need_are_refused() -> None:
             {**READS, "resources": ["nodes/proxy"]}, "the resource 'nodes/proxy'", id="proxy"
         ),
         pytest.param(
+            {**READS, "resources": ["pods/log"]}, "the resource 'pods/log'", id="a log, followed"
+        ),
+        pytest.param(
             {"nonResourceURLs": ["*"], "verbs": ["*"]}, "", id="paths count in no RoleBinding"
         ),
     ],
 )
 def test_roles_that_open_streams_are_told(rule: dict[str, list[str]], opened: str) -> None:
     assert streams([READS, rule]) == opened
+
+
+RBAC = "rbac.authorization.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("group", "resource", "verb", "escape"),
+    [
+        ("", "configmaps", "update", ""),
+        ("", "pods", "get", ""),
+        ("", "pods/eviction", "create", ""),
+        ("", "serviceaccounts", "create", ""),
+        ("apps", "deployments/scale", "patch", ""),
+        ("example.com", "jobs", "create", ""),
+        (RBAC, "rolebindings", "delete", ""),
+        ("", "secrets", "get", "'get' on 'secrets'"),
+        ("", "secrets", "delete", "'delete' on 'secrets'"),
+        ("", "serviceaccounts/token", "create", "'create' on 'serviceaccounts/token'"),
+        ("", "*/token", "create", "'create' on '*/token'"),
+        ("", "serviceaccounts", "impersonate", "'impersonate' on 'serviceaccounts'"),
+        ("", "users", "impersonate:user-info", "'impersonate:user-info' on 'users'"),
+        (RBAC, "roles", "escalate", "'escalate' on 'roles'"),
+        (RBAC, "clusterroles", "bind", "'bind' on 'clusterroles'"),
+        (RBAC, "rolebindings", "create", "'create' on 'rolebindings'"),
+        (RBAC, "rolebindings", "patch", "'patch' on 'rolebindings'"),
+        (RBAC, "roles", "update", "'update' on 'roles'"),
+        ("", "pods", "create", "'create' on 'pods'"),
+        ("", "pods", "patch", "'patch' on 'pods'"),
+        ("", "pods/ephemeralcontainers", "patch", "'patch' on 'pods/ephemeralcontainers'"),
+        ("", "pods/exec", "create", "'create' on 'pods/exec'"),
+        ("", "*/attach", "get", "'get' on '*/attach'"),
+        ("", "pods/portforward", "create", ""),
+        ("batch", "cronjobs", "create", "'create' on 'cronjobs'"),
+        ("*", "deployments", "update", "'update' on 'deployments'"),
+        ("apps", "*", "patch", "'patch' on '*'"),
+        ("batch", "jobs", "*", "'*' on 'jobs'"),
+        ("example.com", "*", "*", ""),
+        ("", "configmaps", "*", ""),
+    ],
+)
+def test_roles_that_lead_to_another_credential_are_told(
+    group: str, resource: str, verb: str, escape: str
+) -> None:
+    rule = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+
+    assert escapes([READS, rule]) == escape
+
+
+def test_what_an_earlier_version_recorded_allows_no_escape() -> None:
+    recorded = {k: v for k, v in state(request()).items() if k != "escapes"}
+
+    assert State(recorded).as_json()["escapes"] == "Refused"
 
 
 def test_a_binding_is_recognised_by_what_no_other_role_grants() -> None:

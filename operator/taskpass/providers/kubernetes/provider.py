@@ -2,17 +2,20 @@
 
 What a grant makes, and in which order:
 
-1. The roles are read: each must exist and open no stream, as a stream that is open goes on after
-   revocation. A digest of their rules is remembered: rules widen silently.
+1. The roles are read: each must exist, open no stream, as a stream that is open goes on after
+   revocation, and lead to no other credential, which would stay. A digest of their rules is
+   remembered: rules widen silently.
 2. SubjectAccessReview must say no: what the ServiceAccount may do already, by a binding to a group
    of all ServiceAccounts, could not be taken back.
 3. A ServiceAccount `<grant id>` in the grants namespace, and for each role in each target
    namespace a RoleBinding `taskpass-<grant id>-<n>`.
-4. A token by TokenRequest, handed over once SubjectAccessReview says yes.
+4. A token by TokenRequest, handed over once SubjectAccessReview says yes. ServiceAccount and token
+   are made beside the bindings: neither is worth anything without the other.
 
 Revocation deletes the RoleBindings, which ends access at once, then the ServiceAccount, with which
-the token dies within 10 s (the API server's own cache). Proof is that no object of the recorded
-names is there, or only one with another UID. TokenReview cannot be asked: no token is kept.
+the token dies within 10 s (the API server's own cache). Proof is the API server's answer that the
+object is gone and waits for no finalizer, or a look that finds none of the recorded name, or only
+one with another UID. TokenReview cannot be asked: no token is kept.
 A create whose answer was lost may still be carried out after its revocation: `inventory` finds it.
 """
 
@@ -51,7 +54,7 @@ from taskpass.providers.kubernetes.objects import (
     token_request,
 )
 from taskpass.providers.kubernetes.removal import remove
-from taskpass.providers.kubernetes.roles import representative, rules_digest, streams
+from taskpass.providers.kubernetes.roles import escapes, representative, rules_digest, streams
 from taskpass.providers.kubernetes.state import State, initial_state
 
 MINIMUM_SECONDS = 600
@@ -107,6 +110,33 @@ class KubernetesProvider:
                     )
         return ""
 
+    async def obstacles(self, credential_class: CredentialClass) -> list[str]:
+        """Return what would be refused at issue, each once; nothing is made.
+
+        Raises:
+            ProviderUnavailable: It could not be found out.
+
+        """
+        if problem := self.problem(credential_class):
+            return [problem]
+        found: dict[str, None] = {}
+        for role in credential_class.config["roles"]:
+            for namespace in credential_class.config["namespaces"]:
+                request = CredentialRequest(
+                    name="doctor",
+                    class_name=credential_class.name,
+                    actions=(role["action"],),
+                    resources=(f"namespace/{namespace}",),
+                )
+                try:
+                    with _issuing():
+                        await self._read_roles(
+                            State(self.prepare(request, credential_class, "doctor"))
+                        )
+                except ProviderRefused as refusal:
+                    found[str(refusal)] = None
+        return list(found)
+
     def prepare(
         self, request: CredentialRequest, credential_class: CredentialClass, grant_id: str
     ) -> Mapping[str, Any]:
@@ -131,15 +161,12 @@ class KubernetesProvider:
             try:
                 await must_be_new(self._client, state, reviews)
             except ProviderRefused:
-                # Said of a grant whose ServiceAccount is there, it may speak of our own bindings:
+                # Said of a grant of which something is there, it may speak of our own bindings:
                 # an earlier try that got this far had asked before it made anything.
                 if not await self._has_begun(grant, state):
                     raise
-            await self._make_service_account(grant, state)
-            await together(*(self._make_binding(grant, state, each) for each in state.bindings))
             token, _ = await together(
-                self._request_token(grant, state),
-                wait_until_effective(self._client, reviews, self._clock.monotonic),
+                self._make_token(grant, state), self._make_bindings(grant, state, reviews)
             )
         status = token["status"]
         return Issued(
@@ -209,6 +236,13 @@ class KubernetesProvider:
                     "narrow the role, or set spec.kubernetes.streams of the CredentialClass to "
                     "Allowed"
                 )
+            escape = escapes(found)
+            if escape and not state.escapes_allowed:
+                raise ProviderRefused(
+                    f"{label} grants {escape}: its holder could get another credential, which "
+                    "revocation does not reach; narrow the role, or set spec.kubernetes.escapes of "
+                    "the CredentialClass to Allowed"
+                )
             each["rules_digest"] = rules_digest(found)
         return {path: each for path, each in rules.items() if each is not None}
 
@@ -224,12 +258,26 @@ class KubernetesProvider:
             ) from error
 
     async def _has_begun(self, grant: Grant, state: State) -> bool:
-        path = f"{service_accounts_path(state.grants_namespace)}/{state.service_account}"
-        try:
-            live = await self._client.get(path)
-        except NotFound:
-            return False
-        return bool(live["metadata"].get("labels", {}).get(GRANT_LABEL) == grant.id)
+        account = f"{service_accounts_path(state.grants_namespace)}/{state.service_account}"
+        bindings = (f"{bindings_path(b['namespace'])}/{b['name']}" for b in state.bindings)
+        for path in (account, *bindings):
+            try:
+                live = await self._client.get(path)
+            except NotFound:
+                continue
+            if live["metadata"].get("labels", {}).get(GRANT_LABEL) == grant.id:
+                return True
+        return False
+
+    async def _make_token(self, grant: Grant, state: State) -> dict[str, Any]:
+        await self._make_service_account(grant, state)
+        return await self._request_token(grant, state)
+
+    async def _make_bindings(
+        self, grant: Grant, state: State, reviews: Sequence[Mapping[str, Any]]
+    ) -> None:
+        await together(*(self._make_binding(grant, state, each) for each in state.bindings))
+        await wait_until_effective(self._client, reviews, self._clock.monotonic)
 
     async def _make_service_account(self, grant: Grant, state: State) -> None:
         path = service_accounts_path(state.grants_namespace)

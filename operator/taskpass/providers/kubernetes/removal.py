@@ -1,7 +1,8 @@
 """Delete what a grant made, and prove that it is gone. From recorded state alone."""
 
 import asyncio
-import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 from taskpass.core.errors import ApiError, Conflict, NotFound, ProviderUnavailable
 from taskpass.ports import ApiClient
@@ -24,14 +25,11 @@ async def remove(client: ApiClient, state: State) -> None:
         (f"{bindings_path(each['namespace'])}/{each['name']}", each["uid"])
         for each in state.bindings
     ]
-    parts = [*bindings, (account, state.service_account_uid)]
     failures = await asyncio.gather(
-        *(_delete(client, path, uid) for path, uid in bindings), return_exceptions=True
+        *(_remove(client, path, uid) for path, uid in bindings), return_exceptions=True
     )
-    failures += await asyncio.gather(_delete(client, *parts[-1]), return_exceptions=True)
-    unproven = [part for part, failed in zip(parts, failures, strict=True) if failed is None]
     failures += await asyncio.gather(
-        *(_prove_gone(client, path, uid) for path, uid in unproven), return_exceptions=True
+        _remove(client, account, state.service_account_uid), return_exceptions=True
     )
     for failure in failures:
         if isinstance(failure, ApiError):
@@ -40,10 +38,28 @@ async def remove(client: ApiClient, state: State) -> None:
             raise failure
 
 
-async def _delete(client: ApiClient, path: str, uid: str) -> None:
-    # Conflict: what bears the name now is another object; the recorded one is gone.
-    with contextlib.suppress(NotFound, Conflict):
-        await client.delete(path, uid=uid)
+async def _remove(client: ApiClient, path: str, uid: str) -> None:
+    """Delete one object; return once it is proven gone: by the answer, or by a look."""
+    try:
+        answer = await client.delete(path, uid=uid)
+    except NotFound:
+        return
+    except Conflict:
+        answer = {}  # what bears the name now is another object, most likely: look
+    if not says_gone(answer):
+        await _prove_gone(client, path, uid)
+
+
+def says_gone(answer: Mapping[str, Any]) -> bool:
+    """Tell whether the answer to a deletion says that nothing waits for finalizers.
+
+    The API server answers with a Status, or for some kinds with the object as it was; an object
+    that is still there has a deletionTimestamp.
+    """
+    if answer.get("kind") == "Status":
+        return answer.get("status") == "Success"
+    metadata = answer.get("metadata", {})
+    return bool(metadata.get("uid")) and not metadata.keys() & {"deletionTimestamp", "finalizers"}
 
 
 async def _prove_gone(client: ApiClient, path: str, uid: str) -> None:

@@ -5,8 +5,34 @@ from typing import Any
 
 from taskpass.core.task import digest
 
-STREAMED = frozenset({"exec", "attach", "portforward", "proxy"})
-"""Subresources that open a connection which outlives the right to open it."""
+STREAMED = frozenset({"exec", "attach", "portforward", "proxy", "log"})
+"""Subresources that open a connection which outlives the right to open it (a log that is followed
+is sent on after its reader's rights are gone, tried)."""
+WRITES = frozenset({"create", "update", "patch"})
+BINDS = frozenset({"bind", "escalate"})
+READS_OF_SECRETS = WRITES | {"get", "list", "watch", "delete", "deletecollection"}
+"""All of them: what is written or deleted comes back in the answer."""
+RBAC = "rbac.authorization.k8s.io"
+ESCAPES: Mapping[tuple[str, str], frozenset[str]] = {
+    ("", "secrets"): READS_OF_SECRETS,
+    ("", "serviceaccounts/token"): frozenset({"create"}),
+    (RBAC, "roles"): WRITES | BINDS,
+    (RBAC, "clusterroles"): BINDS,
+    (RBAC, "rolebindings"): WRITES,
+    ("", "pods"): WRITES,
+    ("", "pods/ephemeralcontainers"): WRITES,
+    ("", "pods/exec"): frozenset({"get", "create"}),
+    ("", "pods/attach"): frozenset({"get", "create"}),
+    ("", "replicationcontrollers"): WRITES,
+    ("apps", "daemonsets"): WRITES,
+    ("apps", "deployments"): WRITES,
+    ("apps", "replicasets"): WRITES,
+    ("apps", "statefulsets"): WRITES,
+    ("batch", "cronjobs"): WRITES,
+    ("batch", "jobs"): WRITES,
+}
+"""By which verbs on what (group, resource) a credential's holder gets another, that revocation does
+not reach: what Secrets or pods hold, a token, a right that is bound to somebody else, a pod."""
 Rule = Mapping[str, Any]
 Attributes = tuple[str, str, str, str]
 """verb, API group, resource (`pods` or `pods/log`), name ('' for any)."""
@@ -30,6 +56,19 @@ def streams(rules: Sequence[Rule]) -> str:
             subresource = resource.partition("/")[2]
             if resource == "*" or subresource in STREAMED or subresource == "*":
                 return f"the resource '{resource}'"
+    return ""
+
+
+def escapes(rules: Sequence[Rule]) -> str:
+    """Return what lets the holder get another credential, for people; '' where nothing does."""
+    for rule in rules:
+        for verb in rule.get("verbs") or ():
+            for resource in rule.get("resources") or ():
+                if verb.startswith("impersonate"):
+                    return f"'{verb}' on '{resource}'"
+                for group in rule.get("apiGroups") or ():
+                    if _escapes(verb, group, resource):
+                        return f"'{verb}' on '{resource}'"
     return ""
 
 
@@ -69,6 +108,15 @@ def access_review(
             "resourceAttributes": dict(attributes),
         },
     }
+
+
+def _escapes(verb: str, group: str, resource: str) -> bool:
+    return any(
+        (verb == "*" or verb in verbs)
+        and group in ("*", known_group)
+        and resource in ("*", known, f"*/{known.partition('/')[2]}")
+        for (known_group, known), verbs in ESCAPES.items()
+    )
 
 
 def _granted(rules: Sequence[Rule]) -> Iterator[Attributes]:

@@ -23,6 +23,8 @@ class State:
         self.audience: str = recorded["audience"]
         self.server: str = recorded["server"]
         self.streams_allowed: bool = recorded["streams"] == "Allowed"
+        # An earlier version did not record it.
+        self.escapes_allowed: bool = recorded.get("escapes", "Refused") == "Allowed"
 
     @classmethod
     def found(cls, grant_id: str, grants_namespace: str) -> "State":
@@ -36,6 +38,7 @@ class State:
                 "audience": "",
                 "server": "",
                 "streams": "Refused",
+                "escapes": "Refused",
             }
         )
 
@@ -67,6 +70,7 @@ class State:
             "audience": self.audience,
             "server": self.server,
             "streams": "Allowed" if self.streams_allowed else "Refused",
+            "escapes": "Allowed" if self.escapes_allowed else "Refused",
         }
 
 
@@ -105,6 +109,7 @@ def initial_state(
         "audience": config.get("audience", ""),
         "server": request.location or server,
         "streams": config.get("streams", "Refused"),
+        "escapes": config.get("escapes", "Refused"),
     }
 
 
