@@ -92,6 +92,8 @@ def test_rights_where_grants_live() -> None:
     assert rights(render(), "Role", "taskpass-grants", "taskpass-grants") == [
         "get list create delete serviceaccounts",
         "create serviceaccounts/token",
+        "create leases.coordination.k8s.io",
+        "get update leases.coordination.k8s.io ['taskpass-operator']",
     ]
 
 

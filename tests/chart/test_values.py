@@ -21,6 +21,7 @@ def test_the_defaults_install_an_operator_that_serves_nobody() -> None:
         "MutatingAdmissionPolicyBinding",
         "Namespace",
         "PersistentVolumeClaim",
+        "Pod",
         "Role",
         "RoleBinding",
         "Service",
@@ -178,20 +179,25 @@ def test_the_release_hook_can_be_switched_off() -> None:
     assert [o for o in objects if o["metadata"]["name"] == "taskpass-release"] == []
 
 
-def test_nothing_but_the_release_job_is_a_hook() -> None:
+def test_nothing_but_the_release_job_and_the_test_is_a_hook() -> None:
     hooks = [o for o in render() if "helm.sh/hook" in o["metadata"].get("annotations", {})]
 
-    assert [(o["kind"], o["metadata"]["annotations"]["helm.sh/hook"]) for o in hooks] == [
-        ("Job", "pre-delete")
-    ]
-    assert of_kind(render(hooks=False), "Job") == []
+    found = {(o["kind"], o["metadata"]["annotations"]["helm.sh/hook"]) for o in hooks}
+    assert found == {("Job", "pre-delete"), ("Pod", "test")}
+    assert of_kind(render(hooks=False), "Job", "Pod") == []
 
 
 def test_the_release_job_asks_the_operator_and_gives_up_in_time() -> None:
     job = one(render({"releaseHook": {"timeoutSeconds": 60}}), "Job", "taskpass-release")["spec"]
 
     assert job["activeDeadlineSeconds"] == 60
-    assert job["template"]["spec"]["containers"][0]["args"] == ["release", "--via-operator"]
+    assert job["template"]["spec"]["terminationGracePeriodSeconds"] == 1
+    assert job["template"]["spec"]["containers"][0]["args"] == [
+        "release",
+        "--via-operator",
+        "--within",
+        "50",
+    ]
 
 
 def test_the_operator_runs_once_and_is_gone_before_another_starts() -> None:
@@ -305,6 +311,11 @@ REFUSED: dict[str, tuple[Object, str]] = {
         "pullSecrets",
     ),
     "the ServiceAccount default": ({"serviceAccount": {"name": "default"}}, "name"),
+    "an address of runbooks that is none": ({"alerts": {"runbooks": "a b"}}, "runbooks"),
+    "a label of ours on the alerts": (
+        {"alerts": {"labels": {"app.kubernetes.io/name": "x"}}},
+        "invalid propertyName",
+    ),
     "a label of ours on the operator": (
         {"podLabels": {"taskpass.dev/task": "x"}},
         "invalid propertyName .taskpass.dev/task",

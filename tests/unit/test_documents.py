@@ -5,7 +5,6 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from e2e.demo.documents import ROOT, anchors, commands, fenced, links, pages
 from taskpass.cli.main import cli
 from taskpass.core import conditions
 from taskpass.core.conditions import ConditionType, Reason
-from taskpass.metrics import Metrics
 from taskpass.settings import PREFIX, Settings
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
@@ -127,35 +125,6 @@ def test_every_flag_of_the_operator_is_described() -> None:
     flags = [option for param in cli.commands["operator"].params for option in param.opts]
 
     assert [flag for flag in flags if f"`{flag}" not in text] == []
-
-
-class Nothing:
-    """A ledger, a queue, Events and a clock in which nothing is."""
-
-    dropped = 0
-
-    def __len__(self) -> int:
-        return 0
-
-    def held(self) -> list[Any]:
-        return []
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def test_every_metric_is_described() -> None:
-    metrics = Metrics()
-    nothing: Any = Nothing()
-    metrics.watch(nothing, nothing, nothing, nothing)
-
-    there = {
-        f"{metric.name}_total" if metric.type == "counter" else metric.name: metric.type
-        for metric in metrics.registry.collect()
-    }
-
-    told = {name: cells[0] for name, cells in table(ROOT / "docs/settings.md", "metric").items()}
-    assert told == there
 
 
 def test_every_test_that_the_threat_model_names_exists() -> None:

@@ -1,7 +1,10 @@
 """The chart on a real node: the operator in its pod, its volume, and the hook that gives up all."""
 
 import json
+import re
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +88,93 @@ def test_a_replaced_pod_goes_on_with_the_same_log_and_what_is_held(installed: St
     assert larger > size
     assert installed.credentials("stays")["tickets.token"] == token
     assert installed.answer_to(token, TICKET)[0] == 200
+
+
+def test_the_doctor_in_the_operators_pod_finds_nothing_wrong(installed: Stage) -> None:
+    lines = installed.taskpass("doctor")
+
+    assert [line for line in lines if not line.startswith("ok ")] == []
+    about = {line.removeprefix("ok ").strip().partition(":")[0] for line in lines}
+    assert {"ledger volume", "signing key", "operator", "classes", "limits", "clock"} <= about
+
+
+def test_helm_test_passes_and_shows_what_it_looked_at(installed: Stage) -> None:
+    done = installed.helm("test", "taskpass", "--namespace", SYSTEM, "--logs", "--timeout", "60s")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok       operator: it is ready" in done.stdout
+    assert "failed " not in done.stdout
+    installed.kubectl("-n", SYSTEM, "delete", "pod", "taskpass-test")
+
+
+def older(directory: Path) -> Path:
+    """Return a copy of the chart that says that it is of an older version."""
+    chart = directory / "taskpass"
+    shutil.copytree(ROOT / "charts/taskpass", chart)
+    about = (chart / "Chart.yaml").read_text()
+    (chart / "Chart.yaml").write_text(re.sub(r"ersion: \"?0\.1\.0\"?", "ersion: 0.0.9", about))
+    return chart
+
+
+def upgrade(stage: Stage, chart: Path) -> str:
+    """Upgrade to a chart with the values at hand; return the version that it says afterwards."""
+    wait = ("--reuse-values", "--wait", "--timeout", "120s")
+    done = stage.helm("upgrade", "taskpass", str(chart), "--namespace", SYSTEM, *wait)
+    assert done.returncode == 0, done.stderr
+    label = r"jsonpath={.spec.template.metadata.labels.app\.kubernetes\.io/version}"
+    return stage.kubectl("-n", SYSTEM, "get", "deployment", "taskpass", "--output", label)
+
+
+def test_an_upgrade_keeps_what_is_held_and_goes_on_with_the_log(
+    installed: Stage, tmp_path: Path
+) -> None:
+    before = upgrade(installed, older(tmp_path))
+    token = hold(installed, "upgraded")
+    origin, size = log_of(installed)
+    held = grants_of(installed, "upgraded")
+
+    after = upgrade(installed, ROOT / "charts/taskpass")
+
+    assert (before, after) == ("0.0.9", "0.1.0")
+    assert held
+    assert grants_of(installed, "upgraded") == held
+    assert installed.credentials("upgraded")["tickets.token"] == token
+    assert installed.answer_to(token, TICKET)[0] == 200
+    same, larger = log_of(installed)
+    assert same == origin
+    assert larger > size
+    assert [x for x in installed.taskpass("doctor") if not x.startswith("ok ")] == []
+
+
+def grants_of(stage: Stage, name: str) -> list[str]:
+    """Return the ids of what a task holds."""
+    live = stage.api.get("AgentTask", TENANT, name)
+    return [grant["id"] for grant in live["status"]["grants"]]
+
+
+def test_without_an_operator_uninstalling_fails_and_removes_nothing(installed: Stage) -> None:
+    token = hold(installed, "kept")
+    done = installed.helm(
+        *("upgrade", "taskpass", "charts/taskpass", "--namespace", SYSTEM, "--reuse-values"),
+        *("--set", "releaseHook.timeoutSeconds=30", "--wait", "--timeout", "120s"),
+    )
+    assert done.returncode == 0, done.stderr
+    scale = ("-n", SYSTEM, "scale", "deployment/taskpass")
+    installed.kubectl(*scale, "--replicas=0")
+
+    done = installed.helm("uninstall", "taskpass", "--namespace", SYSTEM)
+    still = installed.answer_to(token, TICKET)[0]
+    finalizers = installed.api.get("AgentTask", TENANT, "kept")["metadata"]["finalizers"]
+    left = installed.kubectl("-n", SYSTEM, "get", "deployments", "--output", "name")
+
+    installed.kubectl(*scale, "--replicas=1")
+    installed.kubectl("-n", SYSTEM, "rollout", "status", "deployment/taskpass", "--timeout=60s")
+    assert done.returncode != 0
+    assert "taskpass: The operator did not answer within 20 s" in done.stdout + done.stderr
+    assert still == 200
+    assert installed.answer_to(token, TICKET)[0] == 200  # nor afterwards
+    assert finalizers == ["taskpass.dev/revoke"]
+    assert left.split() == ["deployment.apps/taskpass"]
 
 
 @dataclass(frozen=True)

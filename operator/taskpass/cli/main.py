@@ -12,6 +12,7 @@ import click
 
 from taskpass import __version__
 from taskpass.cli.audit import audit
+from taskpass.cli.doctor import doctor
 from taskpass.cli.policy import policy
 from taskpass.core.errors import LedgerError, TaskpassError, UsageError
 from taskpass.settings import Settings, flag_of, load, variable_of
@@ -24,6 +25,7 @@ def cli() -> None:
 
 
 cli.add_command(audit)
+cli.add_command(doctor)
 cli.add_command(policy)
 
 
@@ -61,10 +63,14 @@ def operator(kubeconfig: Path | None, **flags: str | None) -> None:
     _run(operate(chosen, where, ca))
 
 
-@cli.command()
+@cli.command(short_help="Give up everything, before an uninstall.")
 @click.option("--via-operator", is_flag=True, required=True, help="Ask the running operator.")
 @click.option("--namespace", envvar="TASKPASS_NAMESPACE", required=True, help="The operator's.")
-def release(via_operator: bool, namespace: str) -> None:
+@click.option(
+    "--within", type=click.IntRange(1, 86400), default=300, show_default=True,
+    help="Seconds to wait for the operator; it heeds the request no longer either.",
+)  # fmt: skip
+def release(via_operator: bool, namespace: str, within: int) -> None:
     """Revoke everything and release every task: what `helm uninstall` does first.
 
     Prints what was given up and what is still owed. Nothing is issued any more afterwards, until
@@ -77,7 +83,7 @@ def release(via_operator: bool, namespace: str) -> None:
 
     async def ask() -> None:
         async with KubeClient.in_cluster() as client:
-            answer = await request_release(client, namespace)
+            answer = await request_release(client, namespace, within)
         click.echo(f"Released {answer.get('tasks', '?')} tasks.")
         if stuck := answer.get("stuck"):
             click.echo(f"Still with our finalizer:\n{stuck}")

@@ -66,6 +66,18 @@ async def limits_hold(
         ApiUnavailable: It could not be found out.
 
     """
+    missing = await limits_missing(client, home=home, tenants=tenants, targets=targets)
+    return missing[0] if missing else ""
+
+
+async def limits_missing(
+    client: KubeClient,
+    *,
+    home: str,
+    tenants: Iterable[str],
+    targets: Mapping[str, Sequence[tuple[str, str]]],
+) -> list[str]:
+    """Return a sentence for each limit that does not hold; see `limits_hold`."""
     checks = [
         *(
             _exists(client, f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{n}", n)
@@ -85,9 +97,7 @@ async def limits_hold(
     for each in found:
         if isinstance(each, BaseException):
             raise each
-        if each:
-            return each
-    return ""
+    return [each for each in found if isinstance(each, str) and each]
 
 
 async def _exists(client: KubeClient, path: str, name: str) -> str:

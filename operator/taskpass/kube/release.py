@@ -1,13 +1,17 @@
 """The uninstall hook and the operator talk by a ConfigMap in the operator's own namespace.
 
 The hook's Job makes `taskpass-release`; the operator, which holds the ledger, gives up everything,
-and writes into it what it did and what is still owed. The Job prints that.
+and writes into it what it did and what is still owed. The Job prints that. A Job that runs
+out of time takes its request back, and a request says how long it is good for, as a Job may be
+killed: an operator that comes back later must not give up everything for an uninstall that failed.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from taskpass.core.credential import Grant
@@ -16,6 +20,9 @@ from taskpass.ports import ApiClient, Key
 
 NAME = "taskpass-release"
 LOOK_SECONDS = 3.0
+ASK_SECONDS = 1.0
+WITHIN_SECONDS = 300
+"""How long a request is good for that does not say: what the chart gives the Job by default."""
 PATIENCE_SECONDS = 60.0
 """How long debts are waited for before they are reported."""
 logger = logging.getLogger(__name__)
@@ -34,23 +41,39 @@ class Giving(Protocol):
 class ReleaseRequests:
     """The operator's side."""
 
-    def __init__(self, client: ApiClient, namespace: str, giving: Giving) -> None:
+    def __init__(
+        self, client: ApiClient, namespace: str, giving: Giving, now: Callable[[], datetime]
+    ) -> None:
         self._client = client
+        self._now = now
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{NAME}"
         self._giving = giving
+        self._told = False
 
     async def watch(self) -> None:
         """Wait for a request, carry it out and answer it; for ever."""
         while True:
             try:
                 asked = await self._client.get(self._path)
-                if asked.get("data", {}).get("state") != "done":
+                if asked.get("data", {}).get("state") != "done" and self._in_time(asked):
                     await self._answer()
             except NotFound:
                 pass
             except TransientError as error:
                 logger.warning("Failed to look for a release", extra={"error": str(error)})
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _in_time(self, asked: Mapping[str, Any]) -> bool:
+        """Tell whether whoever asked may still be waiting."""
+        within = str(asked.get("data", {}).get("withinSeconds", WITHIN_SECONDS))
+        seconds = int(within) if within.isdecimal() else WITHIN_SECONDS
+        made = datetime.fromisoformat(asked["metadata"]["creationTimestamp"])
+        if self._now() - made <= timedelta(seconds=seconds):
+            return True
+        if not self._told:
+            logger.warning("Ignored a request for release that is too old", extra={"made": made})
+        self._told = True
+        return False
 
     async def _answer(self) -> None:
         logger.warning("Giving up everything, as taskpass is being uninstalled")
@@ -86,21 +109,59 @@ def _end(grant: Grant) -> str:
     return grant.expires_at.strftime("%Y-%m-%d %H:%M:%S UTC") if grant.expires_at else "?"
 
 
-async def request_release(client: ApiClient, namespace: str) -> Mapping[str, Any]:
-    """Ask, as the Job does; wait for the answer, take the request away, return the answer."""
+async def request_release(
+    client: ApiClient, namespace: str, within_seconds: int = WITHIN_SECONDS
+) -> Mapping[str, Any]:
+    """Ask, as the Job does; wait for the answer, take the request away, return the answer.
+
+    Raises:
+        TransientError: There was none in time; the request is taken away, and nothing of it will
+            be carried out that has not begun.
+
+    """
     folder = f"/api/v1/namespaces/{namespace}/configmaps"
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}}
     try:
-        await client.delete(f"{folder}/{NAME}")
-    except NotFound:
-        pass
-    await client.create(folder, body)
+        async with asyncio.timeout(within_seconds):
+            await _ask(client, folder, within_seconds)
+            data = await _answer_to(client, f"{folder}/{NAME}")
+    except TimeoutError as error:
+        await _take_away(client, f"{folder}/{NAME}")
+        raise TransientError(
+            f"The operator did not answer within {within_seconds} s; see to it that it runs, and "
+            "try again"
+        ) from error
+    await _take_away(client, f"{folder}/{NAME}")
+    return data
+
+
+async def _ask(client: ApiClient, folder: str, within_seconds: int) -> None:
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": NAME},
+        "data": {"withinSeconds": str(within_seconds)},
+    }
     while True:
         try:
-            data: Mapping[str, Any] = (await client.get(f"{folder}/{NAME}")).get("data", {})
+            await _take_away(client, f"{folder}/{NAME}")  # an older one, or one of a lost answer
+            await client.create(folder, body)
+        except TransientError:
+            await asyncio.sleep(ASK_SECONDS)
+        else:
+            return
+
+
+async def _answer_to(client: ApiClient, path: str) -> Mapping[str, Any]:
+    while True:
+        try:
+            data: Mapping[str, Any] = (await client.get(path)).get("data", {})
         except TransientError:
             data = {}
         if data.get("state") == "done":
-            await client.delete(f"{folder}/{NAME}")
             return data
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(ASK_SECONDS)
+
+
+async def _take_away(client: ApiClient, path: str) -> None:
+    with contextlib.suppress(NotFound):
+        await client.delete(path)
