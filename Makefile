@@ -36,7 +36,7 @@ check: ## What a change must pass before review
 	@$(PYTHON) hack/steps.py setup lint types imports unit
 
 ##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
-.PHONY: tools cluster cluster-down image e2e
+.PHONY: tools cluster cluster-down image e2e bench soak
 tools: setup ## helm, built once per machine
 	$(BIN)/python -m e2e.cluster tools
 cluster: setup ## Start a cluster: kind where an engine answers, else Kubernetes built from its Go modules
@@ -47,6 +47,11 @@ image: setup ## localhost/taskpass:dev as an OCI archive, without an engine
 	$(BIN)/python -m hack.image
 e2e: setup ## Tests on a real cluster; T=path, K=pattern
 	$(BIN)/python -m pytest $(or $(T),e2e/cases) $(if $(K),-k "$(K)")
+bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rates 5 --seconds 10 --live 100" for less
+	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
+soak: setup tools ## Kills and faults under load, then counts what is left; MINUTES=60 for an hour
+	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
+	$(BIN)/python -m e2e.soak --minutes $(or $(MINUTES),10) $(if $(NAME),--name $(NAME)) $(ARGS)
 
 ##@ Dependencies
 .PHONY: lock

@@ -43,6 +43,8 @@ class OperatorProcess:
     targets: dict[str, Any] = field(default_factory=lambda: {TARGET: {"clusterRoles": [ROLE]}})
     environment: dict[str, str] = field(default_factory=dict)
     """What every start gets beside the usual settings."""
+    server: str = ""
+    """What it takes for the API server's address, where that is something in between."""
     port: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _log: IO[bytes] | None = None
@@ -60,7 +62,7 @@ class OperatorProcess:
     def start(self, *, ready: bool = True, **environment: str) -> None:
         """Start it; return once it is ready, unless `ready` is false."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        config = self._config()
+        config = self.write_kubeconfig()
         self.port = free_port()
         self._log = self.log.open("ab")
         settings = {
@@ -167,8 +169,8 @@ class OperatorProcess:
             self._log.close()
         self._process = self._log = None
 
-    def _config(self) -> Path:
-        """Write a kubeconfig that speaks as the operator's ServiceAccount."""
+    def write_kubeconfig(self) -> Path:
+        """Write a kubeconfig that speaks as the operator's ServiceAccount; return its path."""
         admin = Api.from_kubeconfig(self.kubeconfig)
         request = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -179,6 +181,8 @@ class OperatorProcess:
         token = admin.call("POST", path, request)["status"]["token"]
         whole = yaml.safe_load(Path(self.kubeconfig).read_text())
         cluster = whole["clusters"][0]["name"]
+        if self.server:
+            whole["clusters"][0]["cluster"]["server"] = self.server
         whole["users"] = [{"name": NAME, "user": {"token": token}}]
         whole["contexts"] = [{"name": NAME, "context": {"cluster": cluster, "user": NAME}}]
         whole["current-context"] = NAME

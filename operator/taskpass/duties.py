@@ -18,7 +18,8 @@ from taskpass.handlers.kinds import Watcher
 from taskpass.kube.client import KubeClient
 from taskpass.kube.guard import limits_hold
 from taskpass.kube.world import Caches
-from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ledger.opening import AnyLedger, Opening
+from taskpass.ledger.sealed import SealedLedger
 from taskpass.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ class Duties:
     settings: Settings
     client: KubeClient
     ports: Ports
-    ledger: SqliteLedger
+    ledger: AnyLedger
+    opening: Opening
     caches: Caches
     queue: WorkQueue
     health: Health
@@ -84,8 +86,22 @@ class Duties:
             except TransientError as error:
                 logger.warning("Failed to sweep, will retry", extra={"error": str(error)})
 
+    async def record_late(self) -> None:
+        """Where the ledger could only be read: try again, and end the process once it is whole."""
+        sealed = self.ledger
+        while isinstance(sealed, SealedLedger):
+            await asyncio.sleep(self.settings.sweep_seconds)
+            recorded = await sealed.record_late(self.opening.whole)
+            if recorded is not None:
+                raise TaskpassError(
+                    f"The ledger can be written again: {recorded} entries were recorded late. The "
+                    "operator ends, to start whole"
+                )
+
     def _hold(self, why: str) -> None:
         modes = self.ports.modes
+        if isinstance(self.ledger, SealedLedger):
+            why = f"Nothing is issued: {self.ledger.why}"
         if modes.held_back == why:
             return
         modes.held_back = why

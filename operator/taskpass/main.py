@@ -1,8 +1,10 @@
 """The composition root: settings, clock and adapters become one running operator.
 
-Start: limits hold → key → ledger → caches synced → orphans undone → queue. Stop: the queue takes
-nothing new and finishes what is in flight, Events are posted, the ledger is closed. Whatever must
-not go on half blind or half deaf (ledger, kopf, a fault in a loop) ends the process.
+Start: key → ledger → Lease → limits hold → caches synced → orphans undone → queue. Nothing but the
+key is written without the Lease. Stop: the queue takes nothing new and finishes what is in flight,
+Events are posted, Lease and ledger are given back. Whatever must not go on half blind or half deaf
+(ledger, kopf, a fault in a loop) ends the process. Where the ledger's volume takes no writes, what
+is held is revoked and nothing is issued.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from taskpass import garbage
 from taskpass.core.errors import NotFound, TaskpassError, TransientError, UsageError
 from taskpass.core.records import Severity
 from taskpass.duties import Duties, roles_of
@@ -33,6 +36,7 @@ from taskpass.handlers.kinds import Watcher
 from taskpass.kube.client import KubeClient
 from taskpass.kube.connection import Connection
 from taskpass.kube.events import KubeEvents
+from taskpass.kube.lease import Lease
 from taskpass.kube.pods import KubePods
 from taskpass.kube.release import ReleaseRequests
 from taskpass.kube.reviews import KubeReviews
@@ -43,7 +47,11 @@ from taskpass.kube.tasks import KubeTasks
 from taskpass.kube.workloads import KubeWorkloads
 from taskpass.kube.world import Caches
 from taskpass.ledger.keys import SeedSigner, fingerprint_key
+from taskpass.ledger.opening import Opening
+from taskpass.ledger.sealed import SealedLedger
 from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ledger.volume import room
+from taskpass.memory import keep_private
 from taskpass.metrics import Metrics
 from taskpass.ports import Key
 from taskpass.providers.kubernetes import KubernetesProvider
@@ -77,10 +85,18 @@ class Operator:
         self._ca = ca
         self._clock = SystemClock()
         self._metrics = Metrics()
-        self._client = KubeClient(where, limit=64, on_call=self._metrics.call)
+        self._home = KubeClient(where, limit=4, on_call=self._metrics.call, call_seconds=5.0)
+        """For the key and the Lease: not fenced, and given up sooner."""
+        self._lease = Lease(self._home)
+        self._client = KubeClient(
+            where, limit=64, on_call=self._metrics.call, fence=self._lease.check,
+            idle_seconds=settings.watch_idle_seconds,
+        )  # fmt: skip
         self._health = Health()
         self._stop = asyncio.Event()
-        self.probes = Probes(self._metrics.registry, *self._health.checks())
+        live, ready = self._health.checks()
+        self._metrics.ready(ready)
+        self.probes = Probes(self._metrics.registry, live, ready)
 
     def stop(self) -> None:
         """End gracefully; `run` returns once that is done."""
@@ -91,31 +107,35 @@ class Operator:
         async with contextlib.AsyncExitStack() as stack:
             await self.probes.start(self._settings.http_port)
             stack.push_async_callback(self.probes.stop)
+            stack.push_async_callback(self._home.close)
             stack.push_async_callback(self._client.close)
             duties = await self._assemble(stack)
-            if not self._stop.is_set():
+            if await self._lease.acquire(duties.ledger.origin, self._stop, self._wait_for_lease):
+                stack.push_async_callback(self._lease.release)
+                self._health.lease = ""
                 await self._serve(duties)
+
+    def _wait_for_lease(self, why: str) -> None:
+        self._health.lease = f"waiting, nothing is written: {why}"
 
     async def _assemble(self, stack: contextlib.AsyncExitStack) -> Duties:
         settings, client = self._settings, self._client
         seed = await self._insist(
-            "read the signing key", lambda: load_or_create_seed(client, settings.namespace)
+            "read the signing key", lambda: load_or_create_seed(self._home, settings.namespace)
         )
         home = await self._insist(
             "read namespace kube-system", lambda: client.get("/api/v1/namespaces/kube-system")
         )
         instance = os.environ.get("HOSTNAME") or socket.gethostname()
-        ledger = await asyncio.to_thread(
-            SqliteLedger.open,
-            settings.ledger_path,
-            signer=SeedSigner(seed),
-            cluster_id=home["metadata"]["uid"][:8],
-            instance=instance,
-            now=self._clock.now(),
+        opening = Opening(
+            path=settings.ledger_path, signer=SeedSigner(seed), instance=instance,
+            cluster_id=home["metadata"]["uid"][:8], now=self._clock.now,
             fail_point=fail_point_of(os.environ),
-        )
+        )  # fmt: skip
+        ledger = await asyncio.to_thread(opening.as_far_as_possible)
         stack.callback(ledger.close)
-        self._health.ledger = ""
+        sealed = ledger.why if isinstance(ledger, SealedLedger) else ""
+        self._health.ledger = f"revoking only: {sealed}" if sealed else ""
         events = KubeEvents(client, instance=instance)
         queue = WorkQueue(self._clock, workers=settings.workers)
 
@@ -137,7 +157,7 @@ class Operator:
             clock=self._clock,
             world=caches,
             ledger=ledger,
-            providers={"Kubernetes": provider},
+            providers={"Kubernetes": self._metrics.measured("Kubernetes", provider)},
             sink=SecretSink(client),
             pods=KubePods(client),
             tasks=KubeTasks(client, on_written=lambda obj: caches.apply("AgentTask", None, obj)),
@@ -148,10 +168,16 @@ class Operator:
             fingerprint_key=fingerprint_key(seed),
             fail_point=fail_point_of(os.environ),
         )
-        self._metrics.watch(ledger, queue, events, self._clock)
+        ports.modes.revoke_only = bool(sealed)
+        self._metrics.watch(
+            ledger, queue, events, self._clock,
+            room=lambda: room(settings.ledger_path), stalled=caches.stalled,
+        )  # fmt: skip
+        if isinstance(ledger, SqliteLedger):
+            ledger.on_append = self._metrics.append_seconds.observe
         return Duties(
-            settings=settings, client=client, ports=ports, ledger=ledger, caches=caches,
-            queue=queue, health=self._health,
+            settings=settings, client=client, ports=ports, ledger=ledger, opening=opening,
+            caches=caches, queue=queue, health=self._health,
         )  # fmt: skip
 
     async def _serve(self, duties: Duties) -> None:
@@ -162,11 +188,12 @@ class Operator:
         def apply(kind: str, event: str | None, obj: Mapping[str, Any]) -> None:
             loop.call_soon_threadsafe(caches.apply, kind, event, obj)
 
-        watcher = Watcher(self._where, apply)
+        watcher = Watcher(self._where, apply, self._settings.watch_idle_seconds)
         events = duties.ports.events
         assert isinstance(events, KubeEvents)  # noqa: S101 (made above)
         async with asyncio.TaskGroup() as group, self._watching(watcher):
             background = [
+                group.create_task(self._lease.keep()),
                 group.create_task(events.run()),
                 group.create_task(caches.run()),
                 group.create_task(duties.keep_limits()),
@@ -200,12 +227,14 @@ class Operator:
         self._health.caches = ""
         giving = GivingUp(ports=ports, task_keys=caches.task_keys, look=queue.add)
         standing = StandingReporter(ports, KubeStanding(self._client), caches)
-        releases = ReleaseRequests(self._client, self._settings.namespace, giving)
+        releases = ReleaseRequests(self._client, self._settings.namespace, giving, self._clock.now)
         background += [
             group.create_task(duties.keep_clean(sweeper)),
+            group.create_task(duties.record_late()),
             group.create_task(standing.run()),
             group.create_task(releases.watch()),
         ]
+        garbage.settle()
         logger.info("Serving", extra={"tasks": len(caches.task_keys()), "known": len(known)})
         await queue.run(
             self._metrics.timed(Reconciler(ports).reconcile),
@@ -275,6 +304,7 @@ def fail_point_of(environment: Mapping[str, str]) -> Callable[[str], None]:
 
 async def operate(settings: Settings, where: Connection, ca: str) -> None:
     """Run the operator until SIGTERM or SIGINT."""
+    keep_private()
     operator = Operator(settings, where, ca)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):

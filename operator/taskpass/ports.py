@@ -48,8 +48,11 @@ class ApiClient(Protocol):
     async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """PATCH with application/json-patch+json; `Invalid` where a `test` fails."""
 
-    async def delete(self, path: str, *, uid: str = "") -> None:
-        """DELETE, with a UID precondition where one is given. `NotFound` where it is gone."""
+    async def delete(self, path: str, *, uid: str = "") -> dict[str, Any]:
+        """DELETE, with a UID precondition where one is given. `NotFound` where it is gone.
+
+        Return what was answered: it tells an object that is gone from one that finalizers hold.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,18 +6,30 @@ value that cannot be used, end the start with one line.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from taskpass.core.errors import UsageError
 
 PREFIX = "TASKPASS_"
 JSON = ("tenants", "targets")
 """Settings whose text is JSON."""
+LINKS = re.compile(r"TASKPASS_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
+"""What Kubernetes puts into pods that have service links beside a Service named taskpass."""
 NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+NOBODYS = frozenset({"kube-system", "taskpass-grants"})
+"""Namespaces that are neither a tenant's nor a target, as whoever writes there is the cluster."""
 
 
 class Target(BaseModel):
@@ -56,6 +68,9 @@ class Settings(BaseModel):
     """How many tasks are reconciled side by side. Default: 32."""
     sweep_seconds: int = Field(default=60, ge=1, le=3600)
     """Seconds between two checks of limits, providers and caches. Default: 60."""
+    watch_idle_seconds: int = Field(default=90, ge=2, le=600)
+    """Seconds that a watch may be silent before it counts as broken; the API server sends something
+    about every minute. Default: 90."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged. Default: info."""
 
@@ -66,12 +81,15 @@ class Settings(BaseModel):
             raise ValueError("must begin with https://")
         return value
 
-    @field_validator("tenants")
-    @classmethod
-    def _not_system(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if "kube-system" in value:
-            raise ValueError("must not hold kube-system")
-        return value
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        for name, listed in (("tenants", set(self.tenants)), ("targets", set(self.targets))):
+            for namespace in sorted(listed & {*NOBODYS, self.namespace}):
+                raise ValueError(f"{variable_of(name)} must not hold {namespace}")
+            for namespace in sorted(listed):
+                if len(namespace) > 63 or not re.fullmatch(NAME, namespace):
+                    raise ValueError(f"{variable_of(name)}: '{namespace}' is no namespace's name")
+        return self
 
 
 def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -84,7 +102,8 @@ def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.en
 
     """
     variables = {variable_of(name): name for name in Settings.model_fields}
-    unknown = sorted(n for n in environment if n.startswith(PREFIX) and n not in variables)
+    ours = (n for n in environment if n.startswith(PREFIX) and not LINKS.fullmatch(n))
+    unknown = sorted(n for n in ours if n not in variables)
     if unknown:
         raise UsageError(f"{unknown[0]} is not a setting; there are {', '.join(sorted(variables))}")
     texts = {name: environment[v] for v, name in variables.items() if v in environment}
@@ -93,6 +112,8 @@ def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.en
         return Settings.model_validate({n: _value(n, text) for n, text in texts.items()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        if not first["loc"]:  # what does not go together names its variable itself
+            raise UsageError(first["msg"].removeprefix("Value error, ")) from None
         name, *within = (str(part) for part in first["loc"])
         where = f" ({'.'.join(within)})" if within else ""
         raise UsageError(f"{variable_of(name)}{where}: {first['msg']}") from None

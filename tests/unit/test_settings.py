@@ -77,7 +77,36 @@ def test_a_flag_that_is_not_given_leaves_the_environment() -> None:
         pytest.param(
             {"TASKPASS_CLUSTER_SERVER": "http://api.example"}, "https://", id="a plain URL"
         ),
-        pytest.param({"TASKPASS_TENANTS": '["kube-system"]'}, "kube-system", id="kube-system"),
+        pytest.param(
+            {"TASKPASS_TENANTS": '["kube-system"]'},
+            "^TASKPASS_TENANTS must not hold kube-system$",
+            id="kube-system as a tenant",
+        ),
+        pytest.param(
+            {"TASKPASS_TENANTS": '["taskpass-system"]'},
+            "^TASKPASS_TENANTS must not hold taskpass-system$",
+            id="its own namespace as a tenant, where its signing key is",
+        ),
+        pytest.param(
+            {"TASKPASS_TARGETS": '{"taskpass-system": {"roles": ["r"]}}'},
+            "^TASKPASS_TARGETS must not hold taskpass-system$",
+            id="its own namespace as a target",
+        ),
+        pytest.param(
+            {"TASKPASS_TARGETS": '{"taskpass-grants": {"roles": ["r"]}}'},
+            "^TASKPASS_TARGETS must not hold taskpass-grants$",
+            id="the namespace of grants as a target",
+        ),
+        pytest.param(
+            {"TASKPASS_TENANTS": '["Support"]'},
+            "^TASKPASS_TENANTS: 'Support' is no namespace's name$",
+            id="a tenant in capitals",
+        ),
+        pytest.param(
+            {"TASKPASS_TENANTS": '["../secrets"]'},
+            "^TASKPASS_TENANTS: '../secrets' is no namespace's name$",
+            id="a tenant that would lead elsewhere",
+        ),
         pytest.param(
             {"TASKPASS_TENANTS": "support"}, "TASKPASS_TENANTS: must be JSON", id="not JSON"
         ),
@@ -126,3 +155,20 @@ def test_every_setting_says_its_default_or_that_there_is_none(name: str) -> None
     docstring = after.split('"""')[1]
 
     assert "Default" in docstring or "No default" in docstring
+
+
+def test_service_links_of_kubernetes_are_no_settings() -> None:
+    links = {
+        "TASKPASS_SERVICE_HOST": "10.96.0.7",
+        "TASKPASS_SERVICE_PORT": "9090",
+        "TASKPASS_SERVICE_PORT_HTTP": "9090",
+        "TASKPASS_PORT": "tcp://10.96.0.7:9090",
+        "TASKPASS_PORT_9090_TCP": "tcp://10.96.0.7:9090",
+        "TASKPASS_PORT_9090_TCP_PROTO": "tcp",
+        "TASKPASS_PORT_9090_TCP_PORT": "9090",
+        "TASKPASS_PORT_9090_TCP_ADDR": "10.96.0.7",
+    }
+
+    assert load({"namespace": "home"}, links).namespace == "home"
+    with pytest.raises(UsageError, match="TASKPASS_PORTAL is not a setting"):
+        load({"namespace": "home"}, {"TASKPASS_PORTAL": "x"})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from e2e.admission import SYSTEM, TARGET, task
+from e2e.admission import GRANTS, SYSTEM, TARGET, task
 from e2e.impersonate import Api
 from e2e.operator_process import OperatorProcess
 from e2e.stage import Stage, condition, until
@@ -46,6 +46,16 @@ def test_a_second_operator_on_the_same_ledger_ends_with_one_clear_line(
     )
     assert "Traceback" not in said
     stage.operator.wait_ready()
+
+
+def test_a_lease_that_was_deleted_is_made_anew(stage: Stage, name: str) -> None:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{GRANTS}/leases/taskpass-operator"
+    stage.api.call("DELETE", path)
+
+    live = until(lambda: stage.api.call("GET", path))
+
+    assert live["spec"]["holderIdentity"].startswith("audit.taskpass.dev/")
+    stage.begin_ready(name)
 
 
 def test_a_request_for_release_gives_up_everything(stage: Stage, name: str) -> None:

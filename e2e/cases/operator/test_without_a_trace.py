@@ -69,7 +69,7 @@ def test_nothing_is_left(stage: Stage) -> None:
 
     assert stage.operator.metric("taskpass_grants_held") == 0
     assert stage.operator.metric("taskpass_grants_owed") == 0
-    assert stage.operator.metric("taskpass_events_dropped") == 0
+    assert stage.operator.metric("taskpass_events_dropped_total") == 0
 
 
 def test_the_log_of_the_whole_session_holds_together(stage: Stage, tmp_path: Path) -> None:

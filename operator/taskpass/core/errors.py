@@ -90,6 +90,14 @@ class LedgerLocked(LedgerError):
     """Another process holds the ledger."""
 
 
+class LedgerUnwritable(LedgerError):
+    """The volume takes no writes: it is full, read-only, or fails. What is there may be read."""
+
+
+class LedgerSealed(TransientError):
+    """The ledger can be read and not written, so nothing is begun; only what ends is taken in."""
+
+
 class PodAlreadyBound(TaskpassError):
     """The pod was bound to another task UID before; nothing of the batch is written."""
 

@@ -157,8 +157,10 @@ def _finished(seen: Snapshot, rest: Rest) -> Finding:
     if outcome is None:
         return false(Reason.RUNNING, "The task goes on")
     if seen.record.finished_at is None:
-        reason = Reason.REVOCATION_PENDING if rest.owed else Reason.REVOKING
-        return false(reason, _owing(rest))
+        if rest.owed or not rest.waiting:
+            reason = Reason.REVOCATION_PENDING if rest.owed else Reason.REVOKING
+            return false(reason, _owing(rest))
+        return false(Reason.REVOKING, rest.waiting)
     return true(outcome.value, "The task is over, and nothing is held any more")
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -67,7 +68,7 @@ class Intent:
     @property
     def digest(self) -> str:
         """The digest that is bound into every grant; any change of intent changes it."""
-        return digest(asdict(self))
+        return _digest_of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,13 @@ class CredentialRequest:
     @property
     def digest(self) -> str:
         """Changes with anything that was asked."""
-        return digest(asdict(self))
+        return _digest_of(self)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(value: Intent | CredentialRequest) -> str:
+    """Return the digest of a value; each look at a task asks for the same ones."""
+    return digest(asdict(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

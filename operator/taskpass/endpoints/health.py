@@ -11,6 +11,7 @@ class Health:
     """One sentence for each thing that readiness needs; '' once it is there."""
 
     ledger: str = "not open yet (the signing key is read first)"
+    lease: str = "not held yet"
     caches: str = "not synced yet"
     limits: str = "not checked yet"
     watching: str = "not begun yet"
@@ -19,6 +20,7 @@ class Health:
         """Return the checks of `/livez` and of `/readyz`."""
         ready = {
             "ledger": lambda: self.ledger,
+            "lease": lambda: self.lease,
             "caches": lambda: self.caches,
             "limits": lambda: self.limits,
             "watching": lambda: self.watching,

@@ -39,6 +39,8 @@ class Modes:
     waiting: set[Key] = field(default_factory=set)
     """Tasks that rested because of it, and are looked at when it no longer holds."""
     uninstalling: bool = False
+    revoke_only: bool = False
+    """Whether nothing new can be recorded: what is held is revoked, and all else waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,10 @@ async def tell(
         for kind, name, uid in whom:
             await ports.events.post(
                 kind=kind, namespace=ref.namespace, name=name, uid=uid, unique=entry.id,
-                reason=notice.reason, message=f"{notice.message} (audit {index})",
+                reason=notice.reason, message=f"{notice.message} ({_where(index)})",
                 severity=notice.severity, at=entry.time,
             )  # fmt: skip
+
+
+def _where(index: int) -> str:
+    return f"audit {index}" if index >= 0 else "not in the audit log yet"

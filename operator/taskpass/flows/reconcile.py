@@ -42,6 +42,8 @@ from taskpass.flows.revoke import forget, revoke, withdraw
 from taskpass.ports import Key
 
 logger = logging.getLogger(__name__)
+ENDING = (Revoke, Withdraw, Forget, Release, LookUp, Rest)
+"""What may be done where nothing new can be recorded: it ends something, or only looks."""
 MOST_STEPS = 64
 """A task whose life takes more steps at once than this is going in circles: a bug, and shown."""
 
@@ -74,6 +76,8 @@ class Reconciler:
         for _ in range(MOST_STEPS):
             seen = observe(self._ports, key, run)
             step = next_step(seen, self._ports.now())
+            if self._ports.modes.revoke_only and not isinstance(step, ENDING):
+                step = _waiting(seen)
             if isinstance(step, Rest):
                 self._note_broken(seen, step)
                 await self._reporter.report(seen, step)
@@ -168,3 +172,9 @@ class Reconciler:
     async def _ask(self, seen: Snapshot, step: Ask, run: Run) -> None:
         for name in step.classes:
             run.may_use[name] = await self._ports.reviewer.may_use(seen.live_task.changed_by, name)
+
+
+def _waiting(seen: Snapshot) -> Rest:
+    """Return the rest of a task whose next step is to wait: whatever must end has ended before."""
+    unbound = None if seen.record.pod_uid else unknown(Reason.PENDING, seen.held_back)
+    return Rest(attested=unbound, owed=seen.owed_own, waiting=seen.held_back)

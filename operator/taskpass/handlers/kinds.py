@@ -67,8 +67,8 @@ class NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def operator_settings() -> kopf.OperatorSettings:
-    """Return kopf's settings for what we use of it."""
+def operator_settings(idle_seconds: float) -> kopf.OperatorSettings:
+    """Return kopf's settings for what we use of it; a watch may be silent for `idle_seconds`."""
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False
@@ -76,6 +76,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.watching.chunk_size = 500
     settings.watching.server_timeout = 290
+    settings.watching.inactivity_timeout = idle_seconds
     settings.queueing.exit_timeout = 20
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 5
@@ -103,8 +104,8 @@ def registry(where: Connection, apply: Apply) -> kopf.OperatorRegistry:
         )
 
     for plural, kind in KINDS.items():
-
-        def see(type: Any, body: Any, _kind: str = kind, **_: Any) -> None:
+        # A coroutine: kopf hands plain functions to threads, which costs more than the work.
+        async def see(type: Any, body: Any, _kind: str = kind, **_: Any) -> None:
             apply(_kind, type, dict(body))
 
         kopf.on.event(GROUP, VERSION, plural, registry=made, id=plural)(see)
@@ -114,8 +115,9 @@ def registry(where: Connection, apply: Apply) -> kopf.OperatorRegistry:
 class Watcher:
     """kopf in its thread. `ended` is set when it stops, whyever."""
 
-    def __init__(self, where: Connection, apply: Apply) -> None:
+    def __init__(self, where: Connection, apply: Apply, idle_seconds: float) -> None:
         """`apply` is called on kopf's thread."""
+        self._idle_seconds = idle_seconds
         self._registry = registry(where, apply)
         self._stop = threading.Event()
         self._ready = threading.Event()
@@ -147,7 +149,7 @@ class Watcher:
             asyncio.run(
                 kopf.operator(
                     registry=self._registry,
-                    settings=operator_settings(),
+                    settings=operator_settings(self._idle_seconds),
                     identity=IDENTITY,
                     standalone=True,
                     clusterwide=True,

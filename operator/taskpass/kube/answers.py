@@ -14,6 +14,12 @@ from taskpass.core import errors
 LONGEST = 512
 """Characters of the API server's own words that are passed on."""
 POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' denied request: ")
+SECRET_LIKE = re.compile(
+    r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+)*"  # a JSON Web Token, whole or its beginning
+    r"|(?=[A-Za-z0-9+/=_-]*[A-Z])(?=[A-Za-z0-9+/=_-]*[a-z])(?=[A-Za-z0-9+/=_-]*[0-9])"
+    r"[A-Za-z0-9+/=_-]{64,}"  # base64; names have no capital letters
+)
+"""What the API server should never send back in its own words, and is not passed on if it does."""
 BY_STATUS: dict[int, type[errors.ApiError]] = {
     400: errors.Invalid,
     401: errors.Unauthenticated,
@@ -47,7 +53,9 @@ def message_of(body: object) -> str:
     if not isinstance(body, dict) or body.get("kind") != "Status" or body.get("apiVersion") != "v1":
         return ""
     message = body.get("message")
-    return " ".join(message.split())[:LONGEST] if isinstance(message, str) else ""
+    if not isinstance(message, str):
+        return ""
+    return SECRET_LIKE.sub("(left out)", " ".join(message.split()))[:LONGEST]
 
 
 def parsed(raw: bytes) -> object:
@@ -65,7 +73,7 @@ def resource_of(path: str) -> str:
     if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] not in ("status", "finalize"):
         rest = rest[2:]
     if not rest:
-        return "unknown"
+        return parts[0] if len(parts) == 1 else "unknown"
     return rest[0] + (f"/{rest[2]}" if len(rest) > 2 else "")
 
 

@@ -22,7 +22,7 @@ from taskpass.kube.connection import Connection
 
 CALL_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
-IDLE_SECONDS = 150.0
+IDLE_SECONDS = 90.0
 """How long a watch may be silent. The API server sends a bookmark about every minute."""
 WATCH_SECONDS = 290
 """After which the API server ends a watch by itself."""
@@ -35,8 +35,15 @@ OnCall = Callable[[str, str, int, float], None]
 Object = dict[str, Any]
 
 
+READS = frozenset({"get", "list", "watch"})
+
+
 def ignore_call(verb: str, resource: str, status: int, seconds: float) -> None:
     """Count nothing."""
+
+
+def no_fence() -> None:
+    """Let every write through."""
 
 
 class KubeClient:
@@ -51,8 +58,11 @@ class KubeClient:
         impersonate: Sequence[tuple[str, str]] = (),
         call_seconds: float = CALL_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        fence: Callable[[], None] = no_fence,
     ) -> None:
         """`limit` is how many calls are in flight at most; watches are not counted.
+
+        `fence` is asked right before each write is sent, and raises where it must not be.
 
         `on_call` is told verb, resource, status (0 without an answer) and seconds of each call.
         `impersonate` are headers `Impersonate-…`, for tests that speak as somebody.
@@ -63,6 +73,7 @@ class KubeClient:
         self._impersonate = tuple(impersonate)
         self._call_seconds = call_seconds
         self._idle_seconds = idle_seconds
+        self._fence = fence
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     @classmethod
@@ -92,6 +103,18 @@ class KubeClient:
         verb = "list" if "labelSelector" in query or "limit" in query else "get"
         return await self._call(verb, "GET", path, query=query)
 
+    async def fetch(self, path: str) -> tuple[int, str, Mapping[str, str]]:
+        """GET something that is no object; return status, text and headers of any answer."""
+        try:
+            async with self._session("calls").get(
+                self._where.server + path, headers=self._headers(None), allow_redirects=False
+            ) as response:
+                return response.status, await response.text(errors="replace"), response.headers
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailable(
+                f"The API server did not answer ({type(error).__name__})"
+            ) from error
+
     async def create(self, path: str, body: Mapping[str, Any], **query: str) -> Object:
         """POST. `Conflict` where it exists already."""
         return await self._call("create", "POST", path, body=body, query=query)
@@ -110,16 +133,17 @@ class KubeClient:
         content = "application/json-patch+json"
         return await self._call("patch", "PATCH", path, body=body, content=content)
 
-    async def delete(self, path: str, *, uid: str = "") -> None:
+    async def delete(self, path: str, *, uid: str = "") -> Object:
         """DELETE, with a UID precondition where one is given. `NotFound` where it is gone.
 
-        `Conflict` where the object of that name has another UID.
+        `Conflict` where the object of that name has another UID. The answer is the object as it
+        was last, with a deletionTimestamp where it is still there, or a Status where it is gone.
         """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         options["propagationPolicy"] = "Background"
         if uid:
             options["preconditions"] = {"uid": uid}
-        await self._call("delete", "DELETE", path, body=options)
+        return await self._call("delete", "DELETE", path, body=options)
 
     async def pages(
         self, path: str, label_selector: str = ""
@@ -151,8 +175,12 @@ class KubeClient:
             whole.extend(items)
         return whole, version
 
-    async def watch(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[Object, None]:
+    async def watch(
+        self, path: str, query: Mapping[str, str], on_open: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[Object, None]:
         """Yield the events of one watch until the API server ends it.
+
+        `on_open` is called once the API server has agreed to it; events may be long in coming.
 
         Raises:
             Gone: The resourceVersion is too old; list again.
@@ -183,6 +211,7 @@ class KubeClient:
                 self._on_call("watch", resource, status, time.monotonic() - began)
                 if status != 200:
                     raise error_of(status, parsed(await response.read()), "watch", resource)
+                on_open()
                 async for line in _lines(response.content):
                     yield _event(line, resource)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -228,6 +257,8 @@ class KubeClient:
         content: str,
     ) -> tuple[int, bytes, float | None]:
         """Return status and body, and how long to wait before the same call is sent again."""
+        if what[0] not in READS:
+            self._fence()
         began = time.monotonic()
         status = 0
         try:

@@ -4,13 +4,15 @@
 2. Every list is compared with what is known: what is gone since is reported as gone. kopf does not
    do that, and a pod that goes unseen would keep its credentials.
 3. 410 (`Gone`) means list again; any other failure means wait, and go on from the last version.
-4. A watch that is silent for too long counts as broken (`KubeClient`).
+4. A watch that is silent for too long counts as broken (`KubeClient`). One that was opened anew is
+   well at once: nothing was missed, and nothing need happen soon.
 5. Nothing ends it but cancellation. What went wrong last is in `last_error`, for readiness.
 """
 
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
@@ -22,6 +24,8 @@ from taskpass.ports import Key
 T = TypeVar("T")
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
+LASTED = 1.0
+"""Seconds after which a watch that told nothing counts as one that worked."""
 logger = logging.getLogger(__name__)
 
 
@@ -57,6 +61,7 @@ class Reflector(Generic[T]):
         self._first_pause = first_pause
         self._versions: dict[Key, tuple[str, str]] = {}
         self._from = ""
+        self._opened_at = float("inf")
 
     @property
     def healthy(self) -> bool:
@@ -67,7 +72,7 @@ class Reflector(Generic[T]):
         """List and watch until cancelled."""
         pause = self._first_pause
         while True:
-            seen = self._from
+            seen, self._opened_at = self._from, float("inf")
             try:
                 if not self._from:
                     await self._list()
@@ -87,7 +92,7 @@ class Reflector(Generic[T]):
                 self.last_error = f"{type(error).__name__} while reading {self.path}"
                 self._from = ""
                 logger.exception("Reflector failed", extra={"path": self.path})
-            if self._from != seen:
+            if self._from != seen or time.monotonic() - self._opened_at > LASTED:
                 pause = self._first_pause  # it got somewhere in between
             logger.warning(
                 "Reflector waits", extra={"path": self.path, "why": self.last_error, "s": pause}
@@ -120,10 +125,14 @@ class Reflector(Generic[T]):
         query = {"resourceVersion": self._from}
         if self._label_selector:
             query["labelSelector"] = self._label_selector
-        async with aclosing(self._client.watch(self.path, query)) as events:
+        async with aclosing(self._client.watch(self.path, query, self._open)) as events:
             async for event in events:
                 self._well()
                 self._apply(event["type"], event["object"])
+        self._well()
+
+    def _open(self) -> None:
+        self._opened_at = time.monotonic()
         self._well()
 
     def _well(self) -> None:

@@ -24,7 +24,7 @@ async def load_or_create_seed(client: ApiClient, namespace: str) -> bytes:
 
     """
     try:
-        return await _read(client, namespace)
+        return await read_seed(client, namespace)
     except NotFound:
         pass
     seed = secrets.token_bytes(SEED_BYTES)
@@ -48,11 +48,12 @@ async def load_or_create_seed(client: ApiClient, namespace: str) -> bytes:
         await client.create(f"/api/v1/namespaces/{namespace}/secrets", body)
     except (Conflict, ApiUnavailable):
         # Another replica was first, or the answer was lost: what is there counts, not what we drew.
-        return await _read(client, namespace)
+        return await read_seed(client, namespace)
     return seed
 
 
-async def _read(client: ApiClient, namespace: str) -> bytes:
+async def read_seed(client: ApiClient, namespace: str) -> bytes:
+    """Return the 32 bytes. `NotFound` where there is no key; otherwise as `load_or_create_seed`."""
     secret = await client.get(f"/api/v1/namespaces/{namespace}/secrets/{NAME}")
     try:
         seed = base64.b64decode(secret.get("data", {})[FIELD], validate=True)

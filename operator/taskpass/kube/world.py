@@ -8,11 +8,12 @@ through one callback. Nothing may be decided before `synced`: an absence proves 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from taskpass.core.attestation import PodView
+from taskpass.core.conditions import ConditionType
 from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
 from taskpass.core.task import LABEL, NO_LABELS, CredentialClass, Task
 from taskpass.kube.client import KubeClient
@@ -197,6 +198,13 @@ class Caches:
     def all_classes(self) -> tuple[CredentialClass, ...]:
         """Return every class."""
         return tuple(self._classes.values())
+
+    def stalled(self) -> Iterator[str]:
+        """Yield the reason of each task that waits for a person, as its status says."""
+        for task in self._tasks.values():
+            for each in task.status.get("conditions", ()):
+                if each.get("type") == ConditionType.STALLED and each.get("status") == "True":
+                    yield str(each.get("reason", ""))
 
     def _reflectors(self) -> tuple[Reflector[Any], ...]:
         return (self._namespaces, *self._pods.values(), *self._accounts.values())

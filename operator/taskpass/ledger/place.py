@@ -22,8 +22,7 @@ class Lock:
 
     def __init__(self, database: Path) -> None:
         """Take it, or raise `LedgerLocked`."""
-        path = database.with_name(database.name + ".lock")
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = _lockable(database)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -33,8 +32,22 @@ class Lock:
             ) from None
 
     def release(self) -> None:
-        """Let go of it."""
-        os.close(self._file)
+        """Let go of it; a second time does nothing."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+def _lockable(database: Path) -> int:
+    """Open the file beside the database that the lock is on."""
+    path = database.with_name(database.name + ".lock")
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        # A volume that takes no writes: reading is enough to lock, and one of the two is there.
+        if not database.exists():
+            raise
+        return os.open(path if path.exists() else database, os.O_RDONLY)
 
 
 def refuse_network(database: Path) -> None:

@@ -10,6 +10,7 @@ import collections
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,6 +66,8 @@ class SqliteLedger:
         self._ended = False
         self._failure: LedgerError | None = None
         self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self.on_append: Callable[[float], None] = lambda seconds: None
+        """Told how long each transaction took until it was durable, in the writer's thread."""
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
@@ -186,7 +189,11 @@ class SqliteLedger:
             self._closing = True
             self._changed.notify()
         self._thread.join()
+        # The reader first: whoever closes last folds the write-ahead log into the file, and a copy
+        # of that one file is then whole.
         self._reader.close()
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._store.close()
 
     async def _written(self, change: Change) -> tuple[int, ...]:
         loop = asyncio.get_running_loop()
@@ -206,8 +213,9 @@ class SqliteLedger:
             while (first := self._next(wait=True)) is not None:
                 self._write(first)
         finally:
-            with contextlib.suppress(sqlite3.Error, OSError):
-                self._store.close()
+            if self._failure is not None:
+                with contextlib.suppress(sqlite3.Error, OSError):
+                    self._store.close()
             self._tell_watchers()
 
     def _write(self, first: _Waiting) -> None:
@@ -220,8 +228,10 @@ class SqliteLedger:
             taken.append(waiting)
             return waiting.change
 
+        began = time.monotonic()
         try:
             outcomes = self._store.write(first.change, more)
+            self.on_append(time.monotonic() - began)
             head = self._current_head()
         except BaseException as error:
             self._fail(error, taken)

@@ -1,6 +1,7 @@
 """The ledger's file: opened, checked, and written by one thread, one transaction at a time."""
 
 import base64
+import errno
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -12,7 +13,13 @@ from taskpass.core import audit
 from taskpass.core.audit import Entry, EventType, Stage
 from taskpass.core.checkpoint import BadCheckpoint, PublicKey, parse_body, parse_note
 from taskpass.core.credential import Grant, GrantState
-from taskpass.core.errors import EntryRefused, LedgerError, PodAlreadyBound, TaskpassError
+from taskpass.core.errors import (
+    EntryRefused,
+    LedgerError,
+    LedgerUnwritable,
+    PodAlreadyBound,
+    TaskpassError,
+)
 from taskpass.core.records import TaskRecord, TrailItem
 from taskpass.ledger import place, schema, state
 from taskpass.ledger.keys import Signer
@@ -23,6 +30,12 @@ from taskpass.ports import Batch
 MAX_ENTRIES = 256
 MAX_BYTES = 1 << 20
 """What one transaction takes at most of what waits; it always takes one batch whole."""
+NO_WRITES = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+)
+NO_WRITES_HERE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +83,29 @@ class Store:
 
         Raises:
             LedgerLocked: Another process has it.
+            LedgerUnwritable: The volume takes no writes.
             LedgerError: It cannot be used; the message says why, and what to do.
 
         """
         if not path.parent.is_dir():
             raise LedgerError(f"There is no directory {path.parent} for the ledger; mount a volume")
         place.refuse_network(path)
-        lock = place.Lock(path)
-        db = None
+        db = lock = None
         try:
+            lock = place.Lock(path)
             db = schema.connect(path)
             store = cls._taken_over(db, lock, signer, domain, cluster_id, instance, now)
             store._fail_point = fail_point
         except BaseException as error:
             if db is not None:
                 db.close()
-            lock.release()
+            if lock is not None:
+                lock.release()
+            if is_of_volume(error):
+                raise LedgerUnwritable(
+                    f"The ledger {path} cannot be written ({told(error)}); see to its volume's "
+                    "space and health"
+                ) from error
             # SQLite's own words about a damaged file need not be UTF-8.
             if isinstance(error, sqlite3.Error | OSError | TamperEvidence | UnicodeDecodeError):
                 raise LedgerError(
@@ -123,7 +143,7 @@ class Store:
             entries = [audit.log_created(origin, key.vkey(), cluster_id, now)]
         else:
             stored = LogReader(db)
-            origin = _origin(stored, cluster_id)
+            origin = origin_of(stored, cluster_id)
             epoch = _next_epoch(db)
             log = Log(db, PublicKey(origin, signer.public_key), signer, epoch)
             log.resume(stored)
@@ -201,11 +221,22 @@ def told(error: BaseException) -> str:
     return f"{error}" if isinstance(error, sqlite3.Error | TaskpassError) else type(error).__name__
 
 
+def is_of_volume(error: BaseException) -> bool:
+    """Tell whether an error says that the volume takes no writes."""
+    if isinstance(error, OSError):
+        return error.errno in NO_WRITES_HERE
+    if isinstance(error, sqlite3.Error):
+        # The low byte is the kind; the rest says where.
+        return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in NO_WRITES
+    return False
+
+
 def _nothing(_: str) -> None:
     """Fail nowhere."""
 
 
-def _origin(stored: LogReader, cluster_id: str) -> str:
+def origin_of(stored: LogReader, cluster_id: str) -> str:
+    """Return the name of a log; `LedgerError` where it is of another cluster."""
     try:
         origin = parse_body(parse_note(stored.note)[0]).origin
     except BadCheckpoint as error:

@@ -48,6 +48,30 @@ async def test_a_status_becomes_an_error_of_ours(
     assert type(raised.value) is expected
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZ2VudCJ9.c2lnbmF0dXJl_-x", id="a token"),
+        pytest.param("eyJhbGciOiJSUzI1NiIsImtpZCI6Ij", id="a token's beginning"),
+        pytest.param("c2VjcmV0" * 8 + "MTIzNA==", id="base64"),
+    ],
+)
+async def test_what_looks_like_a_secret_in_its_words_is_left_out(
+    script: Script, secret: str
+) -> None:
+    words = f"admission of {secret} failed for taskpass-{'0' * 32}-{'a' * 40}"
+    script.on(f"GET {POD}", Answer(status_body(500, words), 500))
+
+    async with script.client() as client:
+        with pytest.raises(errors.ApiUnavailable) as raised:
+            await client.get(POD)
+
+    assert secret[:12] not in str(raised.value)
+    assert str(raised.value).endswith(
+        f"admission of (left out) failed for taskpass-{'0' * 32}-{'a' * 40}"
+    )
+
+
 async def test_a_refusal_by_admission_names_the_policy(script: Script) -> None:
     script.on(f"GET {POD}", Answer(status_body(403, DENIED), 403))
 
@@ -302,7 +326,7 @@ def test_a_token_file_is_read_again_after_a_minute(tmp_path: Path) -> None:
         ("/apis/taskpass.dev/v1alpha1/namespaces/s/agenttasks/t/status", "agenttasks/status"),
         ("/apis/taskpass.dev/v1alpha1/credentialclasses/c/status", "credentialclasses/status"),
         ("/apis/authorization.k8s.io/v1/subjectaccessreviews", "subjectaccessreviews"),
-        ("/version", "unknown"),
+        ("/version", "version"),
     ],
 )
 def test_a_path_says_what_it_is_of(path: str, resource: str) -> None:

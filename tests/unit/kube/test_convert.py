@@ -134,6 +134,7 @@ KUBERNETES = {
     "roles": [{"action": "tickets.read", "kind": "Role", "name": "reader"}],
     "namespaces": ["tickets"],
     "streams": "Refused",
+    "escapes": "Refused",
 }
 CLASS = {
     "provider": "Kubernetes",

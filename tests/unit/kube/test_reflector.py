@@ -131,6 +131,19 @@ async def test_a_silent_watch_is_begun_again_where_it_was(script: Script) -> Non
     assert [r.query.get("resourceVersion") for r in script.requests[1:3]] == ["7", "8"]
 
 
+async def test_a_watch_that_was_begun_again_is_well_before_anything_happens(
+    script: Script,
+) -> None:
+    script.on(f"GET {PODS}", page(7))
+    script.on(f"WATCH {PODS}", Answer(lines=[]), events())
+
+    async with running(script, idle_seconds=0.1) as (reflector, _):
+        script.on(f"WATCH {PODS}", events())
+        await until(lambda: reflector.last_error)  # the silence of the first was noticed
+        script.on(f"WATCH {PODS}", events())
+        await until(lambda: reflector.healthy)
+
+
 async def test_it_is_unhealthy_while_the_server_fails_and_well_afterwards(script: Script) -> None:
     script.on(f"GET {PODS}", Answer(status_body(500, "etcd is away"), 500))
     script.on(f"WATCH {PODS}", events(("ADDED", item("a", 8, text="1"))))

@@ -370,3 +370,19 @@ class TestSynced:
                 await filled.resync(client)
 
             assert set(looks.take()) == {TICKET, OTHER}
+
+
+async def test_tasks_that_wait_for_a_person_are_told_by_the_reason_in_their_status(
+    caches: Caches,
+) -> None:
+    def stalled(name: str, status: str, reason: str) -> None:
+        said = {"type": "Stalled", "status": status, "reason": reason}
+        others = {"type": "Ready", "status": "True", "reason": "Ready"}
+        task = a_task(name, 1, status={"conditions": [others, said]})
+        caches.apply("AgentTask", None, task)
+
+    stalled("one", "True", "NoPolicy")
+    stalled("two", "False", "NotStalled")
+    caches.apply("AgentTask", None, a_task("three", 1))
+
+    assert list(caches.stalled()) == ["NoPolicy"]

@@ -126,6 +126,15 @@ async def test_a_refused_batch_does_not_harm_those_beside_it(ledger: SqliteLedge
     assert [answers[0], answers[2]] == [(2,), (3,)]
 
 
+async def test_a_copy_of_the_one_file_is_whole_once_it_is_closed(path: Path) -> None:
+    ledger = opened(path)
+    await objects.filled(ledger, 20)
+    ledger.close()
+
+    assert [f.name for f in path.parent.glob("ledger.db-*")] == []
+    assert verify_database(path).size == 20
+
+
 async def test_closing_makes_durable_what_waits(path: Path) -> None:
     ledger = opened(path)
     waiting = [asyncio.ensure_future(ledger.commit(Batch(entries=(entry(i),)))) for i in range(50)]

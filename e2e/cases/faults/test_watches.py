@@ -1,0 +1,64 @@
+"""What a watch does not tell is found out all the same: it stalls, breaks off, or is too old."""
+
+from e2e.admission import TENANT, remove, task
+from e2e.cases.faults.proxy import Proxy
+from e2e.impersonate import thing
+from e2e.stage import Stage, until
+
+
+def test_a_watch_that_stalls_without_closing_is_replaced(
+    stage: Stage, proxy: Proxy, name: str
+) -> None:
+    stage.begin_ready(name)
+    token = stage.token(name)
+
+    proxy.stall()
+    stage.end(name)
+
+    until(lambda: stage.reads(token) != 200, seconds=10)
+    stage.wait_finished(name, "Succeeded")
+
+
+def test_a_deletion_that_a_stalled_watch_kept_back_is_seen(
+    stage: Stage, proxy: Proxy, name: str
+) -> None:
+    stage.begin_ready(name)
+
+    proxy.stall()
+    stage.alice.delete(task(name))
+
+    stage.wait_gone(task(name))
+    until(lambda: not stage.accounts())
+
+
+def test_pods_that_end_while_watches_are_too_old_are_seen_by_the_next_list(
+    stage: Stage, proxy: Proxy, name: str
+) -> None:
+    stage.begin_ready(name)
+    token = stage.token(name)
+
+    proxy.stall()
+    stage.end(name)
+    remove(stage.api, thing("v1", "Pod", TENANT, name))
+    proxy.expired = True
+    proxy.cut()
+
+    until(lambda: stage.reads(token) != 200, seconds=10)
+    proxy.heal()
+    # Its end was never seen: it is gone, so nobody knows that it went well.
+    stage.wait_finished(name, "Failed")
+
+
+def test_watches_that_break_off_lose_nothing(stage: Stage, proxy: Proxy, name: str) -> None:
+    names = [f"{name}-{n}" for n in range(5)]
+    for each in names:
+        proxy.cut()
+        stage.begin(each)
+    for each in names:
+        stage.wait_ready(each)
+        proxy.cut()
+        stage.end(each)
+
+    for each in names:
+        stage.wait_finished(each, "Succeeded")
+    stage.assert_holds(**{each.replace("-", "_"): 0 for each in names})

@@ -1,0 +1,191 @@
+"""`python -m e2e.soak --minutes 10`: kills under load, then count what is left. One JSON line.
+
+Exit code 0 where nothing is left over, nothing is missing, and the log verifies; 1 otherwise. It
+ends by itself, and takes its cluster away.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from e2e.admission import ROOT, TARGET, prepare
+from e2e.cases.faults.proxy import Proxy
+from e2e.cluster import ensure, places, remove, tools
+from e2e.impersonate import Api, thing
+from e2e.operator_process import OperatorProcess
+from e2e.soak.deaths import Deaths
+from e2e.soak.lives import Lives
+from e2e.stage import Stage, credential_class, policy, until
+
+REST_SECONDS = 120.0
+"""Between two rests, at which everything is compared."""
+DRAIN_SECONDS = 240.0
+STANDING = 5
+"""Tasks that live all the while: what must not be missing."""
+
+
+def main() -> int:
+    """Run it; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m e2e.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--kills", type=int, default=50, help="at least so many, or it fails")
+    parser.add_argument("--rate", type=float, default=3.0, help="tasks a second")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--away", type=float, default=5.0, help="longest absence, seconds")
+    parser.add_argument("--name", default=f"{places.default_name()}-soak")
+    wish = parser.parse_args()
+    cluster = ensure(wish.name, node=False)
+    assert cluster.was_made_here()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="taskpass-soak-") as directory,
+            Proxy.of_kubeconfig(str(cluster.kubeconfig)) as proxy,
+        ):
+            told = soak(wish, str(cluster.kubeconfig), Path(directory), proxy)
+    finally:
+        remove(wish.name)
+    print(json.dumps(told), flush=True)
+    return 1 if told["problems"] else 0
+
+
+def soak(
+    wish: argparse.Namespace, kubeconfig: str, directory: Path, proxy: Proxy
+) -> dict[str, Any]:
+    """Run lives and deaths until the time is over; return what is printed."""
+    began = time.monotonic()
+    api = furnished(kubeconfig)
+    environment = {"TASKPASS_WATCH_IDLE_SECONDS": "5", "TASKPASS_LOG_LEVEL": "warning"}
+    operator = OperatorProcess(kubeconfig, directory, environment=environment, server=proxy.url)
+    stage = Stage(api, operator)
+    deaths = Deaths(operator, proxy, wish.seed, wish.away)
+    lives = Lives(stage, wish.seed, wish.rate)
+    problems: list[str] = []
+    rests = 0
+    operator.start()
+    for number in range(STANDING):
+        stage.begin(f"standing-{number}")
+    lives.start()
+    try:
+        end = began + 60 * wish.minutes
+        while time.monotonic() < end:
+            until_rest = min(end, time.monotonic() + REST_SECONDS)
+            operator.kill()
+            while time.monotonic() < until_rest:
+                deaths.begin()
+                deaths.live()
+            rests += 1
+            say(f"{time.monotonic() - began:.0f} s: {deaths.kills.total()} kills, "
+                f"{lives.counts.total()} lives; resting")  # fmt: skip
+            problems += compared(stage, lives)
+            lives.go_on()
+        lives.pause(DRAIN_SECONDS)
+        problems += at_the_end(stage, lives)
+    except Exception as error:
+        problems.append(f"{type(error).__name__}: {error}")
+        say(operator.tail(4000))
+    finally:
+        proxy.heal()
+        lives.stop()
+        operator.stop()
+        deaths.close()
+    verified = subprocess.run(
+        [sys.executable, "-m", "taskpass", "audit", "verify", "--db", str(operator.ledger)],
+        capture_output=True, text=True, check=False, cwd=ROOT / "operator",
+    )  # fmt: skip
+    if verified.returncode:
+        problems.append(f"audit verify: {verified.stdout}{verified.stderr}")
+    problems += [text for text in lives.counts if text.startswith("FAILED")]
+    problems += [f"ended by itself: {text}" for text in deaths.ended_by_itself]
+    if deaths.kills.total() < wish.kills:
+        problems.append(f"only {deaths.kills.total()} kills")
+    return {
+        "soak": "real",
+        "seconds": round(time.monotonic() - began),
+        "seed": wish.seed,
+        "kills": deaths.kills.total(),
+        "by_place": dict(sorted(deaths.kills.items())),
+        "faults": dict(sorted(deaths.faults.items())),
+        "lives": {k: v for k, v in sorted(lives.counts.items()) if not k.startswith("FAILED")},
+        "tokens_seen": len(set(lives.tokens)),
+        "rests_compared": rests,
+        "left": left(stage),
+        "audit_verify": verified.stdout.split("\n")[0],
+        "problems": problems,
+    }
+
+
+def furnished(kubeconfig: str) -> Api:
+    """Install the chart, a class and a policy."""
+    api = Api.from_kubeconfig(kubeconfig)
+    prepare(api, str(tools.helm()), kubeconfig)
+    api.apply(thing("v1", "ConfigMap", TARGET, "read-me", data={"answer": "42"}))
+    api.apply(credential_class("tickets"))
+    api.apply(policy("triage", "tickets"))
+    return api
+
+
+def compared(stage: Stage, lives: Lives) -> list[str]:
+    """Let all lives end with a whole operator; nothing may be left, and nothing missing."""
+    stage.operator.start()
+    lives.pause(DRAIN_SECONDS)
+    names = [f"standing-{n}" for n in range(STANDING)]
+    for name in names:
+        until(partial(ready, stage, name), seconds=90, said=partial(stage.told, name))
+    until(lambda: len(stage.accounts()) == STANDING, seconds=90, said=stage.accounts)
+    try:
+        stage.assert_holds(**{name.replace("-", "_"): 1 for name in names})
+    except AssertionError as error:
+        return [f"at a rest: {error}"]
+    return []
+
+
+def ready(stage: Stage, name: str) -> bool:
+    """Tell whether a standing task holds what it asks for; renew one that ran out by hand."""
+    conditions = stage.task(name).get("status", {}).get("conditions", [])
+    found = {c["type"]: (c["status"], c["reason"]) for c in conditions}
+    if found.get("CredentialsIssued") == ("False", "Revoked"):
+        # A version that does not renew: a changed intent has everything decided anew.
+        stage.change(name, {"intent": {"goal": f"Go on {time.monotonic():.0f}"}})
+    return bool(found.get("Ready", ("", ""))[0] == "True")
+
+
+def at_the_end(stage: Stage, lives: Lives) -> list[str]:
+    """Delete what stands; nothing may be left, and no token may work."""
+    stage.clear("")
+    until(lambda: not any(left(stage).values()), seconds=90, said=lambda: left(stage))
+    problems = []
+    if held := stage.operator.metric("taskpass_grants_held"):
+        problems.append(f"the operator holds {held:.0f} grants")
+    time.sleep(10)  # the API server remembers for so long that a token was good
+    for token in sorted({*lives.tokens, *stage.tokens}):
+        if stage.known_to_token_review(token):
+            problems.append("a token is still alive")
+            break
+    return problems
+
+
+def left(stage: Stage) -> dict[str, int]:
+    """Count what exists of grants."""
+    return {
+        "service_accounts": len(stage.accounts()),
+        "role_bindings": len(stage.bindings()),
+        "secrets": len(stage.secrets()),
+    }
+
+
+def say(text: str) -> None:
+    """Report progress, on standard error."""
+    print(f"soak: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.pop("TASKPASS_TEST_CONTROL_PLANE", None)
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Tasks that come and go in random ways, a few each second, from threads of their own."""
+
+import contextlib
+import random
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import urllib3
+
+from e2e.admission import TENANT, pod, task
+from e2e.impersonate import Api, Object, Refused, thing
+from e2e.stage import Stage, request
+
+ENDS = ("pod succeeds", "pod fails", "task deleted", "pod deleted", "phase moves", "leaves path")
+LONGEST_LIFE = 8.0
+MOST = 64
+"""Lives at once."""
+
+
+class Lives:
+    """Begins lives until it is told to pause; each ends by itself, and takes its objects away."""
+
+    def __init__(self, stage: Stage, seed: int, rate: float) -> None:
+        self.counts: Counter[str] = Counter()
+        self.tokens: list[str] = []
+        """Every token that was seen; all of them must be dead in the end."""
+        self._stage = stage
+        self._alice: Api = stage.alice
+        self._random = random.Random(seed)
+        self._rate = rate
+        self._pool = ThreadPoolExecutor(MOST, thread_name_prefix="life")
+        self._number = 0
+        self._going = threading.Event()
+        self._ended = threading.Event()
+        self._living: set[str] = set()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="lives")
+
+    def start(self) -> None:
+        """Begin."""
+        self._going.set()
+        self._thread.start()
+
+    def pause(self, seconds: float) -> None:
+        """Begin no more; return once all have ended, and are gone."""
+        self._going.clear()
+        deadline = time.monotonic() + seconds
+        while self._living:
+            assert time.monotonic() < deadline, f"these lives do not end: {sorted(self._living)}"
+            time.sleep(0.1)
+
+    def go_on(self) -> None:
+        """Begin again."""
+        self._going.set()
+
+    def stop(self) -> None:
+        """End for good."""
+        self._ended.set()
+        self._going.set()
+        self._thread.join(30)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self._going.wait()
+            if self._ended.is_set():
+                return
+            if self._going.is_set() and len(self._living) < MOST:
+                self._number += 1
+                name = f"life-{self._number}"
+                with self._lock:
+                    self._living.add(name)
+                self._pool.submit(self._live, name, random.Random(self._random.random()))
+            time.sleep(self._random.expovariate(self._rate))
+
+    def _live(self, name: str, chance: random.Random) -> None:
+        end = chance.choice(ENDS)
+        try:
+            self._life(name, end, chance)
+            self.counts[end] += 1
+        except Exception as error:
+            self.counts[f"FAILED {type(error).__name__}: {error}"] += 1
+        finally:
+            with self._lock:
+                self._living.discard(name)
+
+    def _life(self, name: str, end: str, chance: random.Random) -> None:
+        phases = [{"name": "one", "next": ["two"]}, {"name": "two"}, {"name": "three"}]
+        asked = [request(), request("more")][: chance.randint(1, 2)]
+        made = task(name, credentials=asked, phases=phases, phase="one")
+        self._sure(lambda: self._alice.create(made))
+        self._sure(lambda: self._alice.create(pod(name)))
+        time.sleep(chance.uniform(0, LONGEST_LIFE))
+        self._see_token(name)
+        if end.startswith("pod ") and end != "pod deleted":
+            how = "Succeeded" if end == "pod succeeds" else "Failed"
+            self._sure(lambda: self._stage.end(name, how))
+        elif end == "pod deleted":
+            self._sure(lambda: self._alice.delete(_pod(name), gracePeriodSeconds="0"))
+        elif end in ("phase moves", "leaves path"):
+            to = "two" if end == "phase moves" else "three"
+            with contextlib.suppress(Refused):  # not while the last move has not settled
+                self._stage.change(name, {"phase": to})
+            time.sleep(chance.uniform(0, 2))
+            self._see_token(name)
+        time.sleep(chance.uniform(0, 2))
+        self._sure(lambda: self._alice.delete(task(name)))
+        self._sure(lambda: self._alice.delete(_pod(name), gracePeriodSeconds="0"))
+        deadline = time.monotonic() + 150
+        while self._stage.api.exists(task(name)):
+            assert time.monotonic() < deadline, "the task is not gone after 150 s"
+            time.sleep(0.25)
+
+    def _see_token(self, name: str) -> None:
+        content = self._stage.secret(name) or {}
+        self.tokens += [v for k, v in content.items() if k.endswith(".token")]
+
+    def _sure(self, call: object) -> None:
+        """Call until it was carried out; what is there, or gone, already counts."""
+        for _ in range(5):
+            try:
+                call()  # type: ignore[operator]
+                return
+            except Refused as refused:
+                if refused.status in (404, 409):
+                    return
+                if refused.status not in (429, 500, 503, 504):
+                    raise
+            except urllib3.exceptions.HTTPError:
+                pass
+            time.sleep(0.5)
+
+
+def _pod(name: str) -> Object:
+    return thing("v1", "Pod", TENANT, name)

@@ -1,0 +1,86 @@
+"""The volume under the ledger: what file system, how much is free, can it be written. Tried."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskpass.core.diagnosis import Diagnosis, doubtful, failed, well
+from taskpass.core.errors import LedgerError
+from taskpass.ledger.place import refuse_network
+from taskpass.ledger.store import told
+
+ABOUT = "ledger volume"
+TIGHT = 256 << 20
+"""Free bytes below which a person should look; a task of one credential takes a few KiB."""
+FULL = 16 << 20
+PROBE_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Bytes."""
+
+    used: int
+    """By the ledger's file and its write-ahead log."""
+    free: int
+    """For the operator's user."""
+    whole: int
+
+
+def room(path: Path) -> Room:
+    """Return how much the ledger takes, and what its volume has left; zeros where nobody knows."""
+    used = 0
+    for each in (path, path.with_name(path.name + "-wal")):
+        with contextlib.suppress(OSError):
+            used += each.stat().st_size
+    try:
+        volume = os.statvfs(path.parent)
+    except OSError:
+        return Room(used=used, free=0, whole=0)
+    return Room(
+        used=used, free=volume.f_bavail * volume.f_frsize, whole=volume.f_blocks * volume.f_frsize
+    )
+
+
+def examine(path: Path) -> Diagnosis:
+    """Look at the volume, and write a file of 64 KiB beside the ledger, which goes at once."""
+    if not path.parent.is_dir():
+        return failed(ABOUT, f"there is no directory {path.parent}", "mount the ledger's volume")
+    try:
+        refuse_network(path)
+    except LedgerError as error:
+        return failed(ABOUT, "it is on a network file system", str(error))
+    if problem := _written(path.parent):
+        return failed(
+            ABOUT,
+            f"a file in {path.parent} could not be written ({problem})",
+            "see to the volume: its space, its mount and its owner (user 65532)",
+        )
+    here = room(path)
+    said = f"{_mebibytes(here.used)} used by the ledger, {_mebibytes(here.free)} free"
+    if here.free < FULL:
+        return failed(ABOUT, said, "enlarge the volume: without space nothing is issued")
+    if here.free < TIGHT:
+        return doubtful(ABOUT, said, "enlarge the volume before it is full")
+    return well(ABOUT, said)
+
+
+def _written(directory: Path) -> str:
+    """Return why a file cannot be made durable there; '' where it can."""
+    probe = directory / f".doctor-{os.getpid()}"
+    try:
+        try:
+            with probe.open("xb") as file:
+                file.write(bytes(PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        return told(error)
+    return ""
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):,.0f} MiB"

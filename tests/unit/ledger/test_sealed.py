@@ -1,0 +1,182 @@
+"""A ledger that can be read and not written: what is held is known, and revoked, and told late."""
+
+import errno
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from taskpass.core import audit
+from taskpass.core.credential import GrantState
+from taskpass.core.errors import LedgerError, LedgerLocked, LedgerSealed, LedgerUnwritable
+from taskpass.ledger.keys import SeedSigner
+from taskpass.ledger.reader import reading
+from taskpass.ledger.sealed import SealedLedger
+from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ledger.store import is_of_volume
+from taskpass.ledger.verify import verify_database
+from taskpass.ports import Batch
+from tests.unit.ledger import objects
+from tests.unit.ledger.objects import GRANT, NOW, RECORD, opened
+
+WHY = "The ledger cannot be written (the disk is full)"
+HELD = replace(GRANT, state=GrantState.DELIVERED)
+OWED = replace(HELD, state=GrantState.REVOKING, revoke_reason="PodEnded", revoking_since=NOW)
+GONE = replace(OWED, state=GrantState.REVOKED)
+
+
+def sealed_at(path: Path, seed: bytes = objects.SEED, cluster_id: str = "3c1f0a9e") -> SealedLedger:
+    return SealedLedger.open(path, signer=SeedSigner(seed), cluster_id=cluster_id, why=WHY)
+
+
+async def filled(path: Path) -> SqliteLedger:
+    """Return an open ledger that holds one delivered grant of one task."""
+    ledger = opened(path)
+    batch = Batch(entries=(audit.issue_intent(GRANT, NOW),), grants=(GRANT,), tasks=(RECORD,))
+    await ledger.commit(batch)
+    await ledger.commit(Batch(grants=(HELD,)))
+    return ledger
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """A ledger that was closed by the book."""
+    made = tmp_path / "ledger.db"
+    (await filled(made)).close()
+    return made
+
+
+@pytest.fixture
+def sealed(path: Path) -> Iterator[SealedLedger]:
+    made = sealed_at(path)
+    yield made
+    made.close()
+
+
+def test_what_is_held_and_remembered_is_known(sealed: SealedLedger) -> None:
+    assert list(sealed.held()) == [HELD]
+    assert list(sealed.records()) == [RECORD]
+    assert sealed.bound_task(RECORD.pod_uid) == RECORD.task.uid
+
+
+async def test_what_a_crash_left_in_the_write_ahead_log_is_known(tmp_path: Path) -> None:
+    live = await filled(tmp_path / "ledger.db")
+    folder = tmp_path / "as a crash leaves it"
+    folder.mkdir()
+    for each in tmp_path.glob("ledger.db*"):
+        shutil.copy(each, folder)
+    live.close()
+    assert (folder / "ledger.db-wal").stat().st_size
+
+    ledger = sealed_at(folder / "ledger.db")
+    held = list(ledger.held())
+    ledger.close()
+
+    assert held == [HELD]
+
+
+async def test_nothing_is_written_while_it_is_sealed(path: Path, sealed: SealedLedger) -> None:
+    before = path.read_bytes()
+
+    await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
+    await sealed.forget(RECORD.task.uid)
+
+    assert path.read_bytes() == before
+    assert list(sealed.held()) == [OWED]
+    assert list(sealed.records()) == []
+    assert sealed.unrecorded == 1
+
+
+@pytest.mark.parametrize("state", [GrantState.INTENT, GrantState.ISSUED, GrantState.DELIVERED])
+async def test_nothing_that_would_begin_is_taken_in(
+    sealed: SealedLedger, state: GrantState
+) -> None:
+    with pytest.raises(LedgerSealed, match="the disk is full"):
+        await sealed.commit(Batch(grants=(replace(GRANT, id="g-2", state=state),)))
+
+    assert list(sealed.held()) == [HELD]
+
+
+async def test_what_was_revoked_meanwhile_is_recorded_late_and_once(
+    path: Path, sealed: SealedLedger
+) -> None:
+    later = NOW.replace(hour=12)
+    indexes = await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
+    await sealed.commit(Batch(entries=(audit.revoke_result(GONE, NOW, None),), grants=(GONE,)))
+    await sealed.forget(RECORD.task.uid)
+
+    recorded = await sealed.record_late(lambda: opened(path, now=later))
+
+    assert indexes == (-1,)
+    assert recorded == 2
+    verify_database(path)
+    with reading(path) as log:
+        told = [orjson.loads(body)["data"] for body in log.entries()][-2:]
+    assert [(t["stage"], t.get("clk")) for t in told] == [("intent", "adj"), ("result", "adj")]
+    whole = opened(path)
+    assert (list(whole.held()), list(whole.records())) == ([], [])
+    whole.close()
+
+
+async def test_it_goes_on_while_the_volume_takes_no_writes(
+    path: Path, sealed: SealedLedger
+) -> None:
+    def refused() -> SqliteLedger:
+        raise LedgerUnwritable("still full")
+
+    assert await sealed.record_late(refused) is None
+
+    await sealed.commit(Batch(grants=(OWED,)))
+    with pytest.raises(LedgerLocked):
+        opened(path)
+
+
+async def test_a_ledger_that_was_recorded_late_takes_nothing_more(
+    path: Path, sealed: SealedLedger
+) -> None:
+    await sealed.record_late(lambda: opened(path))
+
+    with pytest.raises(LedgerError, match="closed"):
+        await sealed.commit(Batch(grants=(OWED,)))
+
+
+def test_of_two_one_waits(path: Path, sealed: SealedLedger) -> None:
+    with pytest.raises(LedgerLocked):
+        sealed_at(path)
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": bytes(32)}, {"cluster_id": "00000000"}], ids=["key", "cluster"]
+)
+def test_a_ledger_of_another_is_refused(path: Path, other: dict[str, object]) -> None:
+    with pytest.raises(LedgerError, match="Nor can it be read"):
+        sealed_at(path, **other)  # type: ignore[arg-type]
+
+    opened(path).close()
+
+
+def test_a_ledger_whose_entries_were_changed_is_refused(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE entry SET body = zeroblob(100) WHERE seq = 2")
+    db.close()
+
+    with pytest.raises(LedgerError, match="Nor can it be read"):
+        sealed_at(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "full"), True),
+        (OSError(errno.EROFS, "read-only"), True),
+        (OSError(errno.ENOENT, "absent"), False),
+        (sqlite3.DatabaseError("file is not a database"), False),
+        (ValueError("no"), False),
+    ],
+)
+def test_errors_of_the_volume_are_told_from_others(error: Exception, told: bool) -> None:
+    assert is_of_volume(error) is told
