@@ -77,9 +77,9 @@ def write_trail(db: sqlite3.Connection, task_uid: str, item: TrailItem) -> None:
         ),
     )  # fmt: skip
     db.execute(
-        "DELETE FROM trail WHERE task_uid = ?1 AND seq <= (SELECT seq FROM trail"
-        " WHERE task_uid = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
-        (task_uid, TRAIL_LENGTH),
+        "DELETE FROM trail WHERE task_uid = ? AND seq <= (SELECT seq FROM trail"
+        " WHERE task_uid = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+        (task_uid, task_uid, TRAIL_LENGTH),
     )
 
 

@@ -60,9 +60,9 @@ def _subject(log: LogReader, task: str) -> str:
     subjects = [
         row[0]
         for row in log.db.execute(
-            "SELECT DISTINCT subject FROM idx WHERE subject = ?1"
-            " OR substr(subject, instr(subject, '/') + 1) = ?1 ORDER BY subject",
-            (task,),
+            "SELECT DISTINCT subject FROM idx WHERE subject = ?"
+            " OR substr(subject, instr(subject, '/') + 1) = ? ORDER BY subject",
+            (task, task),
         )
     ]
     if not subjects:
