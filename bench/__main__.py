@@ -9,6 +9,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--name", default=None, help="the cluster's; it is taken away at the end")
     parser.add_argument("--kubeconfig", type=Path, help="a cluster made for tests, which is kept")
     chosen = parser.parse_args(arguments)
+    for each in (signal.SIGINT, signal.SIGTERM):  # whichever ends it, nothing stays behind
+        signal.signal(each, signal.default_int_handler)
     try:
         with _cluster(chosen.name, chosen.kubeconfig) as (name, kubeconfig):
             failures = _run(_measure(name, kubeconfig, chosen))

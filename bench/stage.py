@@ -22,8 +22,22 @@ from e2e.stage import credential_class, policy
 from taskpass.kube import connection
 from taskpass.kube.client import KubeClient
 
+USE = {
+    "apiGroups": ["taskpass.dev"], "resources": ["credentialclasses"], "verbs": ["use"],
+    "resourceNames": [CLASS],
+}  # fmt: skip
 POLICY = policy("bench", CLASS)
-BACKGROUND = ("list ", "watch ", "get configmaps", "get namespaces")
+OURS = [
+    cluster_role("use-bench", USE),
+    binding("ClusterRoleBinding", "", "use-bench", "ClusterRole/use-bench", "User/alice"),
+    credential_class(CLASS),
+    POLICY,
+]
+"""What goes again at the end: the cluster may be another test's afterwards."""
+BACKGROUND = (
+    "list ", "watch ", "get configmaps", "get namespaces", "get leases", "update leases",
+    "get validatingadmissionpol", "get mutatingadmissionpol", "get customresourcedefinitions",
+)  # fmt: skip
 """Calls that do not come with tasks."""
 SWEEP_SECONDS = "60"
 """The chart's default; `OperatorProcess` would sweep all the time."""
@@ -78,12 +92,14 @@ class Stage:
         return Counter({k: n for k, n in every.items() if not k.startswith(BACKGROUND)})
 
     async def rest(self, seconds: float = 120.0) -> float:
-        """Wait until the operator has nothing to do; return how long that took."""
+        """Wait until the operator has nothing to do and to tell; return how long that took."""
         began = time.monotonic()
-        while await self.metric("taskpass_queue_length"):
+        before: Counter[str] | None = None
+        while await self.metric("taskpass_queue_length") or before != await self.calls():
             if time.monotonic() - began > seconds:
-                self.fail("the operator's queue does not come to rest")
+                self.fail("the operator does not come to rest")
                 break
+            before = await self.calls()
             await asyncio.sleep(0.5)
         return time.monotonic() - began
 
@@ -156,11 +172,8 @@ def furnish(kubeconfig: str) -> Api:
     api = Api.from_kubeconfig(kubeconfig)
     prepare(api, str(tools.helm()), kubeconfig)
     api.apply(thing("v1", "ConfigMap", TARGET, "read-me", data={"answer": "42"}))
-    use = {"apiGroups": ["taskpass.dev"], "resources": ["credentialclasses"], "verbs": ["use"]}
-    api.apply(cluster_role("use-bench", use | {"resourceNames": [CLASS]}))
-    api.apply(binding("ClusterRoleBinding", "", "use-bench", "ClusterRole/use-bench", "User/alice"))
-    api.apply(credential_class(CLASS))
-    api.apply(POLICY)
+    for each in OURS:
+        api.apply(each)
     return api
 
 
@@ -182,3 +195,5 @@ async def stage(name: str, kubeconfig: str, directory: Path) -> AsyncIterator[St
             watching.cancel()
             await players.close()
             await asyncio.to_thread(operator.kill)
+            for each in filter(api.exists, reversed(OURS)):
+                await asyncio.to_thread(api.delete, each)

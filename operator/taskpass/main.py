@@ -137,7 +137,9 @@ class Operator:
         sealed = ledger.why if isinstance(ledger, SealedLedger) else ""
         self._health.ledger = f"revoking only: {sealed}" if sealed else ""
         events = KubeEvents(client, instance=instance)
-        queue = WorkQueue(self._clock, workers=settings.workers)
+        queue = WorkQueue(
+            self._clock, workers=settings.workers, first=lambda key: bool(ledger.grants(key))
+        )
 
         def look(keys: Iterable[Key]) -> None:
             for key in tuple(keys):

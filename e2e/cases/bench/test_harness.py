@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from bench.stage import OURS
 from e2e.cluster import places
+from e2e.impersonate import Api
 
 FIGURES = {
     "machine", "cores", "credential-there", "gate-lifted", "access-gone", "access-refused",
@@ -66,6 +68,11 @@ def test_nothing_is_left(lines: list[dict[str, Any]]) -> None:
     assert len(counted) == 3
     for line in counted:
         assert {k: n for k, n in line.items() if k not in ("figure", "after") and n} == {}
+
+
+@pytest.mark.usefixtures("lines")
+def test_the_cluster_keeps_nothing_that_would_allow_anyone_anything(control_plane: str) -> None:
+    assert [each for each in OURS if Api.from_kubeconfig(control_plane).exists(each)] == []
 
 
 def test_the_page_of_figures_names_every_figure() -> None:

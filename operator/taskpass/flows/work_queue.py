@@ -1,8 +1,9 @@
 """A keyed work queue: one reconcile of a task at a time, many tasks side by side.
 
-A key that is added while it is worked on is worked on once more afterwards. What fails is tried
-again with back-off for ever. Times to look again are compared with the clock every second, so that
-a clock that jumps neither loses nor delays them.
+A key that is added while it is worked on is worked on once more afterwards. Keys that hold
+something come before all others: what is to be taken back must not wait behind what is to be given.
+What fails is tried again with back-off for ever. Times to look again are compared with the clock
+every second, so that a clock that jumps neither loses nor delays them.
 """
 
 import asyncio
@@ -27,13 +28,23 @@ TICK_SECONDS = 1.0
 class WorkQueue:
     """Keys are taken from the start; nothing is worked on before `run`."""
 
-    def __init__(self, clock: Clock, *, workers: int = 32) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        workers: int = 32,
+        first: Callable[[Key], bool] = lambda _: False,
+    ) -> None:
+        """`first` tells whether a key comes before those that wait; it is asked at each `add`."""
         self._clock = clock
         self._workers = workers
+        self._comes_first = first
         self._work: Callable[[Key], Awaitable[Again]]
         self._on_error: Callable[[Key, Exception], None]
+        self._first: deque[Key] = deque()
         self._ready: deque[Key] = deque()
-        self._waiting: set[Key] = set()
+        self._waiting: dict[Key, bool] = {}
+        """Whether each waits in the first line. One that moved there is skipped in the other."""
         self._running: set[Key] = set()
         self._again: set[Key] = set()
         self._tries: dict[Key, int] = {}
@@ -48,15 +59,17 @@ class WorkQueue:
 
     def __len__(self) -> int:
         """Return how many keys wait or are worked on."""
-        return len(self._ready) + len(self._running)
+        return len(self._waiting) + len(self._running)
 
     def add(self, key: Key) -> None:
         """Have the key looked at soon. Called on the loop's thread."""
         if key in self._running:
             self._again.add(key)
-        elif key not in self._waiting:
-            self._waiting.add(key)
-            self._ready.append(key)
+            return
+        first = self._comes_first(key)
+        if key not in self._waiting or (first and not self._waiting[key]):
+            self._waiting[key] = first
+            (self._first if first else self._ready).append(key)
             self._changed.set()
 
     async def run(
@@ -83,11 +96,18 @@ class WorkQueue:
             self._changed.clear()
             if self._stopping:
                 return
-            while self._ready and len(self._running) < self._workers:
-                key = self._ready.popleft()
-                self._waiting.discard(key)
+            while self._waiting and len(self._running) < self._workers:
+                key = self._take()
                 self._running.add(key)
                 group.create_task(self._one(key))
+
+    def _take(self) -> Key:
+        while True:
+            first = bool(self._first)
+            key = (self._first if first else self._ready).popleft()
+            if self._waiting.get(key) is first:
+                del self._waiting[key]
+                return key
 
     async def _one(self, key: Key) -> None:
         try:

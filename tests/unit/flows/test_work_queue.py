@@ -262,3 +262,35 @@ async def test_a_stop_finishes_what_is_in_flight_and_takes_nothing_new() -> None
     assert not ended_early
     assert work.looks == {A: 1}
     assert work.running.total() == 0
+
+
+async def test_keys_that_come_first_do_not_wait_behind_the_others() -> None:
+    queue, work = WorkQueue(LoopClock(), workers=1, first=lambda key: key == B), Work()
+    others = [("support", str(number)) for number in range(5)]
+    for key in (*others, B):
+        queue.add(key)
+
+    async with running(queue, work):
+        await work.until(others[-1], 1)
+
+    assert list(work.looks) == [B, *others]
+
+
+async def test_a_key_that_waits_and_comes_first_now_moves_ahead_and_is_worked_on_once() -> None:
+    held: set[Key] = set()
+    queue, work = WorkQueue(LoopClock(), workers=1, first=lambda key: key in held), Work()
+    others = [("support", str(number)) for number in range(5)]
+    for key in (*others, A):
+        queue.add(key)
+
+    held.add(A)
+    queue.add(A)
+    queue.add(A)
+    waiting = len(queue)
+    async with running(queue, work):
+        await work.until(others[-1], 1)
+        await idle(queue)
+
+    assert waiting == 6
+    assert list(work.looks) == [A, *others]
+    assert set(work.looks.values()) == {1}
