@@ -11,7 +11,7 @@ NAME ?=
 demo: setup ## The story: a task gets a credential, uses it and loses it, on a real cluster
 	$(BIN)/python -m e2e.demo $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
-	@$(PYTHON) hack/steps.py setup lint types imports unit tools chart slow e2e
+	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e
 
 ##@ Everyday (no cluster, no network, seconds)
 .PHONY: setup fmt lint types imports unit slow chart check
@@ -49,6 +49,7 @@ e2e: setup ## Tests on a real cluster; T=path, K=pattern
 	$(BIN)/python -m pytest $(or $(T),e2e/cases) $(if $(K),-k "$(K)")
 bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rates 5 --seconds 10 --live 100" for less
 	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
+	$(BIN)/python -m bench.ledger
 soak: setup tools ## Kills and faults under load, then counts what is left; MINUTES=60 for an hour
 	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
 	$(BIN)/python -m e2e.soak --minutes $(or $(MINUTES),10) $(if $(NAME),--name $(NAME)) $(ARGS)

@@ -27,6 +27,7 @@ PATHS = {
     "AgentPolicy": "/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/agentpolicies",
     "CredentialClass": "/apis/taskpass.dev/v1alpha1/credentialclasses",
     "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
+    "AuditAnchor": "/apis/taskpass.dev/v1alpha1/auditanchors",
 }
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

@@ -22,13 +22,17 @@ from typing import IO, Any
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from e2e.admission import ROLE, SYSTEM, TARGET, TENANT
-from e2e.impersonate import Api
+from e2e.admission import GROUP, ROLE, SYSTEM, TARGET, TENANT
+from e2e.impersonate import Api, Refused, thing
+from taskpass.core.checkpoint import parse_body, parse_note
+from taskpass.core.errors import TaskpassError
+from taskpass.ledger.reader import reading
 
 NAME = "taskpass"
 USER = f"system:serviceaccount:{SYSTEM}:{NAME}"
 PATIENCE = 30.0
 TOKEN_SECONDS = 7200
+ANCHOR = thing(GROUP, "AuditAnchor", "", NAME)
 
 
 @dataclass
@@ -74,10 +78,12 @@ class OperatorProcess:
             "TASKPASS_HTTP_PORT": str(self.port),
             "TASKPASS_SWEEP_SECONDS": "2",
         }
+        settings |= {**self.environment, **environment}
+        self._let_anchor_be_of(Path(settings["TASKPASS_LEDGER_PATH"]))
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("TASKPASS_")}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "taskpass", "operator", "--kubeconfig", str(config)],
-            env={**inherited, **settings, **self.environment, **environment},
+            env={**inherited, **settings},
             stdout=self._log,
             stderr=self._log,
         )
@@ -87,6 +93,23 @@ class OperatorProcess:
             except BaseException:
                 self.kill()
                 raise
+
+    def forget_log(self) -> None:
+        """Do what a person does who means to begin with another log: make the AuditAnchor anew."""
+        api = Api.from_kubeconfig(self.kubeconfig)
+        if api.exists(ANCHOR):
+            api.delete(ANCHOR)
+        api.create(ANCHOR)
+
+    def _let_anchor_be_of(self, ledger: Path) -> None:
+        """Forget what is remembered where it is of another ledger: many use one cluster in turn."""
+        try:
+            remembered = Api.from_kubeconfig(self.kubeconfig).get("AuditAnchor", "", NAME)
+        except Refused:
+            return  # a case without our kinds, or without the anchor
+        origin = remembered.get("status", {}).get("origin")
+        if origin is not None and origin != _origin_of(ledger):
+            self.forget_log()
 
     def wait_ready(self) -> None:
         """Return once `/readyz` says so."""
@@ -203,3 +226,12 @@ def free_port() -> int:
 def decoded(secret: dict[str, Any]) -> dict[str, str]:
     """Return a Secret's data as text."""
     return {k: base64.b64decode(v).decode() for k, v in secret.get("data", {}).items()}
+
+
+def _origin_of(ledger: Path) -> str:
+    """Return the name of a ledger's log; '' where there is none that could be read."""
+    try:
+        with reading(ledger) as log:
+            return parse_body(parse_note(log.note)[0]).origin
+    except TaskpassError:
+        return ""

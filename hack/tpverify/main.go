@@ -2,10 +2,12 @@
 // are the business of golang.org/x/mod/sumdb, which Go itself trusts with its checksum database.
 //
 //	tpverify DIR VKEY_FILE [KEPT_CHECKPOINT]
+//	tpverify -flips DIR VKEY_FILE
 //
 // It reads every entry and every tile that a log of the checkpoint's size consists of. With a
 // checkpoint that was kept elsewhere it also shows that the log begins with that one. It exits with
-// 0 if all of that holds, 1 if not, and 2 if it was called wrongly.
+// 0 if all of that holds, 1 if not, and 2 if it was called wrongly. With -flips it tries itself: one
+// bit of each byte of the log's files is flipped in memory, and each time it must refuse.
 package main
 
 import (
@@ -28,7 +30,13 @@ const (
 	width  = 1 << height
 )
 
+// files reads one of a log's files by its path in the export.
+type files func(path string) ([]byte, error)
+
 func main() {
+	if len(os.Args) == 4 && os.Args[1] == "-flips" {
+		os.Exit(tryFlips(os.Args[2], os.Args[3]))
+	}
 	if len(os.Args) < 3 || len(os.Args) > 4 {
 		fmt.Fprintln(os.Stderr, "usage: tpverify DIR VKEY_FILE [KEPT_CHECKPOINT]")
 		os.Exit(2)
@@ -37,7 +45,8 @@ func main() {
 	if len(os.Args) == 4 {
 		kept = os.Args[3]
 	}
-	tree, err := verify(os.Args[1], os.Args[2], kept)
+	read := func(path string) ([]byte, error) { return os.ReadFile(filepath.Join(os.Args[1], path)) }
+	tree, err := verify(read, os.Args[2], kept)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "REFUSED:", err)
 		os.Exit(1)
@@ -48,8 +57,8 @@ func main() {
 	}
 }
 
-// verify returns the log's head once everything in the directory is found to be under it.
-func verify(dir, vkeyFile, kept string) (tlog.Tree, error) {
+// verify returns the log's head once everything that is read is found to be under it.
+func verify(read files, vkeyFile, kept string) (tlog.Tree, error) {
 	text, err := os.ReadFile(vkeyFile)
 	if err != nil {
 		return tlog.Tree{}, err
@@ -58,33 +67,36 @@ func verify(dir, vkeyFile, kept string) (tlog.Tree, error) {
 	if err != nil {
 		return tlog.Tree{}, fmt.Errorf("key: %w", err)
 	}
-	tree, err := readCheckpoint(filepath.Join(dir, "checkpoint"), verifier)
+	raw, err := read("checkpoint")
+	if err != nil {
+		return tlog.Tree{}, err
+	}
+	tree, err := parseCheckpoint(raw, verifier)
 	if err != nil {
 		return tree, fmt.Errorf("checkpoint: %w", err)
 	}
-	hashes := tlog.TileHashReader(tree, tiles{dir})
-	if err := checkEntries(dir, tree, hashes); err != nil {
+	hashes := tlog.TileHashReader(tree, tiles{read})
+	if err := checkEntries(read, tree, hashes); err != nil {
 		return tree, err
 	}
-	if err := checkTiles(dir, tree, hashes); err != nil {
+	if err := checkTiles(read, tree, hashes); err != nil {
 		return tree, err
 	}
 	if kept == "" {
 		return tree, nil
 	}
-	old, err := readCheckpoint(kept, verifier)
+	if raw, err = os.ReadFile(kept); err != nil {
+		return tree, err
+	}
+	old, err := parseCheckpoint(raw, verifier)
 	if err != nil {
 		return tree, fmt.Errorf("kept checkpoint: %w", err)
 	}
 	return tree, checkGrowth(old, tree, hashes)
 }
 
-// readCheckpoint returns the head that a checkpoint of the verifier's log tells of.
-func readCheckpoint(path string, verifier note.Verifier) (tlog.Tree, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return tlog.Tree{}, err
-	}
+// parseCheckpoint returns the head that a checkpoint of the verifier's log tells of.
+func parseCheckpoint(raw []byte, verifier note.Verifier) (tlog.Tree, error) {
 	opened, err := note.Open(raw, note.VerifierList(verifier))
 	if err != nil {
 		return tlog.Tree{}, err
@@ -112,11 +124,11 @@ func readCheckpoint(path string, verifier note.Verifier) (tlog.Tree, error) {
 }
 
 // checkEntries hashes every entry and compares it with the leaf that is proven to be under the root.
-func checkEntries(dir string, tree tlog.Tree, hashes tlog.HashReader) error {
+func checkEntries(read files, tree tlog.Tree, hashes tlog.HashReader) error {
 	for first := int64(0); first < tree.N; first += width {
 		count := min(width, tree.N-first)
 		path := c2spPath(tlog.Tile{H: height, L: -1, N: first / width, W: int(count)})
-		bundle, err := os.ReadFile(filepath.Join(dir, path))
+		bundle, err := read(path)
 		if err != nil {
 			return err
 		}
@@ -157,7 +169,7 @@ func nextEntry(bundle []byte) (entry, rest []byte, err error) {
 }
 
 // checkTiles compares every tile with what the log hashes to, those that no proof needed included.
-func checkTiles(dir string, tree tlog.Tree, hashes tlog.HashReader) error {
+func checkTiles(read files, tree tlog.Tree, hashes tlog.HashReader) error {
 	for level := 0; tree.N>>(height*level) > 0; level++ {
 		inLevel := tree.N >> (height * level)
 		for first := int64(0); first < inLevel; first += width {
@@ -167,7 +179,7 @@ func checkTiles(dir string, tree tlog.Tree, hashes tlog.HashReader) error {
 			if err != nil {
 				return err
 			}
-			got, err := os.ReadFile(filepath.Join(dir, c2spPath(tile)))
+			got, err := read(c2spPath(tile))
 			if err != nil {
 				return err
 			}
@@ -198,14 +210,14 @@ func checkGrowth(old, tree tlog.Tree, hashes tlog.HashReader) error {
 }
 
 // tiles reads an export's tiles for tlog, which proves each of them before it uses it.
-type tiles struct{ dir string }
+type tiles struct{ read files }
 
 func (t tiles) Height() int { return height }
 
 func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 	found := make([][]byte, 0, len(wanted))
 	for _, tile := range wanted {
-		data, err := os.ReadFile(filepath.Join(t.dir, c2spPath(tile)))
+		data, err := t.read(c2spPath(tile))
 		if err != nil {
 			return nil, err
 		}

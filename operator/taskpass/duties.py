@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from taskpass.core.errors import TaskpassError, TransientError
 from taskpass.endpoints.health import Health
+from taskpass.flows.anchoring import Anchoring
 from taskpass.flows.context import Ports
 from taskpass.flows.sweep import Sweeper
 from taskpass.flows.work_queue import WorkQueue
@@ -39,6 +40,7 @@ class Duties:
     caches: Caches
     queue: WorkQueue
     health: Health
+    anchoring: Anchoring
 
     async def keep_limits(self) -> None:
         """Try, at the start and every `sweep_seconds`, whether the limits on ourselves hold."""
@@ -56,7 +58,7 @@ class Duties:
                 log = logger.error if said else logger.info
                 log("Limits on the operator were checked", extra={"missing": said or "nothing"})
             self.health.limits = said
-            self._hold(said or self.health.watching)
+            self._hold_where_due()
             await asyncio.sleep(RETRY_SECONDS if said else self.settings.sweep_seconds)
 
     async def keep_watch(self, watcher: Watcher) -> None:
@@ -71,7 +73,8 @@ class Duties:
                         f"Watching of our kinds ended ({watcher.failure or 'without a reason'})"
                     )
                 self.health.watching = self.caches.trouble
-                self._hold(self.health.limits or self.health.watching)
+                self.health.anchor = self.anchoring.why
+                self._hold_where_due()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             failing.cancel()
@@ -86,6 +89,18 @@ class Duties:
             except TransientError as error:
                 logger.warning("Failed to sweep, will retry", extra={"error": str(error)})
 
+    async def keep_whole(self) -> None:
+        """Look at all of the ledger's file once; what is damaged there holds issuing back."""
+        if isinstance(self.ledger, SealedLedger):
+            return
+        found = await self.ledger.examine()
+        if not found:
+            logger.info("Examined the ledger's file", extra={"entries": self.ledger.size})
+            return
+        logger.error("The ledger's file is damaged: nothing is issued", extra={"found": found})
+        self.health.ledger = f"revoking only: {found}"
+        self._hold_where_due()
+
     async def record_late(self) -> None:
         """Where the ledger could only be read: try again, and end the process once it is whole."""
         sealed = self.ledger
@@ -98,10 +113,13 @@ class Duties:
                     "operator ends, to start whole"
                 )
 
-    def _hold(self, why: str) -> None:
-        modes = self.ports.modes
+    def _hold_where_due(self) -> None:
+        modes, health = self.ports.modes, self.health
+        why = health.limits or health.watching or health.anchor
         if isinstance(self.ledger, SealedLedger):
             why = f"Nothing is issued: {self.ledger.why}"
+        elif self.health.ledger:
+            why = f"Nothing is issued: {self.health.ledger}"
         if modes.held_back == why:
             return
         modes.held_back = why

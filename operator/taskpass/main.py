@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from taskpass import garbage
+from taskpass.core.credential import GrantState
 from taskpass.core.errors import NotFound, TaskpassError, TransientError, UsageError
 from taskpass.core.records import Severity
 from taskpass.duties import Duties, roles_of
 from taskpass.endpoints.health import Health
 from taskpass.endpoints.probes import Probes
 from taskpass.expressions.cel import CelExpressions
+from taskpass.flows.anchoring import Anchoring
 from taskpass.flows.context import Ports
 from taskpass.flows.give_up import GivingUp
 from taskpass.flows.reconcile import Reconciler
@@ -33,6 +35,7 @@ from taskpass.flows.standing import StandingReporter
 from taskpass.flows.sweep import Sweeper
 from taskpass.flows.work_queue import WorkQueue
 from taskpass.handlers.kinds import Watcher
+from taskpass.kube.anchor import KubeAnchor
 from taskpass.kube.client import KubeClient
 from taskpass.kube.connection import Connection
 from taskpass.kube.events import KubeEvents
@@ -41,13 +44,15 @@ from taskpass.kube.pods import KubePods
 from taskpass.kube.release import ReleaseRequests
 from taskpass.kube.reviews import KubeReviews
 from taskpass.kube.secrets import SecretSink
-from taskpass.kube.signing_key import load_or_create_seed
+from taskpass.kube.signing_key import load_or_create_seed, read_previous_seed
 from taskpass.kube.standing import KubeStanding
 from taskpass.kube.tasks import KubeTasks
 from taskpass.kube.workloads import KubeWorkloads
 from taskpass.kube.world import Caches
+from taskpass.ledger.history import History
+from taskpass.ledger.key_file import read_seed_file
 from taskpass.ledger.keys import SeedSigner, fingerprint_key
-from taskpass.ledger.opening import Opening
+from taskpass.ledger.opening import AnyLedger, Opening
 from taskpass.ledger.sealed import SealedLedger
 from taskpass.ledger.sqlite import SqliteLedger
 from taskpass.ledger.volume import room
@@ -61,6 +66,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 DRAIN_SECONDS = 40.0
 """How long a stop waits for what is in flight; the chart's grace period is 60 s."""
+ANCHOR_SECONDS = 5.0
+"""How long a stop waits until its last entries are remembered."""
 RETRY_SECONDS = 2.0
 
 
@@ -120,8 +127,8 @@ class Operator:
 
     async def _assemble(self, stack: contextlib.AsyncExitStack) -> Duties:
         settings, client = self._settings, self._client
-        seed = await self._insist(
-            "read the signing key", lambda: load_or_create_seed(self._home, settings.namespace)
+        seed, before = await self._insist(
+            "read the signing key", lambda: seeds_of(settings, self._home)
         )
         home = await self._insist(
             "read namespace kube-system", lambda: client.get("/api/v1/namespaces/kube-system")
@@ -129,6 +136,7 @@ class Operator:
         instance = os.environ.get("HOSTNAME") or socket.gethostname()
         opening = Opening(
             path=settings.ledger_path, signer=SeedSigner(seed), instance=instance,
+            previous=None if before is None else SeedSigner(before), reason="a new key was set",
             cluster_id=home["metadata"]["uid"][:8], now=self._clock.now,
             fail_point=fail_point_of(os.environ),
         )  # fmt: skip
@@ -177,9 +185,14 @@ class Operator:
         )  # fmt: skip
         if isinstance(ledger, SqliteLedger):
             ledger.on_append = self._metrics.append_seconds.observe
+        anchoring = Anchoring(
+            KubeAnchor(client), History(settings.ledger_path), events, self._clock,
+            size=lambda: ledger.size, figures=lambda: figures_of(ledger, settings.ledger_path),
+            tight=lambda: room(settings.ledger_path).tight,
+        )  # fmt: skip
         return Duties(
             settings=settings, client=client, ports=ports, ledger=ledger, opening=opening,
-            caches=caches, queue=queue, health=self._health,
+            caches=caches, queue=queue, health=self._health, anchoring=anchoring,
         )  # fmt: skip
 
     async def _serve(self, duties: Duties) -> None:
@@ -200,6 +213,7 @@ class Operator:
                 group.create_task(caches.run()),
                 group.create_task(duties.keep_limits()),
                 group.create_task(duties.keep_watch(watcher)),
+                group.create_task(duties.anchoring.run()),
             ]
             work = group.create_task(self._work(duties, background, group))
             await self._stop.wait()
@@ -207,6 +221,8 @@ class Operator:
             queue.stop()
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 await asyncio.wait_for(work, DRAIN_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(duties.anchoring.look(), ANCHOR_SECONDS)
             await events.drain(10.0)
             for task in (*background, work):
                 task.cancel()
@@ -233,6 +249,7 @@ class Operator:
         background += [
             group.create_task(duties.keep_clean(sweeper)),
             group.create_task(duties.record_late()),
+            group.create_task(duties.keep_whole()),
             group.create_task(standing.run()),
             group.create_task(releases.watch()),
         ]
@@ -285,6 +302,30 @@ class Operator:
             yield
         finally:
             await asyncio.to_thread(watcher.stop, 25.0)
+
+
+async def seeds_of(settings: Settings, client: KubeClient) -> tuple[bytes, bytes | None]:
+    """Return the seed of the key that signs the log, and the one before it, if it is there.
+
+    Raises:
+        UsageError: A file or Secret is there, and is none of a key.
+
+    """
+    if settings.signing_key_file is not None:
+        before = settings.signing_key_previous_file
+        seed = read_seed_file(settings.signing_key_file)
+        return seed, None if before is None else read_seed_file(before)
+    where, generation = settings.namespace, settings.signing_key_generation
+    # The one before first: no key is made where the log could not go over to it.
+    previous = await read_previous_seed(client, where, generation)
+    return await load_or_create_seed(client, where, generation), previous
+
+
+def figures_of(ledger: AnyLedger, path: Path) -> Mapping[str, int]:
+    """Return what the AuditAnchor shows beside the log's size."""
+    here = room(path)
+    going = sum(grant.state is not GrantState.DELIVERED for grant in ledger.held())
+    return {"openOperations": going, "ledgerBytes": here.used, "freeBytes": here.free}
 
 
 def fail_point_of(environment: Mapping[str, str]) -> Callable[[str], None]:

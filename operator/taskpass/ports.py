@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from taskpass.core.anchor import AnchorReason, Head
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
@@ -244,6 +245,44 @@ class EventPoster(Protocol):
 
         Best effort: an Event that cannot be posted is logged and counted, never raised.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the cluster remembers of the log."""
+
+    uid: str
+    """Of the object that remembers."""
+    generation: int
+    head: Head | None
+    """None: nothing yet."""
+    status: Mapping[str, Any]
+    """As the API has it."""
+
+
+class LogAnchor(Protocol):
+    """The log's memory outside of the log: it only grows."""
+
+    async def read(self) -> Remembered:
+        """Return what is remembered; `NotFound` where nothing there could remember."""
+
+    async def write(
+        self, seen: Remembered, head: Head | None, finding: Finding, figures: Mapping[str, int],
+        now: datetime,
+    ) -> None:  # fmt: skip
+        """Say what was found, and remember the head where one is given.
+
+        Raises:
+            Invalid: What is remembered is more, or another log.
+
+        """
+
+
+class LogHistory(Protocol):
+    """The log, as it is stored."""
+
+    def compared(self, remembered: Head | None) -> tuple[Head, AnchorReason, str]:
+        """Return its head, what is true of it, and a sentence. Blocks."""
 
 
 class AccessReviewer(Protocol):

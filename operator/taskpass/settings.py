@@ -59,6 +59,16 @@ class Settings(BaseModel):
     ledger_path: Path = Path("/var/lib/taskpass/ledger.db")
     """File of the ledger, on a local (not a network) file system. Default:
     /var/lib/taskpass/ledger.db"""
+    signing_key_generation: int = Field(default=1, ge=1, le=9999)
+    """Which Secret has the key that signs the log: taskpass-signing-key, or from 2 on
+    taskpass-signing-key-N. One more than before makes a new key, and the log goes over to it.
+    Default: 1."""
+    signing_key_file: Path | None = None
+    """File of the key that signs the log (base64 of 32 bytes), instead of a Secret. Default: none,
+    the Secret counts."""
+    signing_key_previous_file: Path | None = None
+    """File of the key before that one, needed at the one start at which the log goes over to
+    another key. Default: none."""
     cluster_server: str = "https://kubernetes.default.svc"
     """URL of the API server in the kubeconfigs that are issued. Default:
     https://kubernetes.default.svc"""

@@ -55,7 +55,8 @@ def _version(version: dict[str, Any]) -> Iterator[str]:
         yield ": no description"
     yield from _rules(schema, "")
     for part in ("spec", "status"):
-        yield from _walk(schema.get("properties", {}).get(part, {}), f".{part}", part)
+        if part in schema.get("properties", {}):
+            yield from _walk(schema["properties"][part], f".{part}", part)
 
 
 def _columns(columns: list[dict[str, Any]]) -> Iterator[str]:

@@ -35,6 +35,7 @@ def test_there_are_these_kinds() -> None:
     } == {
         "AgentPolicy": ("Namespaced", ["apol"]),
         "AgentTask": ("Namespaced", ["atask"]),
+        "AuditAnchor": ("Cluster", ["aanchor"]),
         "ClusterAgentPolicy": ("Cluster", ["capol"]),
         "CredentialClass": ("Cluster", ["credclass"]),
     }

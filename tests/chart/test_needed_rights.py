@@ -49,6 +49,12 @@ def test_what_the_code_needs_is_what_the_chart_grants() -> None:
     assert sorted(there - wanted) == []
 
 
+def test_a_new_signing_key_needs_the_one_before_it() -> None:
+    wanted = needed(NAMESPACE, [], {}, key_generation=2)
+
+    assert granted(render({"signingKeyGeneration": 2})) == wanted
+
+
 def test_without_tenants_and_targets_both_are_less() -> None:
     wanted = needed(NAMESPACE, [], {})
 

@@ -1,5 +1,8 @@
 """The operator's rights, pinned: a change here is a change of what a stolen operator can do."""
 
+import re
+
+import pytest
 from rendering import ENROLLED, NAMESPACE, Object, of_kind, one, render
 
 OPERATOR = {"kind": "ServiceAccount", "name": "taskpass", "namespace": NAMESPACE}
@@ -37,7 +40,7 @@ def test_rights_in_the_whole_cluster() -> None:
     mutating = [o["metadata"]["name"] for o in of_kind(policies, "MutatingAdmissionPolicy")]
     validating = [o["metadata"]["name"] for o in of_kind(policies, "ValidatingAdmissionPolicy")]
     kinds = ["agenttasks", "credentialclasses", "agentpolicies", "clusteragentpolicies"]
-    names = [f"{kind}.taskpass.dev" for kind in kinds]
+    names = [f"{kind}.taskpass.dev" for kind in (*kinds, "auditanchors")]
 
     assert rights(policies, "ClusterRole", "taskpass-operator") == [
         "get list watch patch delete agenttasks.taskpass.dev",
@@ -45,6 +48,8 @@ def test_rights_in_the_whole_cluster() -> None:
         "get list watch agentpolicies.taskpass.dev",
         "get list watch clusteragentpolicies.taskpass.dev",
         *(f"patch {kind}/status.taskpass.dev" for kind in kinds),
+        "get auditanchors.taskpass.dev ['taskpass']",
+        "patch auditanchors/status.taskpass.dev ['taskpass']",
         "get list watch namespaces",
         "create subjectaccessreviews.authorization.k8s.io",
         f"get customresourcedefinitions.apiextensions.k8s.io {names}",
@@ -103,6 +108,25 @@ def test_rights_at_home() -> None:
         "get secrets ['taskpass-signing-key']",
         "get patch configmaps ['taskpass-release']",
     ]
+
+
+def test_a_new_generation_of_the_signing_key_is_read_beside_the_one_before() -> None:
+    said = rights(render({"signingKeyGeneration": 3}), "Role", "taskpass-operator", NAMESPACE)
+
+    assert "get secrets ['taskpass-signing-key-3', 'taskpass-signing-key-2']" in said
+
+
+@pytest.mark.parametrize(
+    ("generation", "name"), [(1, "taskpass-signing-key"), (12, "taskpass-signing-key-12")]
+)
+def test_the_signing_key_of_this_generation_is_the_only_one_that_may_be_made(
+    generation: int, name: str
+) -> None:
+    objects = render({"signingKeyGeneration": generation})
+    rules = one(objects, "ValidatingAdmissionPolicy", "taskpass-operator-secrets")["spec"]
+
+    named = re.findall(r"object\.metadata\.name == '([^']+)'", str(rules["validations"]))
+    assert named == [name]
 
 
 def test_events_about_objects_of_the_cluster() -> None:
@@ -196,7 +220,16 @@ def test_what_view_edit_and_admin_mean() -> None:
         ]
 
 
-def test_the_chart_makes_no_secret_and_no_object_of_our_kinds() -> None:
+def test_the_chart_makes_no_secret_and_of_our_kinds_the_anchor_alone() -> None:
     for o in render(ENROLLED):
         assert o["kind"] != "Secret"
-        assert not o["apiVersion"].startswith("taskpass.dev/")
+        assert o["kind"] == "AuditAnchor" or not o["apiVersion"].startswith("taskpass.dev/")
+
+
+def test_the_operator_may_neither_make_nor_delete_the_logs_memory() -> None:
+    granted = rights(render(ENROLLED), "ClusterRole", "taskpass-operator")
+
+    assert [right for right in granted if "auditanchors" in right and "resource" not in right] == [
+        "get auditanchors.taskpass.dev ['taskpass']",
+        "patch auditanchors/status.taskpass.dev ['taskpass']",
+    ]

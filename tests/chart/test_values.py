@@ -12,6 +12,7 @@ def test_the_defaults_install_an_operator_that_serves_nobody() -> None:
     kinds = sorted({o["kind"] for o in render()})
 
     assert kinds == [
+        "AuditAnchor",
         "ClusterRole",
         "ClusterRoleBinding",
         "CustomResourceDefinition",
@@ -148,6 +149,7 @@ def test_the_settings_that_the_operator_gets() -> None:
         "TASKPASS_TARGETS": json.dumps(ENROLLED["targets"], sort_keys=True, separators=(",", ":")),
         "TASKPASS_AUDIENCE": "taskpass",
         "TASKPASS_LEDGER_PATH": "/var/lib/taskpass/ledger.db",
+        "TASKPASS_SIGNING_KEY_GENERATION": "1",
         "TASKPASS_LOG_LEVEL": "info",
     }
 
@@ -179,12 +181,24 @@ def test_the_release_hook_can_be_switched_off() -> None:
     assert [o for o in objects if o["metadata"]["name"] == "taskpass-release"] == []
 
 
-def test_nothing_but_the_release_job_and_the_test_is_a_hook() -> None:
+def test_these_are_hooks_and_nothing_else() -> None:
     hooks = [o for o in render() if "helm.sh/hook" in o["metadata"].get("annotations", {})]
 
     found = {(o["kind"], o["metadata"]["annotations"]["helm.sh/hook"]) for o in hooks}
-    assert found == {("Job", "pre-delete"), ("Pod", "test")}
+    assert found == {
+        ("AuditAnchor", "post-install,post-upgrade"),
+        ("Job", "pre-delete"),
+        ("Pod", "test"),
+    }
     assert of_kind(render(hooks=False), "Job", "Pod") == []
+
+
+def test_the_logs_memory_is_never_deleted_to_be_made_anew() -> None:
+    anchor = one(render(), "AuditAnchor", "taskpass")
+
+    assert anchor["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "hook-failed"
+    assert "status" not in anchor
+    assert "spec" not in anchor
 
 
 def test_the_release_job_asks_the_operator_and_gives_up_in_time() -> None:
@@ -253,7 +267,9 @@ def test_the_namespace_of_grants_is_kept() -> None:
 
 
 def test_every_object_says_its_namespace_and_carries_our_labels() -> None:
-    cluster_wide = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+    cluster_wide = {
+        "AuditAnchor", "Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding",
+    }  # fmt: skip
 
     for o in render(ENROLLED):
         scoped = o["kind"] not in cluster_wide and "Admission" not in o["kind"]

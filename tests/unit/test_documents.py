@@ -117,7 +117,7 @@ def test_every_setting_is_described_with_its_default() -> None:
 
 def shown(default: Any) -> str:
     """Return a default as one would type it."""
-    return {"()": "[]"}.get(str(default), str(default))
+    return {"()": "[]", "None": "none"}.get(str(default), str(default))
 
 
 def test_every_flag_of_the_operator_is_described() -> None:

@@ -1,6 +1,14 @@
 {{/* Names are fixed: the admission policies are of the whole cluster, so there is one installation in it. */}}
 {{- define "taskpass.grantsNamespace" -}}taskpass-grants{{- end }}
-{{- define "taskpass.signingKey" -}}taskpass-signing-key{{- end }}
+{{/* The Secret of the signing key: the generation's own, and with the one before it as a list. */}}
+{{- define "taskpass.signingKeyOf" -}}
+taskpass-signing-key{{ if gt (int .) 1 }}-{{ int . }}{{ end }}
+{{- end }}
+{{- define "taskpass.signingKey" -}}{{ include "taskpass.signingKeyOf" .Values.signingKeyGeneration }}{{- end }}
+{{- define "taskpass.signingKeys" -}}
+{{- $now := int .Values.signingKeyGeneration -}}
+[{{ include "taskpass.signingKeyOf" $now }}{{ if gt $now 1 }}, {{ include "taskpass.signingKeyOf" (sub $now 1) }}{{ end }}]
+{{- end }}
 {{- define "taskpass.releaseConfigMap" -}}taskpass-release{{- end }}
 
 {{/* The operator's user name, by which every admission policy knows it. */}}
@@ -44,6 +52,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   value: {{ .Values.audience | quote }}
 - name: TASKPASS_LEDGER_PATH
   value: /var/lib/taskpass/ledger.db
+- name: TASKPASS_SIGNING_KEY_GENERATION
+  value: {{ .Values.signingKeyGeneration | quote }}
 {{- with .Values.clusterServer }}
 - name: TASKPASS_CLUSTER_SERVER
   value: {{ . | quote }}

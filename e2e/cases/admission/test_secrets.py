@@ -290,6 +290,7 @@ def test_the_operator_makes_its_signing_key_once(api: Api, taskpass: Api) -> Non
     [
         ("other", "taskpass.dev/signing-key"),
         ("taskpass-signing-key", "Opaque"),
+        ("taskpass-signing-key-2", "taskpass.dev/signing-key"),
         ("taskpass-x", "taskpass.dev/credentials"),
     ],
 )

@@ -17,7 +17,7 @@ from e2e.cases.faults.conftest import operator_at
 from e2e.cases.faults.proxy import Proxy
 from e2e.cases.faults.volume import Volume, mounted
 from e2e.operator_process import OperatorProcess
-from e2e.stage import Stage, until
+from e2e.stage import Stage, condition, until
 
 
 def audit(operator: OperatorProcess, *arguments: str) -> tuple[int, str]:
@@ -155,7 +155,7 @@ def test_a_new_installation_on_a_full_volume_ends_in_one_clear_line(
     assert "Traceback" not in process.tail()
 
 
-def test_an_older_copy_is_not_noticed_and_what_it_does_not_know_is_undone(
+def test_an_older_copy_is_noticed_nothing_is_issued_and_what_it_does_not_know_is_undone(
     stage: Stage, name: str, tmp_path: Path
 ) -> None:
     operator = stage.operator
@@ -174,13 +174,33 @@ def test_an_older_copy_is_not_noticed_and_what_it_does_not_know_is_undone(
         each.unlink()
     shutil.copy(older, operator.ledger)
 
-    operator.start()
+    operator.start(ready=False)
 
+    until(lambda: anchor_of(stage)[:2] == ("False", "AuditRollback"))
+    assert "an older copy is in its place" in anchor_of(stage)[2]
     until(lambda: stage.reads(token) != 200)
     assert stage.reads(held) == 200
     assert stage.secret(kept) is not None
+    stage.begin(f"{name}-new")
+    said = stage.wait_condition(f"{name}-new", "CredentialsIssued", "False", "NotYet")
+    assert "an older copy is in its place" in condition(said, "CredentialsIssued")["message"]
+    assert "anchor: The log has" in operator.http("/readyz")[1]
+    stage.end(kept)
+    until(lambda: stage.reads(held) != 200)
     without = audit(operator, "verify")
     against = audit(operator, "verify", "--against", str(checkpoint / "checkpoint"))
-    assert without[0] == 0
+    assert without[0] == 0  # the log alone cannot show it
     assert "rollback and fork NOT excluded" in without[1]
     assert against[0] == 1
+    operator.forget_log()
+    operator.wait_ready()
+    stage.wait_ready(f"{name}-new")
+    assert anchor_of(stage)[:2] == ("True", "FirstMemory")
+
+
+def anchor_of(stage: Stage) -> tuple[str, str, str]:
+    """Return status, reason and message of the AuditAnchor's condition Ready."""
+    status = stage.api.get("AuditAnchor", "", "taskpass").get("status", {})
+    for each in status.get("conditions", ()):
+        return each["status"], each["reason"], each["message"]
+    return "", "", ""

@@ -74,6 +74,8 @@ def test_it_takes_over_once_the_first_is_gone_and_undoes_what_it_does_not_know(
     before = written(others_proxy)
 
     stage.operator.stop()
+    until(lambda: "is remembered" in second.http("/readyz")[1])  # its log is another
+    second.forget_log()
     second.wait_ready()
 
     until(lambda: stage.reads(token) != 200)

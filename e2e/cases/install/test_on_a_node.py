@@ -247,10 +247,13 @@ def test_the_rendered_chart_can_be_applied_without_helm(installed: Stage) -> Non
     installed.remove()
     installed.apply(EXAMPLES / "01-first-task" / "00-namespaces.yaml")
     page = commands(CHART_README)
-    (make, render) = [line for line in page if line.startswith(("kubectl create", "helm template"))]
+    starts = ("kubectl create", "helm template", "kubectl apply -f charts/")
+    (make, render, anchor) = [line for line in page if line.startswith(starts)]
 
     installed.shell(make)
     installed.shell(render)
+    installed.kubectl("wait", "--for=condition=Established", "crd/auditanchors.taskpass.dev")
+    installed.shell(anchor)
     installed.kubectl("-n", SYSTEM, "rollout", "status", "deployment/taskpass", "--timeout=60s")
     provide(installed)
     token = hold(installed, "applied")

@@ -33,6 +33,7 @@ from taskpass.kube.convert import class_from
 from taskpass.kube.rights import compare, needed
 from taskpass.kube.world import PATHS
 from taskpass.ledger import volume as ledger_volume
+from taskpass.ledger.key_file import read_seed_file
 from taskpass.ledger.keys import SeedSigner, verify_signature
 from taskpass.ledger.reader import reading
 from taskpass.main import SystemClock
@@ -130,12 +131,17 @@ class Examination:
             "limits", checks.limits(client, home=home, tenants=tenants, targets=targets)
         )
         await self._tell("namespaces", checks.namespaces(client, tenants, targets))
-        await self._tell("rights", compare(client, needed(home, tenants, targets)))
+        await self._tell(
+            "rights",
+            compare(client, needed(home, tenants, targets, settings.signing_key_generation)),
+        )
         await self._tell("classes", _classes(client, settings))
         await self._tell("signing key", self._key(client, settings))
 
     async def _key(self, client: KubeClient, settings: Settings) -> Diagnosis:
-        said, seed = await checks.key(client, settings.namespace)
+        if settings.signing_key_file is not None:
+            return _key_file(settings.signing_key_file, here=self.kubeconfig is None)
+        said, seed = await checks.key(client, settings.namespace, settings.signing_key_generation)
         if not seed or not self.volume or self.kubeconfig is not None:
             return said
         return await asyncio.to_thread(_signs, seed, settings.ledger_path) or said
@@ -179,6 +185,16 @@ async def _classes(client: KubeClient, settings: Settings) -> list[Diagnosis]:
         return [doubtful("classes", "there is no CredentialClass", "make one: examples/")]
     names = ", ".join(each.name for each in ours)
     return problems or [well("classes", f"{names} can be issued, as far as roles say")]
+
+
+def _key_file(path: Path, *, here: bool) -> Diagnosis:
+    if here:
+        try:
+            read_seed_file(path)
+        except UsageError as error:
+            what, _, remedy = str(error).partition("; ")
+            return failed("signing key", what, remedy or "mount the file that it was signed with")
+    return well("signing key", f"the operator reads it from the file {path}")
 
 
 def _signs(seed: bytes, ledger: Path) -> Diagnosis | None:

@@ -39,6 +39,8 @@ class EventType(enum.StrEnum):
     ORPHAN_UNDO = "orphan.undo"
     LOG_GENESIS = "log.genesis"
     LOG_OPEN = "log.open"
+    LOG_KEY_ROTATE = "log.key_rotate"
+    LOG_PRUNE = "log.prune"
 
 
 class Stage(enum.StrEnum):
@@ -88,7 +90,7 @@ def operation(*parts: str) -> UUID:
 
 def moment(time: datetime) -> str:
     """Return a time as the log writes it: RFC 3339, UTC, microseconds, `Z`."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def issue_intent(grant: Grant, now: datetime) -> Entry:
@@ -246,6 +248,33 @@ def log_opened(
     return _entry(
         operation(origin, "open", str(epoch)), EventType.LOG_OPEN, Stage.POINT, Result.SUCCESS,
         now, None, data,
+    )  # fmt: skip
+
+
+def key_rotated(origin: str, before: str, after: str, reason: str, now: datetime) -> Entry:
+    """Say that the log's key is another from here on; both are vkeys, `reason` is the operator's.
+
+    The checkpoint that ends with this entry is signed by both.
+    """
+    data = {"prev_vkey": before, "vkey": after, "reason": reason}
+    return _entry(
+        operation(origin, "key", after), EventType.LOG_KEY_ROTATE, Stage.POINT, Result.SUCCESS,
+        now, None, data,
+    )  # fmt: skip
+
+
+def pruned(
+    origin: str, min_index: int, archive_sha256: str, policy: Mapping[str, Any], now: datetime
+) -> Entry:
+    """Say that the entries before `min_index` are absent by policy from now on.
+
+    Their hashes stay. `archive_sha256` is the digest of the list of checksums of the archive that
+    has them, `policy` what was asked for.
+    """
+    data = {"min_index": min_index, "archive_sha256": archive_sha256, "policy": dict(policy)}
+    return _entry(
+        operation(origin, "prune", str(min_index)), EventType.LOG_PRUNE, Stage.POINT,
+        Result.SUCCESS, now, None, data,
     )  # fmt: skip
 
 

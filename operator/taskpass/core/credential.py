@@ -29,8 +29,12 @@ class SecretValue:
         return self._raw
 
     def fingerprint(self, key: bytes) -> str:
-        """Return HMAC-SHA-256 of the secret under `key`, in hex; this is what the ledger keeps."""
-        return hmac.new(key, self._raw, hashlib.sha256).hexdigest()
+        """Return what the ledger keeps of the secret: HMAC-SHA-256 under `key`, and which key.
+
+        `hmac-sha256:k<8 hex>:<64 hex>`. The key's id follows from it and tells nothing of it.
+        """
+        which = hmac.new(key, b"taskpass fingerprint key id", hashlib.sha256).hexdigest()[:8]
+        return f"hmac-sha256:k{which}:{hmac.new(key, self._raw, hashlib.sha256).hexdigest()}"
 
     def __repr__(self) -> str:
         return "SecretValue(…)"

@@ -40,7 +40,7 @@ def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
         return None
     # What was never in front of a pod that could use it has spent nothing: it is issued anew.
     run_out = tuple(
-        g.request_digest
+        use_of(g.request_digest, g.intent_digest)
         for g, reason in due
         if reason is RevokeReason.EXPIRED and g.state is GrantState.DELIVERED and _started(seen)
     )
@@ -62,7 +62,10 @@ def anything_new(seen: Snapshot, now: datetime) -> Step:
     requests = seen.live_task.requests_in(record.phase)
     if clash := collision(requests):
         return replace(rest, waiting=clash)
-    needed = [r for r in requests if r.name not in names and r.digest not in record.spent]
+    intent = seen.live_task.intent.digest
+    needed = [
+        r for r in requests if r.name not in names and use_of(r.digest, intent) not in record.spent
+    ]
     if needed:
         return _decide(seen, needed, held, now, rest)
     if {g.id for g in held} != set(record.delivered) and held:
@@ -75,6 +78,11 @@ def anything_new(seen: Snapshot, now: datetime) -> Step:
     if pod is not None and pod.gated and pod.uid not in seen.lifted:
         return LiftGate(pod=pod)
     return rest
+
+
+def use_of(request_digest: str, intent_digest: str) -> str:
+    """Return what a credential is for: the same request for another intent is another use."""
+    return digest([request_digest, intent_digest])
 
 
 def live(seen: Snapshot) -> list[Grant]:

@@ -28,6 +28,12 @@ def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the hashes of entries as leaves; cheaper than one by one."""
+    sha256 = hashlib.sha256
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of the node above two others."""
     return hashlib.sha256(b"\x01" + left + right).digest()
@@ -68,19 +74,21 @@ class Tree:
         """Add a leaf hash; return the tiles that it completes, lowest level first."""
         self._size += 1
         self._edge[0].append(leaf)
-        tiles: list[Tile] = []
-        for height, value in self._push(0, leaf):
-            level, within = divmod(height, TILE_HEIGHT)
-            if within:
-                continue
-            done = self._edge[level - 1]
-            number = (self._size >> height) - 1
-            tiles.append(Tile(level - 1, number, b"".join(done)))
-            done.clear()
-            if level == len(self._edge):
-                self._edge.append([])
-            self._edge[level].append(value)
-        return tiles
+        return [tile for height, value in self._push(0, leaf) for tile in self._done(height, value)]
+
+    def append_bundle(self, root: bytes) -> list[Tile]:
+        """Add 256 leaves that begin a tile, by the root above them.
+
+        Return the tiles that this completes, but for theirs.
+        """
+        if self._edge[0]:
+            raise ValueError("only whole tiles can be added at once")
+        self._size += TILE_WIDTH
+        if len(self._edge) == 1:
+            self._edge.append([])
+        self._edge[1].append(root)
+        joined = self._push(TILE_HEIGHT, root)
+        return [tile for height, value in joined for tile in self._done(height, value)]
 
     def root(self) -> bytes:
         """Return the hash of the whole tree."""
@@ -99,6 +107,19 @@ class Tree:
         """Return the unfinished tile of each level that has one."""
         return {i: b"".join(level) for i, level in enumerate(self._edge) if level}
 
+    def _done(self, height: int, value: bytes) -> list[Tile]:
+        """Return the tile that a subtree of this height and root is all of, if there is one."""
+        level, within = divmod(height, TILE_HEIGHT)
+        if within:
+            return []
+        done = self._edge[level - 1]
+        tile = Tile(level - 1, (self._size >> height) - 1, b"".join(done))
+        done.clear()
+        if level == len(self._edge):
+            self._edge.append([])
+        self._edge[level].append(value)
+        return [tile]
+
     def _push(self, height: int, value: bytes) -> list[tuple[int, bytes]]:
         """Put a subtree at the right; return the larger ones that it completes, smallest first."""
         joined: list[tuple[int, bytes]] = []
@@ -112,10 +133,16 @@ class Tree:
 
 def subtree_root(hashes: Sequence[bytes]) -> bytes:
     """Return the root above a power of two of hashes."""
-    level = list(hashes)
+    level, sha256 = list(hashes), hashlib.sha256
     while len(level) > 1:
-        level = [node_hash(level[i], level[i + 1]) for i in range(0, len(level), 2)]
+        pairs = zip(level[::2], level[1::2], strict=True)
+        level = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
     return level[0]
+
+
+def tree_root(size: int, subtrees: Subtrees) -> bytes:
+    """Return the root of the first `size` leaves."""
+    return _range_root(0, size, subtrees)
 
 
 def inclusion_proof(index: int, size: int, subtrees: Subtrees) -> list[bytes]:

@@ -44,7 +44,7 @@ class TaskRecord:
     blocked_branch: str = ""
     """A phase that the task went to without approval; '' when it did not."""
     spent: tuple[str, ...] = ()
-    """Digests of requests whose credential ran to its own expiry in this phase and attempt."""
+    """Uses (request and intent) whose credential ran to its expiry in this phase and attempt."""
     denial: str = ""
     """Digest of the refusal that was last recorded: one entry for each change, not each look."""
     outcome: Outcome | None = None

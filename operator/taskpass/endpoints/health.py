@@ -15,6 +15,7 @@ class Health:
     caches: str = "not synced yet"
     limits: str = "not checked yet"
     watching: str = "not begun yet"
+    anchor: str = "not compared yet"
 
     def checks(self) -> tuple[Mapping[str, Check], Mapping[str, Check]]:
         """Return the checks of `/livez` and of `/readyz`."""
@@ -24,5 +25,6 @@ class Health:
             "caches": lambda: self.caches,
             "limits": lambda: self.limits,
             "watching": lambda: self.watching,
+            "anchor": lambda: self.anchor,
         }
         return {"process": lambda: ""}, ready

@@ -16,8 +16,7 @@ from taskpass.core.diagnosis import Diagnosis, doubtful, failed, well
 from taskpass.core.errors import Forbidden, NotFound, UsageError
 from taskpass.kube import guard
 from taskpass.kube.client import KubeClient
-from taskpass.kube.signing_key import NAME as KEY
-from taskpass.kube.signing_key import read_seed
+from taskpass.kube.signing_key import name_of, read_seed
 
 OLDEST = (1, 36)
 """MutatingAdmissionPolicy v1 came with it."""
@@ -175,20 +174,21 @@ def _strays(
             yield doubtful("namespaces", what, f"take it off `{value}`")
 
 
-async def key(client: KubeClient, home: str) -> tuple[Diagnosis, bytes]:
+async def key(client: KubeClient, home: str, generation: int = 1) -> tuple[Diagnosis, bytes]:
     """Say whether the signing key is there; return its seed as well, or nothing."""
+    name = name_of(generation)
     try:
-        seed = await read_seed(client, home)
+        seed = await read_seed(client, home, generation)
     except NotFound:
-        what = f"there is no Secret '{KEY}' in namespace '{home}'"
+        what = f"there is no Secret '{name}' in namespace '{home}'"
         remedy = "before the first start that is so; afterwards restore it from a backup"
         return failed("signing key", what, remedy), b""
     except Forbidden:
-        what = f"Secret '{KEY}' in namespace '{home}' may not be read"
+        what = f"Secret '{name}' in namespace '{home}' may not be read"
         return failed("signing key", what, UPGRADE), b""
     except UsageError as error:
         return failed("signing key", str(error).partition(";")[0], "restore it from a backup"), b""
-    return well("signing key", f"Secret '{KEY}' holds a key"), seed
+    return well("signing key", f"Secret '{name}' holds a key"), seed
 
 
 async def _read(client: KubeClient, path: str) -> dict[str, Any] | str:

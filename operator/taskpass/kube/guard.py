@@ -25,6 +25,7 @@ CRDS = (
     "credentialclasses.taskpass.dev",
     "agentpolicies.taskpass.dev",
     "clusteragentpolicies.taskpass.dev",
+    "auditanchors.taskpass.dev",
 )
 MUTATING = ("taskpass-inject", "taskpass-stamp-pods", "taskpass-stamp-tasks")
 VALIDATING = (

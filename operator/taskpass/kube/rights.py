@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskpass.core.diagnosis import Diagnosis, doubtful, failed, well
-from taskpass.kube import guard, lease, release, signing_key
+from taskpass.kube import anchor, guard, lease, release, signing_key
 from taskpass.kube.client import KubeClient
 
 AUTHORIZATION = "/apis/authorization.k8s.io/v1"
@@ -52,9 +52,15 @@ class Right:
 
 
 def needed(
-    home: str, tenants: Iterable[str], targets: Mapping[str, Sequence[tuple[str, str]]]
+    home: str,
+    tenants: Iterable[str],
+    targets: Mapping[str, Sequence[tuple[str, str]]],
+    key_generation: int = 1,
 ) -> frozenset[Right]:
-    """Return every right that the operator's code uses; arguments as for `guard.limits_hold`."""
+    """Return every right that the operator's code uses; arguments as for `guard.limits_hold`.
+
+    `key_generation` is that of the signing key.
+    """
     return frozenset(
         [
             *_in_the_cluster(targets),
@@ -65,7 +71,11 @@ def needed(
             *_rights("create", "leases", LEASES, namespace=lease.NAMESPACE),
             *_rights("get update", "leases", LEASES, lease.NAME, lease.NAMESPACE),
             *_rights("create", "secrets", namespace=home),
-            *_rights("get", "secrets", name=signing_key.NAME, namespace=home),
+            *(
+                right
+                for name in signing_key.names_of(key_generation)
+                for right in _rights("get", "secrets", name=name, namespace=home)
+            ),
             *_rights("get patch", "configmaps", name=release.NAME, namespace=home),
             *_rights("create", "events", "events.k8s.io", namespace="default"),
         ]
@@ -78,6 +88,8 @@ def _in_the_cluster(targets: Mapping[str, Sequence[tuple[str, str]]]) -> Iterato
         yield from _rights("get list watch", kind, OURS)
         yield from _rights("patch", f"{kind}/status", OURS)
     yield from _rights("patch", "agenttasks/status", OURS)
+    yield from _rights("get", "auditanchors", OURS, anchor.NAME)
+    yield from _rights("patch", "auditanchors/status", OURS, anchor.NAME)
     yield from _rights("get list watch", "namespaces")
     yield from _rights("create", "subjectaccessreviews", "authorization.k8s.io")
     for name in guard.CRDS:

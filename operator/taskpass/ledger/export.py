@@ -6,8 +6,9 @@ from pathlib import Path
 from taskpass.core import tiles
 from taskpass.core.errors import UsageError
 from taskpass.core.merkle import TILE_WIDTH
+from taskpass.ledger.chain import declared_key
+from taskpass.ledger.files import key_files
 from taskpass.ledger.reader import LogReader, reading
-from taskpass.ledger.verify_database import declared_key
 
 
 def export(path: Path, directory: Path, *, lines: bool = False) -> int:
@@ -26,24 +27,33 @@ def export(path: Path, directory: Path, *, lines: bool = False) -> int:
         if any(directory.iterdir()):
             raise UsageError(f"{directory} is not empty; name a directory that is, or a new one")
         with reading(path) as log:
-            _write(log, directory, lines)
+            write(log, directory, log.bodies, lines=lines)
             return log.size
     except OSError as error:
         raise UsageError(f"{directory} cannot be written ({error.strerror})") from error
 
 
-def _write(log: LogReader, directory: Path, lines: bool) -> None:
+def write(log: LogReader, directory: Path, bodies: range, *, lines: bool = False) -> None:
+    """Write the log's tiles and keys, and the entries of `bodies`, which begins and ends a bundle.
+
+    The directory is there. A file `range` tells where that is not all that the log has.
+    """
     key = declared_key(log)
     for number, width in tiles.widths(log.size, 0):
-        _file(directory / tiles.entries_path(number, width), tiles.pack(log.bundle(number)))
+        if number * TILE_WIDTH in bodies:
+            _file(directory / tiles.entries_path(number, width), tiles.pack(log.bundle(number)))
+    if bodies != log.bodies:
+        _file(directory / "range", f"{bodies.start}:{bodies.stop}\n".encode())
     for level in range(tiles.levels(log.size)):
         for number, width in tiles.widths(log.size, level):
             data = log.tile(level, number, width)
             _file(directory / tiles.tile_path(level, number, width), data)
     if lines:
         with (directory / "entries.jsonl").open("wb") as file:
-            file.writelines(entry + b"\n" for entry in log.entries())
-    _file(directory / "vkey", f"{key.vkey()}\n".encode())
+            for number in range(bodies.start // TILE_WIDTH, -(-bodies.stop // TILE_WIDTH)):
+                file.writelines(entry + b"\n" for entry in log.bundle(number))
+    for name, data in key_files(log, bodies).items():
+        _file(directory / name, data)
     last = f"{(log.size - 1) // TILE_WIDTH}"
     guide = _GUIDE.format(origin=key.name, size=log.size, vkey=key.vkey(), last=last)
     _file(directory / "VERIFY.md", guide.encode())
@@ -69,7 +79,13 @@ nothing about who wrote the log. Keep the file `checkpoint` where nobody who can
 change it: without a kept checkpoint, nobody can tell this log from an older copy of it, or from
 another one that the same key has signed.
 
-With taskpass:
+Where the log went over from one key to another, `keys` has a line for each: the size from which on
+it signs, and the key. Each handover is told by the entry before that size; its checkpoint, which
+both keys signed, is `handover/SIZE`. `vkey` is the last of them, which signed `checkpoint`.
+Entries that are absent by policy are in no bundle; `kept/INDEX` holds those of them that the keys
+follow from, and an entry of type `dev.taskpass.log.prune` says what is absent.
+
+With taskpass (any of the log's keys will do; the others follow from the entries):
 
     taskpass audit verify --dir . --vkey VKEY --against KEPT_CHECKPOINT
 

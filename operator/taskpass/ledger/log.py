@@ -9,7 +9,7 @@ import sqlite3
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Any
 
 import orjson
 
@@ -27,12 +27,16 @@ from taskpass.core.checkpoint import (
 from taskpass.core.errors import EntryRefused, LedgerError
 from taskpass.core.merkle import TILE_HEIGHT, TILE_WIDTH, Tree, leaf_hash, subtree_root
 from taskpass.ledger.keys import Signer, verify_signature
-from taskpass.ledger.reader import LogReader, TamperEvidence, unzipped
+from taskpass.ledger.reader import HANDOVER, LogReader, TamperEvidence, unzipped
 
 MAX_FIRST_BYTES = 16_384
 """What the first entry of an issue may have. What closes it may be longer (up to `MAX_BYTES`), so
 that whatever was let in can be told to its end: a request that just fits must not lead to a
 revocation that does not."""
+
+
+IndexRow = tuple[bytes, object, object, object, object, object]
+"""What the index keeps of an entry: id, type, time, subject, task UID, grant id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ class Admitted:
     index: int
     """Where it is already; -1 where it is not."""
     body: bytes = b""
+    time: str = ""
+    """As the log tells it."""
+    row: IndexRow = (b"", "", "", None, None, None)
 
 
 class Log:
@@ -51,8 +58,9 @@ class Log:
         """Start an empty log; `resume` continues one."""
         self._db = db
         self._key = key
-        self._signer = signer
-        self._epoch = epoch
+        self._signers: tuple[tuple[PublicKey, Signer], ...] = ((key, signer),)
+        self.epoch = epoch
+        """Of this process; see `seal`."""
         self._tree = Tree()
         self._last_time = ""
         self._stored_size = 0
@@ -64,6 +72,11 @@ class Log:
     def origin(self) -> str:
         """The log's name."""
         return self._key.name
+
+    @property
+    def public_key(self) -> bytes:
+        """The key that signs it now."""
+        return self._key.raw
 
     @property
     def size(self) -> int:
@@ -81,7 +94,7 @@ class Log:
         self._db.execute(
             "INSERT INTO head (k, size, root, frontier, note, min_index, epoch)"
             " VALUES (1, 0, ?, ?, ?, 0, ?)",
-            (self.root, self._tree.frontier(), self.note, self._epoch),
+            (self.root, self._tree.frontier(), self.note, self.epoch),
         )
 
     def resume(self, stored: LogReader) -> None:
@@ -133,14 +146,13 @@ class Log:
         if admitted.index >= 0:
             return admitted.index
         index, body = self.size, admitted.body
-        event = orjson.loads(body)
-        self._last_time = event["time"]
+        self._last_time = admitted.time
         self.unsealed += len(body)
         self._db.execute("INSERT INTO entry (seq, body) VALUES (?, ?)", (index, body))
         self._db.execute(
             "INSERT INTO idx (seq, id, type, time, subject, task, cred)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (index, *index_row(event)),
+            (index, *admitted.row),
         )
         for tile in self._tree.append(leaf_hash(body)):
             if tile.level == 0:
@@ -149,6 +161,21 @@ class Log:
                 "INSERT INTO tile (l, n, b) VALUES (?, ?, ?)", (tile.level, tile.number, tile.data)
             )
         return index
+
+    def hand_over(self, signer: Signer, entry: Entry) -> None:
+        """Write the entry that names another key, and a checkpoint that both keys sign.
+
+        That checkpoint is kept for ever; from the next one on, the new key signs alone.
+        """
+        key = PublicKey(self.origin, signer.public_key)
+        for admitted in self.admit((entry,)):
+            self.append(admitted)
+        self._signers = (*self._signers, (key, signer))
+        self.seal()
+        self._db.execute(
+            "INSERT INTO ckpt (size, note, kept) VALUES (?, ?, ?)", (self.size, self.note, HANDOVER)
+        )
+        self._key, self._signers = key, ((key, signer),)
 
     def seal(self) -> None:
         """Write the head, with a signed checkpoint over every entry.
@@ -164,7 +191,7 @@ class Log:
             " WHERE k = 1 AND size = ? AND epoch = ?",
             (
                 self.size, self.root, self._tree.frontier(), self.note,
-                self._stored_size, self._epoch,
+                self._stored_size, self.epoch,
             ),
         )  # fmt: skip
         if done.rowcount != 1:
@@ -173,13 +200,14 @@ class Log:
         self.unsealed = 0
 
     def _admit(self, entry: Entry, last: str) -> tuple[Admitted, str]:
-        identity = UUID(entry.id).bytes
+        identity = identity_of(entry.id)
         found = self._db.execute("SELECT seq FROM idx WHERE id = ?", (identity,)).fetchone()
         if found is not None:
             self._compare(entry, found[0])
             return Admitted(found[0]), last
-        time = max(moment(entry.time), last)
-        adjusted = time != moment(entry.time)
+        own = moment(entry.time)
+        time = max(own, last)
+        adjusted = time != own
         body = entry_bytes(entry, source=self.origin, time=time, adjusted=adjusted)
         opens = entry.type is EventType.CREDENTIAL_ISSUE and entry.data.get("stage") == Stage.INTENT
         limit = MAX_FIRST_BYTES if opens else MAX_BYTES
@@ -188,7 +216,13 @@ class Log:
                 f"it has {len(body)} bytes and at most {limit} are possible; ask for fewer or "
                 "shorter actions and resources"
             )
-        return Admitted(-1, body), time
+        ref, data = entry.task, entry.data
+        row = (
+            identity, entry.type.value, time, str(ref) if ref else None,
+            data.get("task", {}).get("uid", ref.uid if ref else None),
+            data.get("cred", {}).get("ref"),
+        )  # fmt: skip
+        return Admitted(-1, body, time, row), time
 
     def _compare(self, entry: Entry, index: int) -> None:
         stored = LogReader(self._db)
@@ -218,29 +252,46 @@ class Log:
         stored = self._db.execute("SELECT z FROM bundle WHERE n = ?", (number,)).fetchone()[0]
         if b"".join(leaf_hash(entry) for entry in unzipped(stored, number)) != hashes:
             raise LedgerError("A bundle of entries did not come back as it was written")
-        self._db.execute("DELETE FROM entry WHERE seq < ?", (start + TILE_WIDTH,))
+        # What lies before was kept when the log was pruned.
+        self._db.execute("DELETE FROM entry WHERE seq >= ?", (start,))
 
     def _signed(self) -> str:
         body = Checkpoint(self.origin, self.size, self.root).body()
-        raw = self._signer.sign(body.encode())
-        return signed_note(body, Signature(self._key.name, self._key.id, raw))
+        return signed_note(
+            body, *(Signature(k.name, k.id, s.sign(body.encode())) for k, s in self._signers)
+        )
 
 
 _REMEDY = "run `taskpass audit verify` on it, and restore a copy that verifies"
 
 
-def index_row(event: dict[str, object]) -> tuple[bytes, object, object, object, object, object]:
-    """Return what the index keeps of an entry: id, type, time, subject, task UID, grant id."""
+_CUT = len(PREFIX)
+_NOTHING: dict[str, Any] = {}
+
+
+def identity_of(text: str) -> bytes:
+    """Return the 16 bytes of an entry's id, a UUID as text; another text is a ValueError."""
+    raw = bytes.fromhex(text.replace("-", ""))
+    if len(raw) != 16:
+        raise ValueError("its id is not a UUID")
+    return raw
+
+
+def index_row(event: dict[str, Any]) -> IndexRow:
+    """Return what the index keeps of an entry that was read.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: It is no event of ours.
+
+    """
     data = event["data"]
-    assert isinstance(data, dict)  # noqa: S101
+    if not isinstance(data, dict):
+        raise TypeError("an event of ours has data")
+    get = data.get
     return (
-        UUID(str(event["id"])).bytes,
-        str(event["type"]).removeprefix(PREFIX),
-        event["time"],
-        event.get("subject"),
-        data.get("task", {}).get("uid"),
-        data.get("cred", {}).get("ref"),
-    )
+        identity_of(event["id"]), event["type"][_CUT:], event["time"], event.get("subject"),
+        get("task", _NOTHING).get("uid"), get("cred", _NOTHING).get("ref"),
+    )  # fmt: skip
 
 
 def _edge(stored: LogReader) -> list[list[bytes]]:
@@ -258,7 +309,8 @@ def _edge(stored: LogReader) -> list[list[bytes]]:
         hashes = []
         for child in range(number * TILE_WIDTH, number * TILE_WIDTH + width):
             tile = stored.tile(level - 1, child)
-            if level == 1 and tile != b"".join(map(leaf_hash, stored.bundle(child))):
+            there = level == 1 and child * TILE_WIDTH in stored.bodies
+            if there and tile != b"".join(map(leaf_hash, stored.bundle(child))):
                 raise TamperEvidence(f"bundle {child} is not what its tile says")
             hashes.append(subtree_root(tiles.hashes_of(tile)))
         edge.append(hashes)

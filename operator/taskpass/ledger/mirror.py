@@ -72,7 +72,6 @@ class Mirror:
             self._held[grant.id] = grant
             self._by_key.setdefault(key, {})[grant.id] = grant
             return
-        # What is over leaves memory; the table keeps it.
         self._held.pop(grant.id, None)
         of_key = self._by_key.get(key, {})
         of_key.pop(grant.id, None)

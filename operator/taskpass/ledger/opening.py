@@ -25,6 +25,10 @@ class Opening:
     instance: str
     now: Callable[[], datetime]
     fail_point: Callable[[str], None]
+    previous: Signer | None = None
+    """Hands over to `signer` where the log is still signed by it."""
+    reason: str = ""
+    """Why it does, as the log is to tell."""
 
     def whole(self) -> SqliteLedger:
         """Open it to read and write; see `SqliteLedger.open`."""
@@ -35,6 +39,8 @@ class Opening:
             instance=self.instance,
             now=self.now(),
             fail_point=self.fail_point,
+            previous=self.previous,
+            reason=self.reason,
         )
 
     def as_far_as_possible(self) -> AnyLedger:
@@ -50,8 +56,9 @@ class Opening:
             if not self.path.exists() or not self.path.stat().st_size:
                 raise
             sealed = SealedLedger.open(
-                self.path, signer=self.signer, cluster_id=self.cluster_id, why=str(error)
-            )
+                self.path, signer=self.signer, cluster_id=self.cluster_id, why=str(error),
+                previous=self.previous,
+            )  # fmt: skip
         logger.error(
             "The ledger cannot be written: nothing is issued, what is held is only revoked",
             extra={"why": sealed.why, "held": len(list(sealed.held()))},

@@ -10,6 +10,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 from taskpass.core import tiles
@@ -17,6 +18,8 @@ from taskpass.core.errors import TaskpassError, UsageError
 from taskpass.core.merkle import HASH_SIZE, TILE_WIDTH, leaf_hash, subtree_root
 from taskpass.ledger import schema
 
+HANDOVER = "handover"
+"""`ckpt.kept` of a checkpoint that both the old and the new key signed."""
 _UNREADABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
@@ -33,21 +36,61 @@ class TamperEvidence(TaskpassError):
     """What is there is not what the log's key has signed, or contradicts itself."""
 
 
+class Pruned(Incomplete):
+    """An entry is absent by policy; the log says so itself."""
+
+
+class Source(Protocol):
+    """A log to verify, however it is stored. Nothing that it returns is proven.
+
+    Every method may raise `Incomplete` or `TamperEvidence`.
+    """
+
+    size: int
+    note: str
+    """The checkpoint."""
+    bodies: range
+    """Indexes of the entries that are there; it begins and ends with a bundle, or with the log."""
+
+    def bundle(self, number: int) -> list[bytes]:
+        """Return the entries of one bundle."""
+
+    def tile(self, level: int, number: int, width: int = TILE_WIDTH) -> bytes:
+        """Return a tile of hashes."""
+
+    def handovers(self) -> dict[int, str]:
+        """Return the checkpoints of the handovers from key to key, by size."""
+
+    def kept(self) -> dict[int, bytes]:
+        """Return the entries outside of `bodies` that were kept, as the keys follow from them."""
+
+
 class LogReader:
     """The log in one read transaction."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
-        row = db.execute("SELECT size, root, frontier, note FROM head WHERE k = 1").fetchone()
+        row = db.execute(
+            "SELECT size, root, frontier, note, min_index FROM head WHERE k = 1"
+        ).fetchone()
         if row is None:
             raise TamperEvidence("the ledger has no head")
         self.size: int = row[0]
         self.root: bytes = row[1]
         self.frontier: bytes = row[2]
         self.note: str = row[3]
+        self.min_index: int = row[4]
+        """Entries before it are absent by policy."""
+        self.bodies = range(self.min_index, self.size)
+        """The indexes of the entries that are there."""
 
     def entry(self, index: int) -> bytes:
-        """Return the bytes of one entry."""
+        """Return the bytes of one entry; `Pruned` where it is absent by policy."""
+        if index < self.min_index:
+            found = self.kept().get(index)
+            if found is None:
+                raise self._pruned(f"Entry {index} is")
+            return found
         number, at = divmod(index, TILE_WIDTH)
         entries = self.bundle(number)
         if at >= len(entries):
@@ -65,14 +108,32 @@ class LogReader:
                 raise TamperEvidence("entries of the last bundle are missing or too many")
             return [row[1] for row in rows]
         row = self.db.execute("SELECT z FROM bundle WHERE n = ?", (number,)).fetchone()
+        if row is None and number * TILE_WIDTH < self.min_index:
+            raise self._pruned(f"The entries of bundle {number} are")
         if row is None:
             raise TamperEvidence(f"bundle {number} is missing")
         return unzipped(row[0], number)
 
     def entries(self) -> Iterator[bytes]:
-        """Return every entry in order."""
-        for number, _ in tiles.widths(self.size, 0):
+        """Return every entry that is there, in order."""
+        for number in range(self.min_index // TILE_WIDTH, -(-self.size // TILE_WIDTH)):
             yield from self.bundle(number)
+
+    def handovers(self) -> dict[int, str]:
+        """Return the checkpoints of the handovers from key to key, by size."""
+        rows = self.db.execute("SELECT size, note FROM ckpt WHERE kept = ?", (HANDOVER,))
+        return {int(size): str(note) for size, note in rows}
+
+    def kept(self) -> dict[int, bytes]:
+        """Return the entries before `min_index` that were kept."""
+        rows = self.db.execute("SELECT seq, body FROM entry WHERE seq < ?", (self.min_index,))
+        return {int(seq): bytes(body) for seq, body in rows}
+
+    def _pruned(self, what: str) -> Pruned:
+        return Pruned(
+            f"{what} absent by policy: the log was pruned up to {self.min_index}. Look in the "
+            "archive that was written then"
+        )
 
     def tile(self, level: int, number: int, width: int = TILE_WIDTH) -> bytes:
         """Return a tile of hashes; one that is unfinished follows from what is below it."""

@@ -3,7 +3,8 @@
 `head` says what the log is; `entry` holds the entries of the last, unfinished bundle, and `bundle`
 all before; `tile` holds the finished tiles of hashes; `idx` finds entries. `grant_state`,
 `task_record`, `pod_binding` and `trail` are the state that the entries tell of, written in the same
-transactions. Nothing but `trail` and `task_record` ever loses a row.
+transactions. `grant_state` has what is held; what is over is in the log alone. Bindings of pods
+stay for ever.
 """
 
 import os
@@ -23,9 +24,7 @@ TABLES = (
     " time TEXT NOT NULL, subject TEXT, task TEXT, cred TEXT) STRICT",
     "CREATE INDEX idx_subject ON idx (subject) WHERE subject IS NOT NULL",
     "CREATE INDEX idx_cred ON idx (cred) WHERE cred IS NOT NULL",
-    "CREATE TABLE grant_state (id TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL)"
-    " STRICT",
-    "CREATE INDEX grant_held ON grant_state (id) WHERE state <> 'Revoked'",
+    "CREATE TABLE grant_state (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT",
     "CREATE TABLE task_record (uid TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT",
     "CREATE TABLE pod_binding (pod_uid TEXT PRIMARY KEY, task_uid TEXT NOT NULL) STRICT,"
     " WITHOUT ROWID",
@@ -33,7 +32,8 @@ TABLES = (
     " reason TEXT NOT NULL, message TEXT NOT NULL, severity TEXT NOT NULL,"
     " on_pod INTEGER NOT NULL, audit_index INTEGER NOT NULL,"
     " PRIMARY KEY (task_uid, seq)) STRICT, WITHOUT ROWID",
-    "CREATE TABLE ckpt (size INTEGER PRIMARY KEY, note TEXT NOT NULL, kept TEXT NOT NULL) STRICT",
+    "CREATE TABLE ckpt (size INTEGER NOT NULL, note TEXT NOT NULL, kept TEXT NOT NULL,"
+    " PRIMARY KEY (size, kept)) STRICT",
     f"PRAGMA user_version = {VERSION}",
 )
 

@@ -27,12 +27,14 @@ from taskpass.core.errors import (
 )
 from taskpass.core.records import TaskRecord, TrailItem
 from taskpass.ledger import place, schema, state
+from taskpass.ledger.chain import signer_of
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.log import Log
 from taskpass.ledger.mirror import Mirror
 from taskpass.ledger.reader import LogReader, TamperEvidence
 from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.store import Forget, Written, origin_of, told
+from taskpass.ledger.store import Forget, Written, told
+from taskpass.ledger.takeover import origin_of
 from taskpass.ports import Batch, Key
 
 UNRECORDED = -1
@@ -69,7 +71,10 @@ class SealedLedger:
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path, *, signer: Signer, cluster_id: str, why: str) -> Self:
+    def open(
+        cls, path: Path, *, signer: Signer, cluster_id: str, why: str,
+        previous: Signer | None = None,
+    ) -> Self:  # fmt: skip
         """Read a ledger that is there; nothing is written. Blocks while it is checked.
 
         Raises:
@@ -87,7 +92,8 @@ class SealedLedger:
                 raise LedgerError(damage)
             stored = LogReader(db)
             origin = origin_of(stored, cluster_id)
-            Log(db, PublicKey(origin, signer.public_key), signer, 0).resume(stored)
+            signs = signer_of(stored, signer, previous)
+            Log(db, PublicKey(origin, signs.public_key), signs, 0).resume(stored)
             return cls(path, db, lock, origin, stored.size, why)
         except BaseException as error:
             if db is not None:

@@ -22,6 +22,7 @@ from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, TaskpassError
 from taskpass.core.records import TaskRecord, TrailItem
 from taskpass.ledger import schema, state
+from taskpass.ledger.examine import examine
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.mirror import Mirror
 from taskpass.ledger.store import Change, Forget, Outcome, Store, Written, told
@@ -50,6 +51,7 @@ class SqliteLedger:
     def __init__(self, path: Path, store: Store) -> None:
         """Take an open store; callers use `open`."""
         self._store = store
+        self._path = path
         self._mirror = Mirror()
         self._mirror.apply(
             Written(
@@ -75,12 +77,14 @@ class SqliteLedger:
     def open(
         cls, path: Path, *, signer: Signer, cluster_id: str, instance: str, now: datetime,
         domain: str = DOMAIN, fail_point: Callable[[str], None] = lambda _: None,
+        previous: Signer | None = None, reason: str = "",
     ) -> Self:  # fmt: skip
         """Open the ledger, or make one; blocks while it is checked.
 
         `cluster_id` tells this cluster from others and becomes part of the log's name; `instance`
         names this process in the entry that tells of the start. `fail_point` is called in the
-        writer's thread before and after each commit, for tests of crashes.
+        writer's thread before and after each commit, for tests of crashes. `previous` and `reason`
+        are for another key than the log's: see `Store.open`.
 
         Raises:
             LedgerLocked: Another process has it.
@@ -89,7 +93,7 @@ class SqliteLedger:
         """
         store = Store.open(
             path, signer=signer, domain=domain, cluster_id=cluster_id, instance=instance,
-            now=now, fail_point=fail_point,
+            now=now, fail_point=fail_point, previous=previous, reason=reason,
         )  # fmt: skip
         try:
             return cls(path, store)
@@ -164,6 +168,13 @@ class SqliteLedger:
             return state.bound_task(self._reader, pod_uid)
         except sqlite3.Error as error:
             raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+
+    async def examine(self) -> str:
+        """Look at all of the file, slowly; return what is wrong with it in a sentence, '' if well.
+
+        It takes seconds for a million entries, beside everything else. A start looks at less.
+        """
+        return await asyncio.to_thread(examine, self._path, lambda: self._closing)
 
     async def watch_failure(self) -> None:
         """Return once the ledger is closed.

@@ -42,12 +42,15 @@ def check_bindings(db: sqlite3.Connection, records: Sequence[TaskRecord]) -> Non
 
 
 def write_grants(db: sqlite3.Connection, grants: Sequence[Grant], bodies: Sequence[str]) -> None:
-    """Write the grants whole."""
+    """Write the grants whole; one that is gone leaves the table, as the log tells of it."""
+    held = [(g.id, body) for g, body in zip(grants, bodies, strict=True) if g.state.held]
     db.executemany(
-        "INSERT INTO grant_state (id, state, body) VALUES (?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET state = excluded.state, body = excluded.body",
-        [(g.id, g.state.value, body) for g, body in zip(grants, bodies, strict=True)],
+        "INSERT INTO grant_state (id, body) VALUES (?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+        held,
     )
+    gone = [(g.id,) for g in grants if not g.state.held]
+    db.executemany("DELETE FROM grant_state WHERE id = ?", gone)
 
 
 def write_records(
@@ -101,9 +104,8 @@ def bound_task(db: sqlite3.Connection, pod_uid: str) -> str | None:
 
 
 def held_grants(db: sqlite3.Connection) -> Iterator[Grant]:
-    """Read every grant that is not Revoked."""
-    # The literal lets SQLite use the index of what is held: all else stays in the table for ever.
-    rows = db.execute("SELECT body FROM grant_state WHERE state <> 'Revoked' ORDER BY rowid")
+    """Read every grant that is held."""
+    rows = db.execute("SELECT body FROM grant_state ORDER BY rowid")
     texts: Texts = {}
     return (decode(Grant, row[0], texts) for row in rows)
 

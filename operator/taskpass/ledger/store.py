@@ -1,17 +1,13 @@
 """The ledger's file: opened, checked, and written by one thread, one transaction at a time."""
 
-import base64
 import errno
-import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from taskpass.core import audit
 from taskpass.core.audit import Entry, EventType, Stage
-from taskpass.core.checkpoint import BadCheckpoint, PublicKey, parse_body, parse_note
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.errors import (
     EntryRefused,
@@ -20,11 +16,14 @@ from taskpass.core.errors import (
     PodAlreadyBound,
     TaskpassError,
 )
+from taskpass.core.merkle import TILE_WIDTH
 from taskpass.core.records import TaskRecord, TrailItem
 from taskpass.ledger import place, schema, state
+from taskpass.ledger.chain import declared_chain
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.log import Log
 from taskpass.ledger.reader import LogReader, TamperEvidence
+from taskpass.ledger.takeover import taken_over
 from taskpass.ports import Batch
 
 MAX_ENTRIES = 256
@@ -77,9 +76,13 @@ class Store:
     @classmethod
     def open(
         cls, path: Path, *, signer: Signer, domain: str, cluster_id: str, instance: str,
-        now: datetime, fail_point: Callable[[str], None],
+        now: datetime, fail_point: Callable[[str], None], previous: Signer | None = None,
+        reason: str = "",
     ) -> "Store":  # fmt: skip
         """Take the file over, make it if there is none, and check that it holds together.
+
+        Head, signature and right edge are checked, not all of the file: `examine.py` does that.
+        Where `previous` has the log's key, it hands over to `signer` first, for that `reason`.
 
         Raises:
             LedgerLocked: Another process has it.
@@ -94,8 +97,11 @@ class Store:
         try:
             lock = place.Lock(path)
             db = schema.connect(path)
-            store = cls._taken_over(db, lock, signer, domain, cluster_id, instance, now)
-            store._fail_point = fail_point
+            log = taken_over(
+                db, signer=signer, previous=previous, reason=reason, domain=domain,
+                cluster_id=cluster_id, instance=instance, now=now, fail_point=fail_point,
+            )  # fmt: skip
+            store = cls(db, lock, log, fail_point)
         except BaseException as error:
             if db is not None:
                 db.close()
@@ -115,53 +121,6 @@ class Store:
             raise
         return store
 
-    @classmethod
-    def _taken_over(
-        cls, db: sqlite3.Connection, lock: place.Lock, signer: Signer, domain: str,
-        cluster_id: str, instance: str, now: datetime,
-    ) -> "Store":  # fmt: skip
-        found = schema.version(db)
-        if found not in (0, schema.VERSION):
-            raise LedgerError(
-                f"The ledger is of version {found}, this program knows {schema.VERSION}; run the "
-                "version of taskpass that wrote it, or a later one"
-            )
-        damage = schema.damage(db)
-        if damage:
-            raise sqlite3.DatabaseError(damage)
-        if found == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise LedgerError("The file is a database, but no ledger; name another file")
-        db.execute("BEGIN IMMEDIATE")
-        if found == 0:
-            for statement in schema.TABLES:
-                db.execute(statement)
-            origin = f"{domain}/c-{cluster_id}/log-{secrets.token_hex(8)}"
-            epoch = 1
-            key = PublicKey(origin, signer.public_key)
-            log = Log(db, key, signer, epoch)
-            log.create()
-            entries = [audit.log_created(origin, key.vkey(), cluster_id, now)]
-        else:
-            stored = LogReader(db)
-            origin = origin_of(stored, cluster_id)
-            epoch = _next_epoch(db)
-            log = Log(db, PublicKey(origin, signer.public_key), signer, epoch)
-            log.resume(stored)
-            db.execute(
-                "INSERT INTO ckpt (size, note, kept) VALUES (?, ?, 'open') ON CONFLICT DO NOTHING",
-                (log.size, log.note),
-            )
-            entries = []
-        store = cls(db, lock, log, _nothing)
-        root = base64.b64encode(log.root).decode()
-        entries.append(audit.log_opened(origin, epoch, instance, log.size, root, now))
-        for admitted in log.admit(entries):
-            log.append(admitted)
-        state.drop_stray_trails(db)
-        log.seal()
-        db.execute("COMMIT")
-        return store
-
     def write(self, first: Change, more: Callable[[], Change | None]) -> list[Outcome]:
         """Make `first`, and what `more` returns until it returns None, durable together."""
         self.db.execute("BEGIN IMMEDIATE")
@@ -178,6 +137,33 @@ class Store:
         self.db.execute("COMMIT")
         self._fail_point("ledger.after-commit")
         return outcomes
+
+    def prune(self, entry: Entry, min_index: int) -> None:
+        """Write the entry that tells of it, and drop the entries before `min_index`, in one.
+
+        Their hashes stay, and so do the entries that the keys follow from. `min_index` begins a
+        bundle. What is dropped is overwritten in the file.
+        """
+        stored = LogReader(self.db)
+        kept = [i for i in declared_chain(stored).entries if i < min_index]
+        bodies = [(i, stored.entry(i)) for i in kept]
+        self.db.execute("PRAGMA secure_delete = ON")
+        self.db.execute("BEGIN IMMEDIATE")
+        for admitted in self.log.admit((entry,)):
+            self.log.append(admitted)
+        self.db.execute("UPDATE head SET min_index = ? WHERE k = 1", (min_index,))
+        self.db.execute("DELETE FROM bundle WHERE n < ?", (min_index // TILE_WIDTH,))
+        self.db.execute("DELETE FROM entry WHERE seq < ?", (min_index,))
+        self.db.executemany("INSERT INTO entry (seq, body) VALUES (?, ?)", bodies)
+        marks = ", ".join("?" * len(kept))
+        self.db.execute(
+            f"DELETE FROM idx WHERE seq < ? AND seq NOT IN ({marks})",  # noqa: S608 (marks only)
+            (min_index, *kept),
+        )
+        self.log.seal()
+        self._fail_point("upkeep.before-prune")
+        self.db.execute("COMMIT")
+        self._fail_point("upkeep.after-prune")
 
     def close(self) -> None:
         """Give the file back."""
@@ -229,31 +215,6 @@ def is_of_volume(error: BaseException) -> bool:
         # The low byte is the kind; the rest says where.
         return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in NO_WRITES
     return False
-
-
-def _nothing(_: str) -> None:
-    """Fail nowhere."""
-
-
-def origin_of(stored: LogReader, cluster_id: str) -> str:
-    """Return the name of a log; `LedgerError` where it is of another cluster."""
-    try:
-        origin = parse_body(parse_note(stored.note)[0]).origin
-    except BadCheckpoint as error:
-        raise LedgerError(
-            f"The ledger's checkpoint cannot be read: {error}; restore a copy that verifies"
-        ) from error
-    if f"/c-{cluster_id}/" not in origin:
-        raise LedgerError(
-            f"The ledger '{origin}' is of another cluster than this ({cluster_id}); give this "
-            "operator a volume of its own"
-        )
-    return origin
-
-
-def _next_epoch(db: sqlite3.Connection) -> int:
-    db.execute("UPDATE head SET epoch = epoch + 1 WHERE k = 1")
-    return int(db.execute("SELECT epoch FROM head WHERE k = 1").fetchone()[0])
 
 
 def _with_index(grant: Grant, entries: Sequence[Entry], indexes: Sequence[int]) -> Grant:

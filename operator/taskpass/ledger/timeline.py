@@ -8,13 +8,12 @@ from typing import Any
 
 import orjson
 
-from taskpass.core.checkpoint import BadCheckpoint, Checkpoint, open_checkpoint
+from taskpass.core.checkpoint import Checkpoint
 from taskpass.core.errors import UsageError
 from taskpass.core.merkle import BadProof, check_inclusion, inclusion_proof, leaf_hash
 from taskpass.core.tiles import TileSubtrees
-from taskpass.ledger.keys import verify_signature
+from taskpass.ledger.chain import opened_head
 from taskpass.ledger.reader import LogReader, TamperEvidence
-from taskpass.ledger.verify_database import declared_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,8 @@ class Timeline:
     """Index and event."""
     checkpoint: Checkpoint
     """What every entry is proven to be under."""
+    pruned: int = 0
+    """Entries before this index are absent by policy, those of this task too."""
 
 
 def timeline(log: LogReader, task: str) -> Timeline:
@@ -38,10 +39,7 @@ def timeline(log: LogReader, task: str) -> Timeline:
 
     """
     subject = _subject(log, task)
-    try:
-        checkpoint = open_checkpoint(log.note, declared_key(log), verify_signature)
-    except BadCheckpoint as error:
-        raise TamperEvidence(f"the ledger's checkpoint does not hold: {error}") from error
+    checkpoint = opened_head(log)
     rows = log.db.execute("SELECT seq FROM idx WHERE subject = ? ORDER BY seq", (subject,))
     subtrees = TileSubtrees(log.size, log.tile)
     entries: list[tuple[int, dict[str, Any]]] = []
@@ -53,7 +51,7 @@ def timeline(log: LogReader, task: str) -> Timeline:
         except BadProof as error:
             raise TamperEvidence(f"entry {index} is not under the checkpoint: {error}") from error
         entries.append((index, orjson.loads(body)))
-    return Timeline(subject, tuple(entries), checkpoint)
+    return Timeline(subject, tuple(entries), checkpoint, log.min_index)
 
 
 def _subject(log: LogReader, task: str) -> str:
@@ -65,6 +63,11 @@ def _subject(log: LogReader, task: str) -> str:
             (task, task),
         )
     ]
+    if not subjects and log.min_index:
+        raise UsageError(
+            f"The log has no task '{task}' from entry {log.min_index} on; what is before was "
+            "pruned: look in the archive that was written then"
+        )
     if not subjects:
         raise UsageError(f"The log has no task '{task}'; write it as namespace/name")
     if len(subjects) > 1:

@@ -1,36 +1,52 @@
 """Verify a log offline: every hash is computed again from the entries, and nothing else is trusted.
 
-What holds afterwards: the entries are those that the log's key signed as this size and root, in
-this order, none missing, none added. What does not: that this is the newest state, or the only one
-(a rollback and a fork by whoever has the key verify). Those are excluded only against checkpoints
-that were kept elsewhere (`against`).
+What holds afterwards: the entries are those that the log's keys signed as this size and root, in
+this order, none missing, none added, each key in its time (core/keychain.py). What does not: that
+this is the newest state, or the only one (a rollback and a fork by whoever has the key verify).
+Those are excluded only against checkpoints that were kept elsewhere (`against`).
+
+Where entries are absent by policy, their hashes are taken from the tiles: what is there is then
+proven as before, and that the absent ones were what the tiles say, by the signed root.
 """
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from uuid import UUID
-
-import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import PREFIX, EventType
 from taskpass.core.checkpoint import (
     BadCheckpoint,
     Checkpoint,
     PublicKey,
-    open_checkpoint,
     parse_body,
     parse_note,
     parse_vkey,
 )
 from taskpass.core.errors import UsageError
-from taskpass.core.merkle import TILE_WIDTH, Tile, Tree, leaf_hash
+from taskpass.core.keychain import KeyChain
+from taskpass.core.merkle import TILE_WIDTH
+from taskpass.ledger.files import FileReader, in_directory
 from taskpass.ledger.keys import verify_signature
-from taskpass.ledger.reader import Incomplete, TamperEvidence, reading
-from taskpass.ledger.verify_database import check_rows, check_state, declared_key
+from taskpass.ledger.pieces import Piece, Pieces, in_parallel
+from taskpass.ledger.reader import Incomplete, Source, TamperEvidence, reading
+from taskpass.ledger.verify_database import Rows, check_state
+from taskpass.ledger.walk import Walk
+
+Progress = Callable[[int, int], None]
+"""Told how many entries of how many are verified."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key of the log."""
+
+    id: str
+    vkey: str
+    since: int
+    """Size of the handover to it; 0 for the first."""
+    until: int | None
+    """Size of the handover from it; None for the key of today."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,63 +58,30 @@ class Report:
     root: str
     """In base64, as in the checkpoint."""
     vkey: str
+    """Of the key that signed this size."""
+    keys: tuple[Key, ...]
+    """All keys, oldest first."""
     pinned: bool
-    """Whether the caller knew the key; else the log's own word was taken for it."""
+    """Whether the caller knew one of them; else the log's own word was taken for it."""
+    pruned: int
+    """Entries before this index are absent by policy, and a signed entry says so; 0 if none is."""
+    bodies: tuple[int, int]
+    """From where up to where entries were there to be read; of the others, only hashes were."""
     remembered: tuple[int, ...]
     """Sizes of the kept checkpoints that the log begins with."""
     first_time: str
+    """Of the first entry that was there."""
     last_time: str
 
 
-class Walk:
-    """Goes through the entries in order, and computes everything from them."""
-
-    def __init__(self, key: PublicKey, sizes: Iterable[int]) -> None:
-        """Take the key that the log declares, and the sizes at which the root is wanted."""
-        self._key = key
-        self._wanted = set(sizes)
-        self.tree = Tree()
-        self.roots: dict[int, bytes] = {0: self.tree.root()}
-        self.first_time = self.last_time = ""
-
-    def take(self, body: bytes) -> tuple[dict[str, Any], list[Tile]]:
-        """Take the next entry; return what it says, and the tiles that it completes."""
-        event = self._checked(body, self.tree.size)
-        done = self.tree.append(leaf_hash(body))
-        if self.tree.size in self._wanted:
-            self.roots[self.tree.size] = self.tree.root()
-        return event, done
-
-    def conclude(self, checkpoint: Checkpoint) -> None:
-        """Raise `TamperEvidence` unless all that was taken is what the checkpoint says."""
-        if (self.tree.size, self.tree.root()) != (checkpoint.size, checkpoint.root):
-            raise TamperEvidence("the entries are not those that the checkpoint was signed over")
-
-    def _checked(self, body: bytes, index: int) -> dict[str, Any]:
-        try:
-            event = orjson.loads(body)
-            UUID(event["id"])
-            time, data = event["time"], event["data"]
-            known = event["type"].startswith(PREFIX) and isinstance(data, dict)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise TamperEvidence(f"entry {index} is not an event of ours") from None
-        if not known or event["source"] != self._key.name:
-            raise TamperEvidence(f"entry {index} is not of this log")
-        if index == 0:
-            self.first_time = time
-            genesis = event["type"] == PREFIX + EventType.LOG_GENESIS
-            if not genesis or data.get("vkey") != self._key.vkey():
-                raise TamperEvidence("the first entry does not name the key that signed the log")
-        if not isinstance(time, str) or time < self.last_time:
-            raise TamperEvidence(f"the time of entry {index} is before that of the one before it")
-        self.last_time = time
-        return event  # type: ignore[no-any-return]
-
-
-def verify_database(path: Path, *, vkey: str = "", against: Sequence[str] = ()) -> Report:
+def verify_database(
+    path: Path, *, vkey: str = "", against: Sequence[str] = (),
+    progress: Progress = lambda done, size: None,
+) -> Report:  # fmt: skip
     """Verify a ledger's file; an operator may be writing it.
 
-    `vkey` is the key to demand, `against` the texts of checkpoints that were kept.
+    `vkey` is a key to demand, of today or an earlier one: all the log's keys follow from its first
+    entry. `against` are the texts of checkpoints that were kept.
 
     Raises:
         TamperEvidence: It is not what was signed, or not what was remembered.
@@ -107,109 +90,209 @@ def verify_database(path: Path, *, vkey: str = "", against: Sequence[str] = ()) 
 
     """
     with reading(path) as log:
-        key = _key(vkey) if vkey else declared_key(log)
-        head = _opened(log.note, key, "the ledger's checkpoint")
-        rows = log.db.execute("SELECT note FROM ckpt ORDER BY size").fetchall()
-        kept = [_opened(row[0], key, "a checkpoint that the ledger keeps") for row in rows]
-        remembered = _remembered(against, key)
-        walk = Walk(key, [c.size for c in (*kept, *remembered)])
-        state = check_rows(log, walk.take)
-        walk.conclude(head)
-        if (log.size, log.root, log.frontier) != (head.size, head.root, walk.tree.frontier()):
+        notes = [row[0] for row in log.db.execute("SELECT note FROM ckpt ORDER BY size, kept")]
+        verified = Verified(log, vkey, against, notes)
+        with in_parallel(path, verified.pieces()) as pieces:
+            rows = Rows(log)
+            verified.walk(pieces, progress)
+        if log.min_index != verified.min_index:
+            raise TamperEvidence("entries are absent, and no entry says that they were pruned")
+        rows.conclude(log.kept())
+        head = verified.head
+        if (log.size, log.root, log.frontier) != (head.size, head.root, verified.frontier):
             raise TamperEvidence("the ledger's head does not say what its checkpoint says")
-        check_state(log.db, state)
-    return _report(walk, head, key, bool(vkey), kept, remembered)
+        check_state(log.db, verified.held)
+        return verified.report()
 
 
-def verify_directory(directory: Path, *, vkey: str = "", against: Sequence[str] = ()) -> Report:
-    """Verify an export; see `verify_database`."""
-    note = _text(directory / "checkpoint")
-    key = _key(vkey) if vkey else _declared(_text(directory / "vkey"))
-    head = _opened(note, key, "the checkpoint")
-    remembered = _remembered(against, key)
-    walk = Walk(key, [c.size for c in remembered])
-    listing = directory / "entries.jsonl"
-    lines = listing.open("rb") if listing.exists() else None
-    try:
-        for number, width in tiles.widths(head.size, 0):
-            _take_bundle(directory, walk, number, width, lines.readline if lines else None)
-        if lines is not None and lines.readline():
-            raise TamperEvidence("entries.jsonl has more lines than the log has entries")
-    finally:
-        if lines is not None:
-            lines.close()
-    walk.conclude(head)
-    for level, partial in walk.tree.partial_tiles().items():
-        width = len(partial) // 32
-        number = (head.size >> (8 * level)) // TILE_WIDTH
-        _compare_tile(directory, level, number, width, partial)
-    return _report(walk, head, key, bool(vkey), [], remembered)
-
-
-def _take_bundle(
-    directory: Path, walk: Walk, number: int, width: int, line: Callable[[], bytes] | None
-) -> None:
-    path = tiles.entries_path(number, width)
-    try:
-        entries = tiles.unpack(_bytes(directory / path))
-    except tiles.BadBundle as error:
-        raise TamperEvidence(f"{path} is damaged: {error}") from error
-    if len(entries) != width:
-        raise TamperEvidence(f"{path} has {len(entries)} entries, not {width}")
-    for body in entries:
-        if line is not None and line() != body + b"\n":
-            raise TamperEvidence("entries.jsonl does not say what the log's entries say")
-        for tile in walk.take(body)[1]:
-            _compare_tile(directory, tile.level, tile.number, TILE_WIDTH, tile.data)
-
-
-def _compare_tile(directory: Path, level: int, number: int, width: int, data: bytes) -> None:
-    path = tiles.tile_path(level, number, width)
-    if _bytes(directory / path) != data:
-        raise TamperEvidence(f"{path} is not what the entries hash to")
-
-
-def _report(
-    walk: Walk, head: Checkpoint, key: PublicKey, pinned: bool, kept: Sequence[Checkpoint],
-    remembered: Sequence[Checkpoint],
+def verify_directory(
+    directory: Path, *, vkey: str = "", against: Sequence[str] = (),
+    progress: Progress = lambda done, size: None,
 ) -> Report:  # fmt: skip
-    for checkpoint in (*kept, *remembered):
-        if checkpoint.size > head.size:
+    """Verify an export; see `verify_database`."""
+    files = in_directory(directory)
+    verified = Verified(files, vkey, against, ())
+    listing = directory / "entries.jsonl"
+    if listing.exists():
+        with listing.open("rb") as lines:
+            own = verified.pieces(lambda entry: _compare_line(lines.readline(), entry))
+            verified.walk(own.all(), progress)
+            if lines.readline():
+                raise TamperEvidence("entries.jsonl has more lines than the log has entries")
+    else:
+        with in_parallel(directory, verified.pieces()) as pieces:
+            verified.walk(pieces, progress)
+    return _concluded(files, verified)
+
+
+def verify_files(
+    files: FileReader, *, vkey: str = "", against: Sequence[str] = (),
+    progress: Progress = lambda done, size: None,
+) -> Report:  # fmt: skip
+    """Verify a log in files, from wherever they are read; see `verify_database`."""
+    verified = Verified(files, vkey, against, ())
+    verified.walk(verified.pieces().all(), progress)
+    return _concluded(files, verified)
+
+
+def _concluded(files: FileReader, verified: "Verified") -> Report:
+    """Look at what is in files only."""
+    verified.compare_partial_tiles()
+    if files.bodies.start > verified.min_index and not files.is_part:
+        raise Incomplete(
+            f"Entries before {files.bodies.start} cannot be read: they are not there, and no entry "
+            "says that they were pruned"
+        )
+    if files.keys != verified.keys.text():
+        raise TamperEvidence("the file 'keys' does not say what the log's entries say")
+    if files.text("vkey") != f"{verified.keys.current.vkey()}\n":
+        raise TamperEvidence("the file 'vkey' is not the key that signed the log")
+    return verified.report()
+
+
+class Verified:
+    """One verification; each step raises what `verify_database` does."""
+
+    def __init__(
+        self, source: Source, vkey: str, against: Sequence[str], notes: Sequence[str]
+    ) -> None:
+        """Read what is to be held against the entries; `notes` are the source's own."""
+        self._source = source
+        self._pin = _key(vkey) if vkey else None
+        self._handovers = source.handovers()
+        self._notes = (*notes, *self._handovers.values())
+        self._against = against
+        sizes = [_parsed(note, UsageError).size for note in against]
+        sizes += [_parsed(note, TamperEvidence).size for note in self._notes]
+        sizes += self._handovers
+        self.head = _parsed(source.note, TamperEvidence)
+        self.sizes = frozenset(sizes)
+        """Sizes at which the root is wanted."""
+        self._walk = Walk(self.sizes)
+
+    @property
+    def keys(self) -> KeyChain:
+        """The keys that the entries name."""
+        return self._walk.keys
+
+    @property
+    def held(self) -> set[str]:
+        """See `Walk.held`."""
+        return self._walk.held
+
+    @property
+    def min_index(self) -> int:
+        """See `Walk.min_index`."""
+        return self._walk.min_index
+
+    @property
+    def frontier(self) -> bytes:
+        """See `Tree.frontier`."""
+        return self._walk.tree.frontier()
+
+    def pieces(self, beside: Callable[[bytes], None] | None = None) -> Pieces:
+        """Return what reads the bundles; `beside` is given each entry."""
+        return Pieces(self._source, self.head.origin, self.sizes, beside)
+
+    def walk(self, pieces: Iterator[Piece], progress: Progress) -> None:
+        """Take every bundle, and hold checkpoint, keys and tiles against them."""
+        walk = self._walk
+        for piece in pieces:
+            for tile in walk.take(piece):
+                if self._source.tile(tile.level, tile.number) != tile.data:
+                    path = tiles.tile_path(tile.level, tile.number)
+                    raise TamperEvidence(f"{path} is not what the entries hash to")
+            progress(walk.tree.size, self.head.size)
+        if (walk.tree.size, walk.tree.root()) != (self.head.size, self.head.root):
+            raise TamperEvidence("the entries are not those that the checkpoint was signed over")
+        self._check_keys()
+
+    def compare_partial_tiles(self) -> None:
+        """Compare the unfinished tiles, which exist as files only."""
+        for level, partial in self._walk.tree.partial_tiles().items():
+            width = len(partial) // 32
+            number = (self.head.size >> (8 * level)) // TILE_WIDTH
+            if self._source.tile(level, number, width) != partial:
+                path = tiles.tile_path(level, number, width)
+                raise TamperEvidence(f"{path} is not what the entries hash to")
+
+    def report(self) -> Report:
+        """Hold every kept checkpoint against the log, and say what holds."""
+        self._opened(self._source.note, "the checkpoint")
+        remembered = [self._remembered(note, "a kept checkpoint") for note in self._against]
+        for note in self._notes:
+            self._remembered(note, "a checkpoint that lies with the log")
+        if self._pin is not None and not self.keys.has(self._pin):
             raise TamperEvidence(
-                f"ROLLBACK: the log has {head.size} entries, and had {checkpoint.size} when a "
-                "checkpoint of it was kept"
+                f"the key {self._pin.vkey()} is of another log, or none that this log ever had"
             )
-        if walk.roots[checkpoint.size] != checkpoint.root:
+        walk, head, bodies = self._walk, self.head, self._source.bodies
+        return Report(
+            origin=head.origin,
+            size=head.size,
+            root=base64.b64encode(head.root).decode(),
+            vkey=self.keys.current.vkey(),
+            keys=keys_of(self.keys),
+            pinned=self._pin is not None,
+            pruned=walk.min_index,
+            bodies=(bodies.start, bodies.stop),
+            remembered=tuple(c.size for c in remembered),
+            first_time=walk.first_time,
+            last_time=walk.last_time,
+        )
+
+    def _check_keys(self) -> None:
+        """Hold the handovers that lie with the log against those that its entries tell of."""
+        told = self.keys.handovers
+        for size in sorted({*told, *self._handovers}):
+            if size not in told:
+                raise TamperEvidence(f"no entry tells of a handover of keys at size {size}")
+            note = self._handovers.get(size)
+            if note is None or _parsed(note, TamperEvidence).size != size:
+                raise TamperEvidence(
+                    f"the key was handed over at size {size}, and no checkpoint of it is kept"
+                )
+
+    def _remembered(self, note: str, what: str) -> Checkpoint:
+        size = _parsed(note, UsageError).size
+        if size > self.head.size:
+            more = f"the log has {self.head.size} entries, and had {size} when {what} was signed"
+            try:
+                self._opened(note, what)
+            except TamperEvidence as error:
+                raise TamperEvidence(f"ROLLBACK, or not this log's: {more}; but {error}") from error
+            raise TamperEvidence(f"ROLLBACK: {more}")
+        checkpoint = self._opened(note, what)
+        if self._walk.roots[size] != checkpoint.root:
             raise TamperEvidence(
-                f"FORK: the log's first {checkpoint.size} entries are not those that a kept "
-                "checkpoint was signed over"
+                f"FORK: the log's first {size} entries are not those that {what} was signed over"
             )
-    return Report(
-        origin=head.origin,
-        size=head.size,
-        root=base64.b64encode(head.root).decode(),
-        vkey=key.vkey(),
-        pinned=pinned,
-        remembered=tuple(c.size for c in remembered),
-        first_time=walk.first_time,
-        last_time=walk.last_time,
+        return checkpoint
+
+    def _opened(self, note: str, what: str) -> Checkpoint:
+        try:
+            return self.keys.open(note, verify_signature)
+        except BadCheckpoint as error:
+            raise TamperEvidence(f"{what} does not hold: {error}") from error
+
+
+def keys_of(chain: KeyChain) -> tuple[Key, ...]:
+    """Return the keys for a report."""
+    return tuple(
+        Key(id=s.key.id.hex(), vkey=s.key.vkey(), since=s.since, until=s.until) for s in chain.spans
     )
 
 
-def _remembered(texts: Sequence[str], key: PublicKey) -> list[Checkpoint]:
-    for text in texts:
-        try:
-            parse_body(parse_note(text)[0])
-        except BadCheckpoint as error:
-            raise UsageError(f"A kept checkpoint cannot be read: {error}") from error
-    return [_opened(text, key, "a kept checkpoint") for text in texts]
+def _compare_line(line: bytes, entry: bytes) -> None:
+    if line != entry + b"\n":
+        raise TamperEvidence("entries.jsonl does not say what the log's entries say")
 
 
-def _opened(text: str, key: PublicKey, what: str) -> Checkpoint:
+def _parsed(note: str, wrong: type[UsageError] | type[TamperEvidence]) -> Checkpoint:
     try:
-        return open_checkpoint(text, key, verify_signature)
+        return parse_body(parse_note(note)[0])
     except BadCheckpoint as error:
-        raise TamperEvidence(f"{what} does not hold: {error}") from error
+        raise wrong(f"A checkpoint cannot be read: {error}") from error
 
 
 def _key(vkey: str) -> PublicKey:
@@ -217,24 +300,3 @@ def _key(vkey: str) -> PublicKey:
         return parse_vkey(vkey)
     except BadCheckpoint as error:
         raise UsageError(f"The key to verify with cannot be read: {error}") from error
-
-
-def _declared(vkey: str) -> PublicKey:
-    try:
-        return parse_vkey(vkey)
-    except BadCheckpoint as error:
-        raise TamperEvidence(f"the key that lies with the log does not hold: {error}") from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Incomplete(f"{path} cannot be read ({error.strerror})") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return _bytes(path).decode()
-    except UnicodeDecodeError:
-        raise TamperEvidence(f"{path.name} is not text") from None

@@ -6,100 +6,76 @@ nobody can make the operator forget a credential by editing a row without that b
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import PREFIX, EventType, Result, Stage
-from taskpass.core.checkpoint import BadCheckpoint, PublicKey, parse_vkey
-from taskpass.core.merkle import TILE_WIDTH, Tile
+from taskpass.core.credential import GrantState
+from taskpass.core.merkle import TILE_WIDTH
 from taskpass.ledger import schema
 from taskpass.ledger.log import index_row
 from taskpass.ledger.reader import LogReader, TamperEvidence
 
-Take = Callable[[bytes], tuple[dict[str, Any], list[Tile]]]
+_HELD = frozenset(state.value for state in GrantState if state.held)
 
 
-@dataclass(slots=True)
-class Told:
-    """What the entries tell of grants."""
+class Rows:
+    """Holds the tables of the log against what follows from its entries."""
 
-    begun: set[str] = field(default_factory=set)
-    """Ids of the grants whose intent is in the log."""
-    over: set[str] = field(default_factory=set)
-    """Ids of those that were revoked, or not issued, or whose issue nobody knows the end of."""
+    def __init__(self, log: LogReader) -> None:
+        """Check the file's structure first; raise `TamperEvidence` where it is damaged."""
+        db = self._db = log.db
+        damage = schema.damage(db)
+        if damage:
+            raise TamperEvidence(f"the database is damaged: {damage}")
+        self._first, size = log.min_index, log.size
+        begins, full = log.min_index // TILE_WIDTH, size // TILE_WIDTH
+        if _numbers(db, "SELECT n FROM bundle ORDER BY n") != list(range(begins, full)):
+            raise TamperEvidence("bundles of entries are missing, or too many")
+        between = (log.min_index, full * TILE_WIDTH)
+        stray = "SELECT count(*) FROM entry WHERE seq >= ? AND seq < ?"
+        if db.execute(stray, between).fetchone()[0]:
+            raise TamperEvidence("entries lie outside of their bundle")
+        self._size = size
 
-
-def declared_key(log: LogReader) -> PublicKey:
-    """Return the key that the log's first entry names. It proves nothing about who wrote it."""
-    with contextlib.suppress(BadCheckpoint, ValueError, KeyError, TypeError):
-        return parse_vkey(orjson.loads(log.entry(0))["data"]["vkey"])
-    raise TamperEvidence("the first entry does not name the key that signed the log")
-
-
-def check_rows(log: LogReader, take: Take) -> Told:
-    """Take every entry, and compare the other tables of the log with what follows from them."""
-    db = log.db
-    damage = schema.damage(db)
-    if damage:
-        raise TamperEvidence(f"the database is damaged: {damage}")
-    full = log.size // TILE_WIDTH
-    if _numbers(db, "SELECT n FROM bundle ORDER BY n") != list(range(full)):
-        raise TamperEvidence("bundles of entries are missing, or too many")
-    if db.execute("SELECT count(*) FROM entry WHERE seq < ?", (full * TILE_WIDTH,)).fetchone()[0]:
-        raise TamperEvidence("entries lie outside of their bundle")
-    index = db.execute("SELECT seq, id, type, time, subject, task, cred FROM idx ORDER BY seq")
-    told = Told()
-    count = tile_count = 0
-    for number, width in tiles.widths(log.size, 0):
-        entries = log.bundle(number)
-        if len(entries) != width:
-            raise TamperEvidence(f"bundle {number} has {len(entries)} entries, not {width}")
-        for body in entries:
-            event, done = take(body)
-            if index.fetchone() != (count, *index_row(event)):
-                raise TamperEvidence(f"the index does not say of entry {count} what it says")
-            count += 1
-            _note(event, told)
-            for tile in done:
-                tile_count += 1
-                if log.tile(tile.level, tile.number) != tile.data:
-                    raise TamperEvidence(
-                        f"tile {tile.level}/{tile.number} is not what the entries hash to"
-                    )
-    if index.fetchone() is not None:
-        raise TamperEvidence("the index has more rows than the log has entries")
-    if db.execute("SELECT count(*) FROM tile").fetchone()[0] != tile_count:
-        raise TamperEvidence("there are tiles that no entries hash to")
-    return told
+    def conclude(self, kept: Mapping[int, bytes]) -> None:
+        """Compare what is left of the tables; `kept` are the entries before `min_index`."""
+        rows = self._db.execute(
+            "SELECT seq, id, type, time, subject, task, cred FROM idx WHERE seq < ? OR seq >= ?"
+            " ORDER BY seq",
+            (self._first, self._size),
+        ).fetchall()
+        if rows != [(seq, *index_row(orjson.loads(kept[seq]))) for seq in sorted(kept)]:
+            raise TamperEvidence("the index has more or other rows than the log has entries")
+        wanted = sum(self._size >> (8 * level) for level in range(1, tiles.levels(self._size)))
+        if self._db.execute("SELECT count(*) FROM tile").fetchone()[0] != wanted:
+            raise TamperEvidence("there are tiles that no entries hash to")
 
 
-def check_state(db: sqlite3.Connection, told: Told) -> None:
-    """Compare the table of grants with what the entries tell of them."""
-    missing = set(told.begun)
-    for grant, state in db.execute("SELECT id, state FROM grant_state"):
-        if grant not in told.begun:
+def check_state(db: sqlite3.Connection, held: set[str]) -> None:
+    """Compare the table of grants with those that the entries say are held."""
+    noted = set()
+    for grant, body in db.execute("SELECT id, body FROM grant_state"):
+        said = _loaded(body)
+        if said.get("id") != grant or said.get("state") not in _HELD:
+            raise TamperEvidence(f"what is noted of grant {grant} is not what an operator writes")
+        noted.add(grant)
+    for grant in sorted(noted - held):
+        if db.execute("SELECT 1 FROM idx WHERE cred = ?", (grant,)).fetchone() is None:
             raise TamperEvidence(f"there is a grant {grant} that no entry tells of")
-        if state == "Revoked" and grant not in told.over:
-            raise TamperEvidence(f"grant {grant} is noted as revoked, and no entry says so")
-        missing.discard(grant)
-    if missing:
-        raise TamperEvidence(f"grant {min(missing)} is in the log, and nothing is noted of it")
+        raise TamperEvidence(f"grant {grant} is noted as held, and the log says that it is gone")
+    for grant in sorted(held - noted):
+        raise TamperEvidence(f"the log says that grant {grant} is held, and nothing is noted of it")
 
 
-def _note(event: dict[str, Any], told: Told) -> None:
-    data = event["data"]
-    grant = data.get("cred", {}).get("ref", "")
-    match (event["type"].removeprefix(PREFIX), data.get("stage")):
-        case (EventType.CREDENTIAL_ISSUE, Stage.INTENT):
-            told.begun.add(grant)
-        case (EventType.CREDENTIAL_ISSUE, Stage.RESULT) if data["outcome"] != Result.SUCCESS:
-            told.over.add(grant)
-        case (EventType.CREDENTIAL_REVOKE, Stage.RESULT):
-            told.over.add(grant)
+def _loaded(body: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        said = orjson.loads(body)
+        if isinstance(said, dict):
+            return said
+    return {}
 
 
 def _numbers(db: sqlite3.Connection, query: str) -> list[int]:

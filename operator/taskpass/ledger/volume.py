@@ -14,6 +14,8 @@ ABOUT = "ledger volume"
 TIGHT = 256 << 20
 """Free bytes below which a person should look; a task of one credential takes a few KiB."""
 FULL = 16 << 20
+TIGHT_SHARE = 0.1
+"""Share of the volume that must be free, or people are told."""
 PROBE_BYTES = 64 << 10
 
 
@@ -26,6 +28,16 @@ class Room:
     free: int
     """For the operator's user."""
     whole: int
+
+    @property
+    def tight(self) -> str:
+        """Say that the volume is nearly full; '' where it is not, or nobody knows."""
+        if not self.whole or self.free >= self.whole * TIGHT_SHARE:
+            return ""
+        return (
+            f"The ledger's volume has {_mebibytes(self.free)} left of {_mebibytes(self.whole)}; "
+            "enlarge it, or prune: once it is full nothing is issued"
+        )
 
 
 def room(path: Path) -> Room:

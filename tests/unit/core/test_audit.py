@@ -48,6 +48,8 @@ ALL: dict[str, Make] = {
     "orphan undone": lambda now: audit.orphan_undone("g-2", "Kubernetes", now),
     "log created": lambda now: audit.log_created("o", "o+1+k", "3c1f0a9e", now),
     "log opened": lambda now: audit.log_opened("o", 1, "pod", 0, "root", now),
+    "key rotated": lambda now: audit.key_rotated("o", "o+1+k", "o+2+l", "yearly", now),
+    "pruned": lambda now: audit.pruned("o", 256, 64 * "a", {"older_than_days": 400}, now),
 }
 OF_THE_ISSUE = {
     "issue failed": lambda now: audit.issue_failed(GRANT, now, "ProviderRefused"),

@@ -8,6 +8,7 @@ import pytest
 from taskpass.core.conditions import false
 from taskpass.core.credential import GrantState
 from taskpass.core.lifecycle import next_step
+from taskpass.core.lifecycle_grants import use_of
 from taskpass.core.policy import Effect
 from taskpass.core.steps import (
     Ask,
@@ -26,6 +27,7 @@ LATER = T0 + timedelta(seconds=10)
 TWO = task(request("kb"), request("tickets"))
 KB, TICKETS = grant_of(request("kb"), of=TWO), grant_of(of=TWO)
 BOUND = record_of(secret_written=False, secret_uid="", delivered=())
+USE = use_of(request("tickets").digest, ASKING.intent.digest)
 EMPTY = snapshot(own_record=BOUND, grants=(), pods=(GATED,))
 """Bound and gated, nothing issued."""
 
@@ -88,7 +90,7 @@ def test_what_ran_out_in_a_running_pod_is_spent() -> None:
 
     assert step == Revoke(
         grants=((grant_of(), RevokeReason.EXPIRED),),
-        record=record_of(spent=(request("tickets").digest,)),
+        record=record_of(spent=(USE,)),
     )
 
 
@@ -107,11 +109,20 @@ def test_what_ran_out_before_it_could_be_used_is_not_spent(changes: dict[str, ob
 
 
 def test_what_is_spent_is_not_issued_again() -> None:
-    kept = replace(BOUND, spent=(request("tickets").digest,))
+    kept = replace(BOUND, spent=(USE,))
 
     step = next_step(replace(EMPTY, own_record=kept, pods=(RUNNING,)), LATER)
 
     assert isinstance(step, Rest)
+
+
+def test_what_is_spent_is_issued_anew_for_another_intent() -> None:
+    kept = replace(BOUND, spent=(USE,))
+    changed = replace(ASKING, intent=task(goal="Answer ticket 4712").intent)
+
+    step = next_step(replace(EMPTY, task=changed, own_record=kept, pods=(RUNNING,)), LATER)
+
+    assert isinstance(step, Issue)
 
 
 def test_the_right_to_use_a_class_is_asked_for_before_policy() -> None:

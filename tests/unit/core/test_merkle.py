@@ -187,3 +187,28 @@ def test_an_invented_proof_never_holds(proof: list[bytes], index: int) -> None:
         check_consistency(
             proof, 1 + index % 8, 9, leaf_hash(b"another"), by_definition(leaves()[:9])
         )
+
+
+@pytest.mark.parametrize("bundles", [1, 2, 256, 257])
+def test_whole_bundles_at_once_are_the_same_as_their_leaves_one_by_one(bundles: int) -> None:
+    at_once, singly = Tree(), Tree()
+
+    for number in range(bundles):
+        leaves = [leaf_hash(f"{number}.{i}".encode()) for i in range(256)]
+        told = at_once.append_bundle(subtree_root(leaves))
+        wanted = [tile for leaf in leaves for tile in singly.append(leaf)]
+        assert told == [tile for tile in wanted if tile.level > 0]
+
+    assert (at_once.size, at_once.root()) == (singly.size, singly.root())
+    assert at_once.frontier() == singly.frontier()
+    assert at_once.partial_tiles() == singly.partial_tiles()
+    assert at_once.append(leaf_hash(b"")) == singly.append(leaf_hash(b""))
+    assert at_once.root() == singly.root()
+
+
+def test_a_bundle_at_once_is_refused_where_it_would_not_begin_a_tile() -> None:
+    tree = Tree()
+    tree.append(leaf_hash(b""))
+
+    with pytest.raises(ValueError, match="whole tiles"):
+        tree.append_bundle(bytes(32))

@@ -92,7 +92,7 @@ STATES: list[Any] = [
         id="something must come first",
     ),
     pytest.param(
-        snapshot(own_record=replace(BARE, spent=(request("tickets").digest,)), grants=()), Rest(),
+        snapshot(own_record=replace(BARE, spent=("a use",)), grants=()), Rest(),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/Revoked "
         "Finished=False/Running Ready=False/Revoked Stalled=False/NotStalled",
         id="ran out",

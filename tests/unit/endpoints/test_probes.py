@@ -35,7 +35,8 @@ async def ask(url: str, **headers: str) -> tuple[int, str]:
 
 def all_well(health: Health) -> None:
     """Have everything there."""
-    health.ledger = health.lease = health.caches = health.limits = health.watching = ""
+    health.ledger = health.lease = health.caches = health.limits = ""
+    health.watching = health.anchor = ""
 
 
 async def test_a_process_that_has_just_started_lives_and_is_not_ready(url: str) -> None:
@@ -49,6 +50,7 @@ async def test_a_process_that_has_just_started_lives_and_is_not_ready(url: str) 
         "caches",
         "limits",
         "watching",
+        "anchor",
     ]
     assert "ok" not in [line.split(": ")[1] for line in text.splitlines()]
 
@@ -59,10 +61,10 @@ async def test_it_is_ready_once_nothing_is_missing(url: str, health: Health) -> 
     status, text = await ask(f"{url}/readyz")
 
     assert status == 200
-    assert text == "ledger: ok\nlease: ok\ncaches: ok\nlimits: ok\nwatching: ok\n"
+    assert text == "ledger: ok\nlease: ok\ncaches: ok\nlimits: ok\nwatching: ok\nanchor: ok\n"
 
 
-@pytest.mark.parametrize("missing", ["ledger", "lease", "caches", "limits", "watching"])
+@pytest.mark.parametrize("missing", ["ledger", "lease", "caches", "limits", "watching", "anchor"])
 async def test_each_thing_that_is_missing_keeps_it_from_being_ready(
     url: str, health: Health, missing: str
 ) -> None:

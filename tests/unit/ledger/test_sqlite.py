@@ -260,7 +260,7 @@ async def test_time_in_the_log_never_goes_back(path: Path) -> None:
 def test_a_ledger_of_another_key_is_refused(path: Path) -> None:
     opened(path).close()
 
-    with pytest.raises(LedgerError, match="does not hold together"):
+    with pytest.raises(LedgerError, match="is signed with the key"):
         opened(path, seed=bytes([8]) * 32)
 
 

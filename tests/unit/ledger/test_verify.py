@@ -177,9 +177,13 @@ ROWS = [
     "UPDATE head SET frontier = zeroblob(64)",
     "UPDATE head SET note = replace(note, '270', '269')",
     "DELETE FROM head",
-    "UPDATE grant_state SET state = 'Revoked' WHERE state = 'Delivered'",
-    "DELETE FROM grant_state WHERE state = 'Delivered'",
-    "INSERT INTO grant_state VALUES ('g-invented', 'Delivered', '{}')",
+    "UPDATE grant_state SET body = replace(body, '\"Delivered\"', '\"Revoked\"')",
+    "UPDATE grant_state SET body = '{}'",
+    "UPDATE grant_state SET id = 'g-another'",
+    "DELETE FROM grant_state",
+    'INSERT INTO grant_state VALUES (\'g-invented\', \'{"id": "g-invented", "state": "Issued"}\')',
+    "INSERT INTO grant_state SELECT cred, json_object('id', cred, 'state', 'Delivered') FROM idx"
+    " WHERE type = 'credential.revoke' ORDER BY seq LIMIT 1",
     "DROP TABLE idx",
 ]
 
@@ -312,12 +316,18 @@ async def test_a_kept_checkpoint_in_the_ledger_itself_is_held_against_it(tmp_pat
         verify_database(path)
 
 
-async def test_a_grant_that_was_never_issued_counts_as_over(tmp_path: Path) -> None:
+async def test_a_failed_issue_is_over_only_once_it_is_revoked(tmp_path: Path) -> None:
     ledger = objects.opened(tmp_path / "ledger.db")
-    over = replace(GRANT, state=GrantState.REVOKED)
+    back = replace(GRANT, state=GrantState.REVOKING)
     entries = (audit.issue_intent(GRANT, NOW), audit.issue_interrupted(GRANT, NOW))
+    await ledger.commit(Batch(entries=(*entries, audit.revoke_intent(back, NOW)), grants=(back,)))
+    assert isinstance(verify_database(tmp_path / "ledger.db"), Report)
 
-    await ledger.commit(Batch(entries=entries, grants=(over,)))
+    over = replace(GRANT, state=GrantState.REVOKED)
+    await ledger.commit(Batch(grants=(over,)))
+    with pytest.raises(TamperEvidence, match=f"the log says that grant {GRANT.id} is held"):
+        verify_database(tmp_path / "ledger.db")
 
+    await ledger.commit(Batch(entries=(audit.revoke_result(over, NOW, None),), grants=(over,)))
     ledger.close()
     assert isinstance(verify_database(tmp_path / "ledger.db"), Report)

@@ -17,6 +17,11 @@ _STEPS = {
     "task.phase": "phase",
     "task.finish": "finish",
     "task.forget": "forget",
+    "orphan.undo": "orphan",
+    "log.genesis": "begin",
+    "log.open": "open",
+    "log.key_rotate": "rotate",
+    "log.prune": "prune",
 }
 
 
@@ -33,13 +38,36 @@ def lines(told: Timeline) -> Iterator[str]:
         if date != day:
             day = date
             yield day
-        step = _STEPS.get(event["type"].removeprefix(PREFIX), "?")
-        outcome = "intent" if data["stage"] == "intent" else data["outcome"]
-        try:
-            what = _what(step, data)
-        except KeyError:  # an entry of a later version
-            what = "cannot be told by this version; --json shows it"
+        step, outcome, what = told_of(event)
         yield from _wrapped(_head(index, time[:12], step, outcome), what)
+
+
+def line(index: int, event: Mapping[str, Any]) -> str:
+    """Return one line for an entry, for lists of entries of many tasks."""
+    step, outcome, what = told_of(event)
+    about = event.get("subject", "-")
+    text = f"{index:>6}  {event['time'][:19]}Z  {step:<7}  {outcome:<7}  {about}  {what}".rstrip()
+    return plain(text)
+
+
+def told_of(event: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return what an entry tells: step, outcome, and the rest in words."""
+    data = event["data"]
+    kind = event["type"].removeprefix(PREFIX)
+    step = _STEPS.get(kind, kind)
+    outcome = "intent" if data.get("stage") == "intent" else str(data.get("outcome", "?"))
+    try:
+        return step, outcome, _what(step, data)
+    except (KeyError, TypeError):  # an entry of a later version
+        return step, outcome, "cannot be told by this version; --json shows it"
+
+
+def plain(text: str) -> str:
+    """Return the text with nothing in it that could move the reader's cursor.
+
+    Names and resources are a tenant's words.
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _head(index: object, time: str, step: str, outcome: str) -> str:
@@ -48,7 +76,7 @@ def _head(index: object, time: str, step: str, outcome: str) -> str:
 
 def _what(step: str, data: Mapping[str, Any]) -> str:
     cred = data.get("cred", {})
-    task = data["task"]
+    task = data.get("task", {})
     first = data["stage"] == "intent"
     late = ", found at a start and undone" if data.get("recovered") else ""
     match step:
@@ -82,6 +110,22 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
             return f"{data['finish']}, nothing is held any more"
         case "forget":
             return f"the task's object is gone, {data['owed']} credentials are still owed"
+        case "orphan":
+            return f"{cred['ref']} at {cred['provider']} had no grant, and is removed"
+        case _:
+            return _of_log(step, data)
+
+
+def _of_log(step: str, data: Mapping[str, Any]) -> str:
+    match step:
+        case "begin":
+            return f"the log begins, with key {data['vkey']}"
+        case "open":
+            return f"{data['instance']} took it over, the {data['epoch']}. time"
+        case "rotate":
+            return f"the key is another from here on: {data['vkey']}"
+        case "prune":
+            return f"the entries before {data['min_index']} are absent by policy"
     return ""
 
 
@@ -91,7 +135,5 @@ def _asked(cred: Mapping[str, Any]) -> str:
 
 
 def _wrapped(head: str, text: str) -> list[str]:
-    # Names and resources are a tenant's text: nothing in it may move the reader's cursor.
-    plain = "".join(c if c.isprintable() else "�" for c in text)
-    wrapped = textwrap.wrap(plain, WIDTH - len(head), break_on_hyphens=False) or [""]
+    wrapped = textwrap.wrap(plain(text), WIDTH - len(head), break_on_hyphens=False) or [""]
     return [head + wrapped[0], *(" " * len(head) + line for line in wrapped[1:])]

@@ -1,0 +1,26 @@
+"""`taskpass audit`: check the audit log, and read it. One module for each command."""
+
+import click
+
+from taskpass.cli.audit.export import export
+from taskpass.cli.audit.keys import keys
+from taskpass.cli.audit.look import find, show, tail
+from taskpass.cli.audit.prove import prove, verify_proof
+from taskpass.cli.audit.prune import prune
+from taskpass.cli.audit.stand import open_ops, stats, whois_token
+from taskpass.cli.audit.timeline import timeline
+from taskpass.cli.audit.verify import verify
+
+COMMANDS = (
+    verify, prove, verify_proof, export, timeline, show, find, tail, stats, open_ops, whois_token,
+    keys, prune,
+)  # fmt: skip
+
+
+@click.group()
+def audit() -> None:
+    """Check the audit log, and read it."""
+
+
+for command in COMMANDS:
+    audit.add_command(command)

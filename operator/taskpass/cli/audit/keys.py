@@ -1,0 +1,117 @@
+"""`taskpass audit keys`: the keys that signed the log, and how another takes over."""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from taskpass.cli.audit import options
+from taskpass.core.errors import UsageError
+from taskpass.core.keychain import KeyChain
+from taskpass.ledger.chain import chain_of, declared_chain
+from taskpass.ledger.files import in_directory
+from taskpass.ledger.key_file import make_seed_file, read_seed_file
+from taskpass.ledger.keys import SeedSigner
+from taskpass.ledger.reader import reading
+from taskpass.ledger.rotate import rotate as hand_over
+from taskpass.ledger.verify import keys_of
+
+RUNNING = """\
+An operator that runs goes over to another key by its settings:
+
+  1. Set the chart's value signingKeyGeneration to one more than it is, and upgrade. At its next
+     start the operator makes the Secret taskpass-signing-key-N, and both keys sign the handover.
+  2. Look: `taskpass audit keys list` shows the new key, and since which size.
+  3. Delete the Secret before it, and its copies: whoever has it can sign logs that end before the
+     handover. `taskpass audit whois-token` needs it for tokens that were issued before.
+
+A ledger that nobody has open: name it with --db, and both keys with --old-key-file and
+--new-key-file."""
+
+
+@click.group()
+def keys() -> None:
+    """Show the keys that signed the log, or hand over to another."""
+
+
+@keys.command("list", epilog="Example: taskpass audit keys list --db ledger.db")
+@options.database
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="An export instead.")
+@options.as_json
+def list_keys(db: Path | None, directory: Path | None, as_json: bool) -> None:
+    """List each key, the sizes that it signs, and the entry that handed over to it.
+
+    As the log itself says; `audit verify` shows that it holds.
+    """
+    with options.told():
+        chain = _in_files(directory) if directory is not None else _in_database(db)
+    found = keys_of(chain)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(key) for key in found]))
+        return
+    click.echo("ID        FROM SIZE  TO SIZE    ENTRY      VKEY")
+    for key in found:
+        until = "now" if key.until is None else str(key.until)
+        entry = max(key.since - 1, 0)
+        click.echo(f"{key.id:<8}  {key.since:<9}  {until:<9}  {entry:<9}  {key.vkey}")
+
+
+@keys.command(
+    epilog="Example: taskpass audit keys rotate --db ledger.db --old-key-file old.seed "
+    "--new-key-file new.seed --reason 'yearly'"
+)
+@options.database
+@click.option("--old-key-file", type=click.Path(path_type=Path), help="The key that signs it now.")
+@click.option(
+    "--new-key-file", type=click.Path(path_type=Path), help="The next one; made if it is not there."
+)
+@click.option("--reason", default="", help="Why, as the log is to tell; up to 200 characters.")
+@options.as_json
+def rotate(
+    db: Path | None, old_key_file: Path | None, new_key_file: Path | None, reason: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Hand the log over to another key, on a ledger that nobody has open.
+
+    Without key files it says what to do for an operator that runs.
+    """
+    from taskpass.main import SystemClock
+
+    if old_key_file is None and new_key_file is None:
+        click.echo(json.dumps({"what_to_do": RUNNING}) if as_json else RUNNING)
+        return
+    with options.told():
+        if old_key_file is None or new_key_file is None:
+            raise UsageError("Both are needed: --old-key-file and --new-key-file")
+        if not 0 < len(reason) <= 200 or not reason.isprintable():
+            raise UsageError("Say why with --reason, in one line of up to 200 characters")
+        path = options.chosen(db)
+        old = SeedSigner(read_seed_file(old_key_file))
+        made = not new_key_file.exists()
+        seed = make_seed_file(new_key_file) if made else read_seed_file(new_key_file)
+        chain = hand_over(path, old, SeedSigner(seed), reason=reason, now=SystemClock().now())
+    last = keys_of(chain)[-1]
+    if as_json:
+        click.echo(json.dumps({**dataclasses.asdict(last), "made": made}))
+        return
+    click.echo(f"The log is signed by {last.vkey} from size {last.since} on.")
+    click.echo(f"Give the operator {new_key_file}, and destroy {old_key_file} and its copies.")
+
+
+def _in_database(db: Path | None) -> KeyChain:
+    with reading(options.chosen(db)) as log:
+        return declared_chain(log)
+
+
+def _in_files(directory: Path) -> KeyChain:
+    files = in_directory(directory)
+    kept = files.kept()
+
+    def entry(index: int) -> bytes:
+        with contextlib.suppress(KeyError):
+            return kept[index]
+        return files.entry(index)
+
+    return chain_of(entry, sorted(files.handovers()))

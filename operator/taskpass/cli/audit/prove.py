@@ -1,0 +1,110 @@
+"""`taskpass audit prove` and `verify-proof`: what somebody outside can keep, and check alone."""
+
+import base64
+import json
+from pathlib import Path
+
+import click
+
+from taskpass.cli.audit import options
+from taskpass.core.errors import UsageError
+from taskpass.ledger import prove as proving
+from taskpass.ledger.reader import LogReader, reading
+from taskpass.ledger.search import Query, search
+
+
+@click.group()
+def prove() -> None:
+    """Prove that an entry is in the log, or that the log has only grown."""
+
+
+@prove.command(epilog="Example: taskpass audit prove inclusion 128 --out proofs --db ledger.db")
+@click.argument("entry", metavar="[INDEX|EVENT-ID]", required=False)
+@click.option("--cred", default="", help="Every entry of this grant instead.")
+@click.option("--task", default="", help="Every entry of this task: namespace/name, or its UID.")
+@click.option(
+    "--out", "directory", required=True, type=click.Path(path_type=Path), help="Where to put it."
+)
+@options.database
+@options.as_json
+def inclusion(
+    entry: str | None, cred: str, task: str, directory: Path, db: Path | None, as_json: bool
+) -> None:
+    """Write entries, and for each a proof that it is in the log.
+
+    INDEX.json is the entry, INDEX.tlog-proof the proof (C2SP tlog-proof): `taskpass audit
+    verify-proof`, or any program for that format, checks it with nothing but the log's key.
+    """
+    with options.told():
+        if bool(entry) + bool(cred) + bool(task) != 1:
+            raise UsageError("Name one: an entry, --cred or --task")
+        with reading(options.chosen(db)) as log:
+            indexes = _asked(log, entry, Query(cred=cred, task=task))
+            written = [_written(log, index, directory) for index in indexes]
+    if as_json:
+        click.echo(json.dumps(written))
+        return
+    for each in written:
+        click.echo(f"Entry {each['index']} is in {each['entry']}, its proof in {each['proof']}")
+
+
+@prove.command(epilog="Example: taskpass audit prove consistency kept.checkpoint --db ledger.db")
+@click.argument("kept", metavar="CHECKPOINT", type=click.Path(path_type=Path))
+@options.database
+@options.as_json
+def consistency(kept: Path, db: Path | None, as_json: bool) -> None:
+    """Prove that the log begins with the one that a kept checkpoint tells of."""
+    with options.told():
+        text = options.text(kept, "checkpoint")
+        with reading(options.chosen(db)) as log:
+            old, head, hashes = proving.prove_consistency(log, text)
+    lines = [base64.b64encode(each).decode() for each in hashes]
+    if as_json:
+        click.echo(json.dumps({"old": old.size, "size": head.size, "proof": lines}))
+        return
+    click.echo(f"OK    the log of {head.size} entries begins with that of {old.size}; the proof:")
+    for line in lines:
+        click.echo(line)
+
+
+@click.command(
+    "verify-proof",
+    epilog="Example: taskpass audit verify-proof 128.tlog-proof --entry 128.json --vkey vkey",
+)
+@click.argument("proof", metavar="PROOF", type=click.Path(path_type=Path))
+@click.option("--entry", required=True, type=click.Path(path_type=Path), help="The entry's bytes.")
+@click.option("--vkey", required=True, help="The log's key as you know it, or a file that has it.")
+@options.as_json
+def verify_proof(proof: Path, entry: Path, vkey: str, as_json: bool) -> None:
+    """Check a proof of one entry. Neither a ledger nor a cluster is needed."""
+    with options.told():
+        shown = proving.check_proof(
+            options.text(proof, "proof"), proving.body_of(entry), options.key(vkey)
+        )
+    size = shown.checkpoint.size
+    if as_json:
+        click.echo(json.dumps({"index": shown.index, "size": size}))
+        return
+    click.echo(f"OK    it is entry {shown.index} of the log, as signed at size {size}")
+
+
+def _asked(log: LogReader, entry: str | None, query: Query) -> list[int]:
+    if entry:
+        return [proving.index_of(log, entry)]
+    indexes = [index for index, _ in search(log, query)]
+    if not indexes:
+        raise UsageError("The log has no such entries")
+    return indexes
+
+
+def _written(log: LogReader, index: int, directory: Path) -> dict[str, object]:
+    proof = proving.prove_inclusion(log, index)
+    body = directory / f"{index}.json"
+    path = directory / f"{index}.tlog-proof"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        body.write_bytes(log.entry(index))
+        path.write_text(proof.text(), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written ({error.strerror})") from error
+    return {"index": index, "entry": str(body), "proof": str(path)}

@@ -1,0 +1,95 @@
+"""`taskpass audit stats`, `open-ops` and `whois-token`: what a ledger amounts to."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from taskpass.cli.audit import options, story
+from taskpass.core.errors import UsageError
+from taskpass.ledger import stand
+from taskpass.ledger.chain import declared_key
+from taskpass.ledger.key_file import read_seed_file
+from taskpass.ledger.reader import reading
+from taskpass.ledger.whois import whois
+
+MOST_TOKEN = 65_536
+
+
+@click.command(epilog="Example: taskpass audit stats --db ledger.db")
+@options.database
+@options.as_json
+def stats(db: Path | None, as_json: bool) -> None:
+    """Count entries by kind and day, what is held, and what it takes on disk."""
+    with options.told(), reading(options.chosen(db)) as log:
+        found = stand.stats(log, declared_key(log).name)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found)))
+        return
+    click.echo(found.origin)
+    absent = f", {found.pruned} of them absent by policy" if found.pruned else ""
+    click.echo(f"{found.entries:>10}  entries{absent}; {found.bytes / 2**20:.1f} MiB on disk")
+    click.echo(f"{found.held:>10}  credentials held, {found.owed} of them to be taken back")
+    for name, count in found.by_type.items():
+        click.echo(f"{count:>10}  {story.plain(name)}")
+    for day, count in found.by_day.items():
+        click.echo(f"{count:>10}  on {day}")
+
+
+@click.command("open-ops", epilog="Example: taskpass audit open-ops --db ledger.db")
+@options.database
+@options.as_json
+def open_ops(db: Path | None, as_json: bool) -> None:
+    """List operations that have begun and not ended: what is being issued, and what is owed."""
+    with options.told(), reading(options.chosen(db)) as log:
+        found = stand.open_operations(log)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
+        return
+    if not found:
+        click.echo("Nothing is open.")
+    for each in found:
+        why = f", {each.reason}" if each.reason else ""
+        dies = f"; it dies by itself at {each.until}" if each.until else ""
+        text = (
+            f"{each.state:<8}  since {each.since}  {each.task}  '{each.name}' of {each.provider}, "
+            f"grant {each.grant}{why}{dies}"
+        )
+        click.echo(story.plain(text))
+
+
+@click.command(
+    "whois-token",
+    epilog="Example: taskpass audit whois-token --key-file seed --db ledger.db < token",
+)
+@click.option(
+    "--key-file", "key_files", multiple=True, required=True, type=click.Path(path_type=Path),
+    help="A key that signed the log (its seed): fingerprints follow from it. Repeatable.",
+)  # fmt: skip
+@options.database
+@options.as_json
+def whois_token(key_files: tuple[Path, ...], db: Path | None, as_json: bool) -> None:
+    """Say whose a token is that was found somewhere. It is read from standard input.
+
+    Exit code 1: the log knows it not.
+    """
+    token = sys.stdin.buffer.read(MOST_TOKEN + 1).strip()
+    with options.told():
+        if not 0 < len(token) <= MOST_TOKEN:
+            raise UsageError("Give the token on standard input, as in: … < token")
+        seeds = [read_seed_file(path) for path in key_files]
+        with reading(options.chosen(db)) as log:
+            owner = whois(log, token, seeds)
+    if owner is None:
+        raise options.Unknown("No credential of this log has that fingerprint")
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(owner)))
+        return
+    gone = f"revoked {owner.revoked}" if owner.revoked else "not known to be revoked"
+    text = (
+        f"'{owner.name}' of task {owner.task}, for agent {owner.agent}: issued {owner.issued}, "
+        f"expires {owner.expires}, {gone} (grant {owner.grant}, entry {owner.index})"
+    )
+    click.echo(story.plain(text))

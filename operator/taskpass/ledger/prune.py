@@ -1,0 +1,155 @@
+"""Drop old entries from a ledger that nobody has open, after an archive of them was written.
+
+What stays: every hash, so that an entry that somebody has can still be proven, and any two
+checkpoints can still be compared; the entries that the keys follow from; and `log.prune`, which
+says under the log's own signature what is absent and where it went. No entry of a grant that is
+held is ever dropped, nor any after it.
+"""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from taskpass.core import audit
+from taskpass.core.errors import LedgerError, UsageError
+from taskpass.core.merkle import TILE_WIDTH
+from taskpass.ledger import export
+from taskpass.ledger.chain import cluster_of
+from taskpass.ledger.keys import Signer
+from taskpass.ledger.reader import LogReader, reading
+from taskpass.ledger.sqlite import DOMAIN
+from taskpass.ledger.store import Store
+
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What is asked for: one of the two."""
+
+    before: int | None = None
+    """Drop no entry from this index on."""
+    days: int | None = None
+    """Drop none that is younger than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would be dropped, or was."""
+
+    first: int
+    """The first entry that is there."""
+    min_index: int
+    """The first that stays."""
+    first_time: str
+    last_time: str
+    """Of the entries that go; '' where none does."""
+    holding: str
+    """The grant that keeps more from going; '' where none does."""
+    archive_sha256: str = ""
+    """Of the archive's list of checksums, once it is written."""
+
+
+def plan(log: LogReader, limit: Limit, now: datetime) -> Plan:
+    """Return what may go: whole bundles only."""
+    last = log.size // TILE_WIDTH * TILE_WIDTH
+    wanted = min(_wanted(log, limit, now), last)
+    holding, held_at = "", wanted
+    for (grant,) in log.db.execute("SELECT id FROM grant_state ORDER BY id").fetchall():
+        row = log.db.execute("SELECT min(seq) FROM idx WHERE cred = ?", (grant,)).fetchone()
+        if row[0] is not None and row[0] < held_at:
+            holding, held_at = grant, row[0]
+    min_index = max(held_at // TILE_WIDTH * TILE_WIDTH, log.min_index)
+    some = min_index > log.min_index
+    return Plan(
+        first=log.min_index,
+        min_index=min_index,
+        first_time=_time(log, log.min_index) if some else "",
+        last_time=_time(log, min_index - 1) if some else "",
+        holding=holding,
+    )
+
+
+def prune(path: Path, limit: Limit, archive: Path, signer: Signer, now: datetime) -> Plan:
+    """Archive what may go, then drop it; nothing is written where nothing may.
+
+    The archive is durable before anything is dropped, and verifies by itself. Where this ends in
+    between, the ledger is as before, and the archive is to be deleted.
+
+    Raises:
+        LedgerLocked: Somebody has the ledger open.
+        LedgerError: It is not that key's, or cannot be written.
+        UsageError: The archive's directory cannot be used.
+        Incomplete, TamperEvidence: As `reading`.
+
+    """
+    with reading(path) as log:
+        planned = plan(log, limit, now)
+        cluster_id = cluster_of(log)
+    if planned.min_index == planned.first:
+        return planned
+    store = Store.open(
+        path, signer=signer, domain=DOMAIN, cluster_id=cluster_id, instance="taskpass audit prune",
+        now=now, fail_point=lambda _: None,
+    )  # fmt: skip
+    try:
+        with reading(path) as log:
+            digest = _archived(log, archive, range(planned.first, planned.min_index))
+        asked = {"older_than_days": limit.days} if limit.days is not None else {}
+        asked |= {"before": limit.before} if limit.before is not None else {}
+        store.prune(
+            audit.pruned(store.log.origin, planned.min_index, digest, asked, now),
+            planned.min_index,
+        )
+        with contextlib.suppress(sqlite3.Error):  # no room for it: the space is used again
+            store.db.execute("VACUUM")
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerError(f"The ledger {path} could not be pruned ({error})") from error
+    finally:
+        store.close()
+    return Plan(
+        first=planned.first, min_index=planned.min_index, first_time=planned.first_time,
+        last_time=planned.last_time, holding=planned.holding, archive_sha256=digest,
+    )  # fmt: skip
+
+
+def _wanted(log: LogReader, limit: Limit, now: datetime) -> int:
+    if limit.before is not None:
+        return limit.before
+    if limit.days is None:
+        return log.min_index
+    cut = audit.moment(now - timedelta(days=limit.days))
+    low, high = log.min_index, log.size
+    while low < high:  # time never decreases in the log
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if _time(log, middle) < cut else (low, middle)
+    return low
+
+
+def _time(log: LogReader, index: int) -> str:
+    row = log.db.execute("SELECT time FROM idx WHERE seq = ?", (index,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def _archived(log: LogReader, directory: Path, bodies: range) -> str:
+    """Write the archive; return the digest of its list of checksums, which is its last file."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise UsageError(f"{directory} is not empty; name a directory that is, or a new one")
+        export.write(log, directory, bodies)
+        lines = [
+            f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(directory)}\n"
+            for file in sorted(directory.rglob("*"))
+            if file.is_file()
+        ]
+        sums = "".join(lines).encode()
+        (directory / SUMS).write_bytes(sums)
+        os.sync()
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written ({error.strerror})") from error
+    return hashlib.sha256(sums).hexdigest()

@@ -1,0 +1,83 @@
+"""Go through a log's bundles in order, and compute from them all that the log should say."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from taskpass.core.audit import PREFIX, EventType
+from taskpass.core.keychain import GENESIS, ROTATE, BadChain, KeyChain
+from taskpass.core.merkle import Tile, Tree
+from taskpass.ledger.pieces import Piece
+from taskpass.ledger.reader import TamperEvidence
+
+_PRUNE = PREFIX + EventType.LOG_PRUNE
+
+
+class Walk:
+    """What the bundles that were taken so far come to."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        """Take the sizes at which the root is wanted."""
+        self._wanted = frozenset(sizes)
+        self._keys: KeyChain | None = None
+        self.tree = Tree()
+        self.roots: dict[int, bytes] = {0: self.tree.root()}
+        self.first_time = self.last_time = ""
+        self.min_index = 0
+        """Up to where entries are absent by policy, as the last `log.prune` says."""
+        self.held: set[str] = set()
+        """Ids of the grants whose intent is told, and not yet their end: also what failed to be
+        issued is revoked."""
+
+    @property
+    def keys(self) -> KeyChain:
+        """The keys that the entries name."""
+        if self._keys is None:
+            raise TamperEvidence("the first entry does not name the key that signed the log")
+        return self._keys
+
+    def take(self, piece: Piece) -> list[Tile]:
+        """Take the next bundle; return the tiles above its own that it completes."""
+        if piece.first_time:
+            if piece.first_time < self.last_time:
+                raise TamperEvidence(
+                    f"the time of entry {piece.start} is before that of the one before"
+                )
+            self.first_time = self.first_time or piece.first_time
+            self.last_time = piece.last_time
+        self.held |= piece.begun
+        self.held -= piece.over
+        for index, event in piece.events:
+            self._heed(event, index)
+        return self._grow(piece)
+
+    def _heed(self, event: dict[str, Any], index: int) -> None:
+        """Take in what an entry says of the log itself."""
+        try:
+            if index == 0:
+                self._keys = KeyChain.of_genesis(event)
+            elif event["type"] == ROTATE:
+                self._keys = self.keys.handed_over(event, index + 1)
+            elif event["type"] == _PRUNE:
+                self._absent(event["data"].get("min_index"), index)
+            elif event["type"] == GENESIS:
+                raise BadChain(f"entry {index} begins the log a second time")
+        except BadChain as error:
+            raise TamperEvidence(str(error)) from error
+
+    def _absent(self, min_index: object, index: int) -> None:
+        if type(min_index) is not int or not self.min_index <= min_index <= index:
+            raise TamperEvidence(f"entry {index} does not say what is absent from where on")
+        self.min_index = min_index
+
+    def _grow(self, piece: Piece) -> list[Tile]:
+        if not piece.leaves:
+            completed = self.tree.append_bundle(piece.root)
+            if self.tree.size in self._wanted:
+                self.roots[self.tree.size] = self.tree.root()
+            return completed
+        completed = []
+        for leaf in piece.leaves:
+            completed += self.tree.append(leaf)
+            if self.tree.size in self._wanted:
+                self.roots[self.tree.size] = self.tree.root()
+        return [tile for tile in completed if tile.level > 0]

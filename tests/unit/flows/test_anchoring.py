@@ -1,0 +1,227 @@
+"""The log against what the cluster remembers, over fake ports and a real ledger's file."""
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskpass.core.anchor import AnchorReason, Head
+from taskpass.core.conditions import Finding
+from taskpass.core.errors import ApiUnavailable, NotFound, TaskpassError
+from taskpass.flows.anchoring import Anchoring
+from taskpass.ledger.history import History
+from taskpass.ledger.verify import verify_database
+from taskpass.ports import Remembered
+from tests.unit.ledger import objects
+
+
+class FakeAnchor:
+    """`ports.LogAnchor` that keeps the schema's rules."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.finding = Finding(status="", reason="", message="")
+        self.figures: Mapping[str, int] = {}
+        self.fails: TaskpassError | None = None
+        self.writes = 0
+
+    async def read(self) -> Remembered:
+        if self.fails is not None:
+            raise self.fails
+        return Remembered(uid="u-1", generation=1, head=self.head, status={})
+
+    async def write(
+        self, seen: Remembered, head: Head | None, finding: Finding, figures: Mapping[str, int],
+        now: datetime,
+    ) -> None:  # fmt: skip
+        if head is not None and self.head is not None:
+            assert (head.origin, head.size >= self.head.size) == (self.head.origin, True)
+        self.head, self.finding, self.figures = head or self.head, finding, figures
+        self.writes += 1
+
+
+class FakeEvents:
+    def __init__(self) -> None:
+        self.posted: list[tuple[str, str]] = []
+
+    async def post(self, *, reason: str, message: str, **rest: Any) -> None:
+        assert (rest["kind"], rest["namespace"]) == ("AuditAnchor", "")
+        self.posted.append((reason, message))
+
+
+class FixedClock:
+    def now(self) -> datetime:
+        return objects.NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+class Stage:
+    """A ledger that is closed, and what looks at it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.anchor = FakeAnchor()
+        self.events = FakeEvents()
+        self.tight = ""
+
+    async def grow(self, size: int) -> None:
+        ledger = objects.opened(self.path)
+        await objects.filled(ledger, size)
+        ledger.close()
+
+    def anchoring(self) -> Anchoring:
+        """Return it as a start of the operator makes it."""
+        return Anchoring(
+            self.anchor, History(self.path), self.events, FixedClock(), size=lambda: 0,
+            figures=lambda: {"openOperations": 2}, tight=lambda: self.tight,
+        )  # fmt: skip
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> Stage:
+    made = Stage(tmp_path / "ledger.db")
+    await made.grow(300)
+    return made
+
+
+async def test_nothing_may_be_issued_before_the_first_look(stage: Stage) -> None:
+    assert "not yet been compared" in stage.anchoring().why
+
+
+async def test_what_is_there_first_is_believed_and_remembered(stage: Stage) -> None:
+    anchoring = stage.anchoring()
+
+    assert await anchoring.look()
+    assert anchoring.why == ""
+    assert stage.anchor.head is not None
+    assert (stage.anchor.head.size, stage.anchor.finding.reason) == (300, "FirstMemory")
+    assert stage.anchor.figures == {"openOperations": 2}
+    assert [reason for reason, _ in stage.events.posted] == ["FirstMemory"]
+
+
+async def test_growth_is_remembered_and_makes_no_event(stage: Stage) -> None:
+    await stage.anchoring().look()
+    await stage.grow(700)
+    anchoring = stage.anchoring()
+
+    assert await anchoring.look()
+    assert stage.anchor.head is not None
+    assert (stage.anchor.head.size, anchoring.why) == (700, "")
+    assert stage.anchor.finding.reason == "Anchored"
+    assert len(stage.events.posted) == 1
+
+
+async def test_an_older_copy_verifies_alone_and_is_found_by_what_is_remembered(
+    stage: Stage,
+) -> None:
+    older = stage.path.with_name("older.db")
+    shutil.copyfile(stage.path, older)
+    await stage.grow(500)
+    await stage.anchoring().look()
+    shutil.copyfile(older, stage.path)
+    anchoring = stage.anchoring()
+
+    assert verify_database(stage.path).size == 300
+    assert await anchoring.look()
+    assert "The log has 300 entries, and had 500" in anchoring.why
+    assert stage.anchor.finding.reason == AnchorReason.AUDIT_ROLLBACK
+    assert stage.anchor.head is not None
+    assert stage.anchor.head.size == 500
+    assert stage.events.posted[-1][0] == "AuditRollback"
+
+
+async def test_a_fork_signed_with_the_real_key_is_found_though_it_is_longer(stage: Stage) -> None:
+    fork = stage.path.with_name("fork.db")
+    shutil.copyfile(stage.path, fork)
+    await stage.grow(310)
+    await stage.anchoring().look()
+    ledger = objects.opened(fork)
+    await ledger.commit(objects.Batch(entries=(objects.entry("another"),)))
+    await objects.filled(ledger, 400)
+    ledger.close()
+    shutil.copyfile(fork, stage.path)
+    anchoring = stage.anchoring()
+
+    assert verify_database(stage.path).size == 400
+    await anchoring.look()
+    assert "first 310 entries are not those that are remembered" in anchoring.why
+    assert stage.anchor.finding.reason == AnchorReason.AUDIT_FORK
+
+
+async def test_a_log_that_was_made_anew_is_not_the_one_that_is_remembered(stage: Stage) -> None:
+    await stage.anchoring().look()
+    stage.path.unlink()
+    await stage.grow(400)
+    anchoring = stage.anchoring()
+
+    await anchoring.look()
+
+    assert "is remembered" in anchoring.why
+    assert stage.anchor.finding.reason == AnchorReason.AUDIT_FORK
+
+
+async def test_a_found_rollback_is_told_once_and_goes_with_its_reason(stage: Stage) -> None:
+    newer = stage.path.with_name("newer.db")
+    shutil.copyfile(stage.path, stage.path.with_name("older.db"))
+    await stage.grow(500)
+    shutil.copyfile(stage.path, newer)
+    await stage.anchoring().look()
+    shutil.copyfile(stage.path.with_name("older.db"), stage.path)
+    anchoring = stage.anchoring()
+    await anchoring.look()
+    await anchoring.look()
+    told = len(stage.events.posted)
+
+    shutil.copyfile(newer, stage.path)
+    await anchoring.look()
+
+    assert told == 2
+    assert anchoring.why == ""
+
+
+async def test_without_an_anchor_nothing_may_be_issued_and_the_remedy_is_named(
+    stage: Stage,
+) -> None:
+    anchoring = stage.anchoring()
+    await anchoring.look()
+    stage.anchor.fails = NotFound("auditanchors 'taskpass' not found")
+
+    assert not await anchoring.look()
+    assert "AuditAnchor 'taskpass' is missing" in anchoring.why
+
+
+async def test_an_api_server_that_is_away_changes_nothing(stage: Stage) -> None:
+    anchoring = stage.anchoring()
+    await anchoring.look()
+    stage.anchor.fails = ApiUnavailable("no answer")
+
+    assert not await anchoring.look()
+    assert anchoring.why == ""
+
+
+async def test_little_room_is_told_and_does_not_stop_issuing(stage: Stage) -> None:
+    stage.tight = "The ledger's volume has 10 MiB left of 1,024 MiB"
+    anchoring = stage.anchoring()
+    await anchoring.look()
+
+    assert anchoring.why == ""
+    assert stage.anchor.head is not None
+    assert stage.anchor.finding.reason == AnchorReason.LEDGER_VOLUME_TIGHT
+    assert stage.events.posted[-1] == ("LedgerVolumeTight", stage.tight)
+
+
+async def test_a_loop_remembers_what_grows_and_leaves_what_does_not(stage: Stage) -> None:
+    anchoring = stage.anchoring()
+    looking = asyncio.create_task(anchoring.run())
+    async with asyncio.timeout(5):
+        while not stage.anchor.writes:
+            await asyncio.sleep(0.01)
+    looking.cancel()
+
+    assert stage.anchor.writes == 1
