@@ -48,12 +48,11 @@ class PublicKey:
     @property
     def id(self) -> bytes:
         """Four bytes that mark the key's signatures."""
-        text = self.name.encode() + b"\n" + ED25519 + self.raw
-        return hashlib.sha256(text).digest()[:4]
+        return key_id(self.name, ED25519, self.raw)
 
     def vkey(self) -> str:
         """Return the key as one line of text, for verifiers."""
-        return f"{self.name}+{self.id.hex()}+{_encode(ED25519 + self.raw)}"
+        return vkey_of(self.name, ED25519, self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +88,35 @@ def parse_vkey(text: str) -> PublicKey:
         BadCheckpoint: It is none, or not of Ed25519.
 
     """
+    return PublicKey(*parse_key(text, ED25519, "one of Ed25519"))
+
+
+def parse_key(text: str, algorithm: bytes, what: str) -> tuple[str, bytes]:
+    """Return name and public key of a vkey of that algorithm; `what` says which in an error.
+
+    Raises:
+        BadCheckpoint: It is none, or of another algorithm.
+
+    """
     parts = text.strip().split("+", 2)
     if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
         raise BadCheckpoint("the key is not of the form name+id+key")
     raw = _decode(parts[2], "the key")
-    if len(raw) != 33 or raw[:1] != ED25519:
-        raise BadCheckpoint("the key is not one of Ed25519")
-    key = PublicKey(parts[0], raw[1:])
-    if parts[1] != key.id.hex():
+    if len(raw) != 33 or raw[:1] != algorithm:
+        raise BadCheckpoint(f"the key is not {what}")
+    if parts[1] != key_id(parts[0], algorithm, raw[1:]).hex():
         raise BadCheckpoint("the key's id does not belong to it")
-    return key
+    return parts[0], raw[1:]
+
+
+def key_id(name: str, algorithm: bytes, raw: bytes) -> bytes:
+    """Return four bytes that mark a key's signatures."""
+    return hashlib.sha256(name.encode() + b"\n" + algorithm + raw).digest()[:4]
+
+
+def vkey_of(name: str, algorithm: bytes, raw: bytes) -> str:
+    """Return a public key as one line of text."""
+    return f"{name}+{key_id(name, algorithm, raw).hex()}+{_encode(algorithm + raw)}"
 
 
 def signed_note(body: str, *signatures: Signature) -> str:

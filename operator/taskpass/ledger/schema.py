@@ -11,7 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 TABLES = (
     "CREATE TABLE head (k INTEGER PRIMARY KEY CHECK (k = 1), size INTEGER NOT NULL,"
     " root BLOB NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL,"

@@ -10,10 +10,11 @@ from taskpass.cli.audit.prune import prune
 from taskpass.cli.audit.stand import open_ops, stats, whois_token
 from taskpass.cli.audit.timeline import timeline
 from taskpass.cli.audit.verify import verify
+from taskpass.cli.audit.witness import witness
 
 COMMANDS = (
     verify, prove, verify_proof, export, timeline, show, find, tail, stats, open_ops, whois_token,
-    keys, prune,
+    keys, prune, witness,
 )  # fmt: skip
 
 

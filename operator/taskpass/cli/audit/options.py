@@ -1,7 +1,7 @@
 """What the commands of `taskpass audit` share: options, exit codes, and how errors are told.
 
 Exit codes: 0 it holds; 1 it is evidence of tampering; 2 what was typed cannot be used; 3 something
-that is needed is not there.
+that is needed is not there; 4 it holds, and fewer witnesses have seen it than was asked for.
 """
 
 from collections.abc import Iterator
@@ -43,6 +43,12 @@ class Unknown(Failed):
     """The answer is no."""
 
     exit_code = 1
+
+
+class BelowLevel(Failed):
+    """It holds, and fewer have seen it than was asked for."""
+
+    exit_code = 4
 
 
 class CouldNotTell(Failed):

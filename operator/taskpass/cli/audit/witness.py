@@ -1,0 +1,158 @@
+"""`taskpass audit witness`: remember a log for somebody else, and say so with a signature."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from taskpass.cli.audit import options
+from taskpass.core.checkpoint import BadCheckpoint, parse_vkey
+from taskpass.core.errors import UsageError
+from taskpass.core.merkle import consistency_proof
+from taskpass.core.tiles import TileSubtrees
+from taskpass.ledger.files import in_directory
+from taskpass.ledger.key_file import make_seed_file, read_seed_file
+from taskpass.ledger.keys import SeedSigner
+from taskpass.ledger.reader import Source, TamperEvidence, reading
+from taskpass.ledger.witness import Answer, Verdict, Witness, logs_of
+
+_OPTIONS = (
+    click.option("--name", required=True, help="The witness's name, as in its key: example.org/w1"),
+    click.option(
+        "--key-file", required=True, type=click.Path(path_type=Path),
+        help="Its seed; made if it is not there, for its owner's eyes only.",
+    ),
+    click.option(
+        "--state", required=True, type=click.Path(path_type=Path),
+        help="Directory in which it remembers. Whoever can change it can make it forget.",
+    ),
+    click.option(
+        "--log", "logs", required=True, multiple=True,
+        help="Key of a log that it knows (vkey, or a file). After a handover, both keys.",
+    ),
+)  # fmt: skip
+
+
+def _about_the_witness(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group()
+def witness() -> None:
+    """Remember a log for others: a second party that a fork or a rollback cannot pass."""
+
+
+@witness.command(
+    epilog="Example: taskpass audit witness once --name example.org/w1 --key-file w1.seed "
+    "--state w1 --log vkey --dir export --out cosigned"
+)
+@_about_the_witness
+@options.database
+@click.option("--dir", "directory", type=click.Path(path_type=Path), help="An export instead.")
+@click.option(
+    "--out", type=click.Path(path_type=Path),
+    help="Write the checkpoint with the cosignature: `audit verify --against` takes it.",
+)  # fmt: skip
+@options.as_json
+def once(
+    name: str, key_file: Path, state: Path, logs: tuple[str, ...], db: Path | None,
+    directory: Path | None, out: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Look at a log once, from cron or a laptop: cosign it if it has only grown.
+
+    Exit code 1: it is not what this witness remembers. Neither a cluster nor an operator is needed.
+    """
+    with options.told():
+        mine = _witness(name, key_file, state, logs)
+        with ExitStack() as stack:
+            source: Source
+            if directory is not None:
+                source = in_directory(directory)
+            else:
+                source = stack.enter_context(reading(options.chosen(db)))
+            note = source.note
+            answer = _asked(mine, source)
+        if answer.verdict is not Verdict.COSIGNED:
+            raise TamperEvidence(_refusal(answer, source.size))
+        if out is not None:
+            _write(out, note + answer.text)
+    if as_json:
+        click.echo(json.dumps({"vkey": mine.key.vkey(), "cosignature": answer.text.strip()}))
+        return
+    click.echo(answer.text, nl=False)
+    click.echo(f"witness {mine.key.vkey()}")
+
+
+@witness.command(
+    epilog="Example: taskpass audit witness serve --name example.org/w1 --key-file w1.seed "
+    "--state w1 --log vkey --port 8080"
+)
+@_about_the_witness
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="TCP.")
+def serve(
+    name: str, key_file: Path, state: Path, logs: tuple[str, ...], host: str, port: int
+) -> None:
+    """Answer logs that push their checkpoints (C2SP tlog-witness), in plain HTTP.
+
+    Nothing of it is secret; put a proxy with TLS before it where others could be in between.
+    """
+    from aiohttp import web
+
+    from taskpass.endpoints.witness import application
+
+    with options.told():
+        mine = _witness(name, key_file, state, logs)
+    click.echo(f"witness {mine.key.vkey()}")
+    web.run_app(application(mine), host=host, port=port, print=None, access_log=None)
+
+
+def _witness(name: str, key_file: Path, state: Path, logs: tuple[str, ...]) -> Witness:
+    if not name or any(c.isspace() or c == "+" for c in name):
+        raise UsageError("--name must be a word without spaces and '+'")
+    try:
+        keys = [parse_vkey(options.key(each)) for each in logs]
+    except BadCheckpoint as error:
+        raise UsageError(f"A log's key cannot be read: {error}") from error
+    seed = read_seed_file(key_file) if key_file.exists() else make_seed_file(key_file)
+    return Witness(
+        name=name, signer=SeedSigner(seed), logs=logs_of(keys), directory=state,
+        now=lambda: int(time.time()),
+    )  # fmt: skip
+
+
+def _asked(mine: Witness, source: Source) -> Answer:
+    """Have the log cosigned, from the size that the witness itself remembers."""
+    first = mine.add(0, [], source.note)
+    if first.verdict is not Verdict.STALE:
+        return first
+    old = int(first.text)
+    if old > source.size:
+        return first
+    subtrees = TileSubtrees(source.size, source.tile)
+    return mine.add(old, consistency_proof(old, source.size, subtrees), source.note)
+
+
+def _refusal(answer: Answer, size: int) -> str:
+    match answer.verdict:
+        case Verdict.STALE:
+            return f"ROLLBACK: the log has {size} entries, and this witness has seen {answer.text}"
+        case Verdict.INCONSISTENT:
+            return "FORK: the log is not grown from what this witness has seen"
+        case Verdict.NOT_SIGNED:
+            return "no key that this witness knows has signed the log's checkpoint"
+        case Verdict.UNKNOWN_LOG:
+            return "the log is not one that this witness knows by --log"
+    return f"the log's checkpoint does not hold: {answer.text}"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror})") from error

@@ -1,0 +1,53 @@
+"""Who else has seen the log: cosignatures of witnesses under checkpoints that were kept."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from taskpass.core.checkpoint import BadCheckpoint, parse_body, parse_note
+from taskpass.core.cosignature import WitnessKey, cosigned_at, parse_witness_vkey
+from taskpass.core.errors import UsageError
+from taskpass.ledger.keys import verify_signature
+from taskpass.ledger.reader import TamperEvidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cosigner:
+    """One witness, and the newest checkpoint that it has cosigned."""
+
+    name: str
+    size: int
+    time: int
+    """Unix time in seconds."""
+
+
+def cosigners(notes: Iterable[str], witnesses: Sequence[WitnessKey]) -> tuple[Cosigner, ...]:
+    """Return the witnesses that have cosigned one of the notes, by name.
+
+    Whether the log begins with what a note says is not asked here: `verify` does that.
+
+    Raises:
+        TamperEvidence: A line of a witness's key is wrong.
+
+    """
+    newest: dict[WitnessKey, Cosigner] = {}
+    for note in notes:
+        for witness in witnesses:
+            try:
+                time = cosigned_at(note, witness, verify_signature)
+            except BadCheckpoint as error:
+                raise TamperEvidence(str(error)) from error
+            if time is None:
+                continue
+            size = parse_body(parse_note(note)[0]).size
+            before = newest.get(witness)
+            if before is None or (size, time) > (before.size, before.time):
+                newest[witness] = Cosigner(name=witness.name, size=size, time=time)
+    return tuple(sorted(newest.values(), key=lambda each: each.name))
+
+
+def witness_keys(vkeys: Iterable[str]) -> list[WitnessKey]:
+    """Return the keys of witnesses, each once; `UsageError` where one cannot be read."""
+    try:
+        return list(dict.fromkeys(parse_witness_vkey(each) for each in vkeys))
+    except BadCheckpoint as error:
+        raise UsageError(f"The key of a witness cannot be read: {error}") from error

@@ -1,0 +1,248 @@
+"""A witness lets a log grow, and nothing else; the log's own key is no help."""
+
+import asyncio
+import base64
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from click.testing import CliRunner, Result
+from tlog_scales.signing import Vkey
+from tlog_scales.tlog import Checkpoint as TheirCheckpoint
+
+from taskpass.cli.audit import audit
+from taskpass.core.checkpoint import PublicKey, parse_body, parse_note, parse_vkey
+from taskpass.core.merkle import consistency_proof
+from taskpass.core.tiles import TileSubtrees
+from taskpass.endpoints.witness import application
+from taskpass.ledger.chain import declared_key
+from taskpass.ledger.keys import SeedSigner
+from taskpass.ledger.reader import reading
+from taskpass.ledger.verify import verify_database
+from taskpass.ledger.witness import Verdict, Witness, logs_of
+from taskpass.ports import Batch
+from tests.unit.ledger import objects
+
+TIME = 1_795_510_000
+
+
+class Log:
+    """A ledger that is closed between growths."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def grow(self, size: int, *, fork: bool = False) -> None:
+        async def write() -> None:
+            ledger = objects.opened(self.path)
+            if fork:
+                await ledger.commit(Batch(entries=(objects.entry("another"),)))
+            await objects.filled(ledger, size)
+            ledger.close()
+
+        asyncio.run(write())
+
+    @property
+    def note(self) -> str:
+        with reading(self.path) as log:
+            return log.note
+
+    @property
+    def key(self) -> PublicKey:
+        with reading(self.path) as log:
+            return declared_key(log)
+
+    def proof(self, old: int) -> list[bytes]:
+        with reading(self.path) as log:
+            return list(consistency_proof(old, log.size, TileSubtrees(log.size, log.tile)))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    made = Log(tmp_path / "ledger.db")
+    made.grow(300)
+    return made
+
+
+@pytest.fixture
+def witness(log: Log, tmp_path: Path) -> Witness:
+    return Witness(
+        name="example.org/w1", signer=SeedSigner(bytes([9]) * 32), logs=logs_of([log.key]),
+        directory=tmp_path / "state", now=lambda: TIME,
+    )  # fmt: skip
+
+
+def test_a_log_is_cosigned_as_it_grows(log: Log, witness: Witness) -> None:
+    first = witness.add(0, [], log.note)
+    log.grow(700)
+    second = witness.add(300, log.proof(300), log.note)
+
+    assert (first.verdict, second.verdict) == (Verdict.COSIGNED, Verdict.COSIGNED)
+    assert parse_body(parse_note(witness.remembered(log.key.name))[0]).size == 700
+
+
+def test_a_program_of_others_takes_the_cosignature(log: Log, witness: Witness) -> None:
+    text = log.note + witness.add(0, [], log.note).text
+    theirs = TheirCheckpoint.from_text(text)
+    key = Vkey.from_string(witness.key.vkey())
+    [line] = [signature for signature in theirs.signatures if key.match(signature)]
+
+    key.get_verifier().verify_note(line, theirs)
+    assert key.get_verifier().get_timestamp(line.payload) == TIME
+
+
+def test_whoever_asks_with_another_size_is_told_what_is_remembered(
+    log: Log, witness: Witness
+) -> None:
+    witness.add(0, [], log.note)
+
+    answer = witness.add(0, [], log.note)
+
+    assert (answer.verdict, answer.text) == (Verdict.STALE, "300")
+
+
+def test_a_fork_by_the_logs_own_key_verifies_alone_and_is_never_cosigned(
+    log: Log, witness: Witness, tmp_path: Path
+) -> None:
+    shutil.copyfile(log.path, tmp_path / "fork.db")
+    log.grow(310)
+    witness.add(0, [], log.note)
+    fork = Log(tmp_path / "fork.db")
+    fork.grow(400, fork=True)
+
+    answer = witness.add(310, fork.proof(310), fork.note)
+
+    assert verify_database(fork.path).size == 400
+    assert answer.verdict is Verdict.INCONSISTENT
+    assert parse_body(parse_note(witness.remembered(log.key.name))[0]).size == 310
+    [evidence] = witness.directory.glob("*.evidence")
+    assert evidence.read_text() == fork.note
+
+
+def test_another_log_of_the_same_size_is_not_cosigned(
+    log: Log, witness: Witness, tmp_path: Path
+) -> None:
+    shutil.copyfile(log.path, tmp_path / "fork.db")
+    log.grow(400)
+    witness.add(0, [], log.note)
+    fork = Log(tmp_path / "fork.db")
+    fork.grow(400, fork=True)
+
+    assert witness.add(400, [], fork.note).verdict is Verdict.INCONSISTENT
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        pytest.param(lambda n: n.replace("\n300\n", "\n301\n"), Verdict.NOT_SIGNED, id="a size"),
+        pytest.param(lambda n: n.replace("/log-", "/fog-"), Verdict.UNKNOWN_LOG, id="a name"),
+        pytest.param(lambda n: n.replace("\n\n", "\n"), Verdict.MALFORMED, id="no note"),
+        pytest.param(lambda _: "", Verdict.MALFORMED, id="nothing"),
+    ],
+)
+def test_what_the_logs_key_has_not_signed_is_refused(
+    log: Log, witness: Witness, change: Callable[[str], str], verdict: Verdict
+) -> None:
+    assert witness.add(0, [], change(log.note)).verdict is verdict
+    assert witness.remembered(log.key.name) == ""
+
+
+def test_it_forgets_nothing_when_it_is_started_again(
+    log: Log, witness: Witness, tmp_path: Path
+) -> None:
+    witness.add(0, [], log.note)
+    again = Witness(
+        name=witness.name, signer=witness.signer, logs=witness.logs,
+        directory=witness.directory, now=lambda: TIME + 1,
+    )  # fmt: skip
+
+    assert again.add(0, [], log.note).verdict is Verdict.STALE
+
+
+async def test_over_http_it_answers_as_the_protocol_says(tmp_path: Path) -> None:
+    ledger = objects.opened(tmp_path / "ledger.db")
+    await objects.filled(ledger, 300)
+    log = Log(tmp_path / "ledger.db")
+    witness = Witness(
+        name="example.org/w1", signer=SeedSigner(bytes([9]) * 32), logs=logs_of([log.key]),
+        directory=tmp_path / "state", now=lambda: TIME,
+    )  # fmt: skip
+    hashed = hashlib.sha256(log.key.name.encode()).hexdigest()
+
+    def body(old: int) -> str:
+        proof = "".join(f"{base64.b64encode(each).decode()}\n" for each in log.proof(old))
+        return f"old {old}\n{proof}\n{log.note}"
+
+    async with TestClient(TestServer(application(witness))) as client:
+        nothing = await client.get(f"/{hashed}/checkpoint")
+        cosigned = await client.post("/add-checkpoint", data=body(0))
+        stale = await client.post("/add-checkpoint", data=body(0))
+        remembered = await client.get(f"/{hashed}/checkpoint")
+        await objects.filled(ledger, 700)
+        grown = await client.post("/add-checkpoint", data=body(300))
+        bad_proof = await client.post("/add-checkpoint", data=f"old 700\nAAAA\n\n{log.note}")
+        no_note = await client.post("/add-checkpoint", data="old 700\n\nhello")
+        too_long = await client.post("/add-checkpoint", data="x" * 80_000)
+        ledger.close()
+
+        assert nothing.status == 404
+        assert (cosigned.status, (await cosigned.text())[:17]) == (200, "\u2014 example.org/w1 ")
+        assert (stale.status, await stale.text()) == (409, "300\n")
+        assert stale.content_type == "text/x.tlog.size"
+        assert "\n300\n" in await remembered.text()
+        assert grown.status == 200
+        assert (bad_proof.status, no_note.status, too_long.status) == (400, 400, 413)
+
+
+def once(place: Path, ledger: Path, *more: str) -> Result:
+    arguments = [
+        "witness", "once", "--name", "example.org/w1", "--key-file", str(place / "w1.seed"),
+        "--state", str(place / "w1"), "--db", str(ledger), *more,
+    ]  # fmt: skip
+    return CliRunner().invoke(audit, arguments)
+
+
+def test_from_a_laptop_a_log_is_cosigned_and_verified_with_it(log: Log, tmp_path: Path) -> None:
+    cosigned = tmp_path / "cosigned"
+    done = once(tmp_path, log.path, "--log", log.key.vkey(), "--out", str(cosigned))
+    vkey = done.output.splitlines()[-1].removeprefix("witness ")
+    log.grow(500)
+    verify = ["verify", "--db", str(log.path), "--against", str(cosigned), "--witness", vkey]
+
+    good = CliRunner().invoke(audit, [*verify, "--require-witness", "1", "--max-age", "600"])
+    more = CliRunner().invoke(audit, [*verify, "--require-witness", "2"])
+
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "w1.seed").stat().st_mode & 0o077 == 0
+    assert good.exit_code == 0, good.output
+    assert "witness example.org/w1 has cosigned it at size 300, " in good.output
+    assert "It begins with what was kept at size 300" in good.output
+    assert more.exit_code == 4
+    assert more.stderr == "BELOW LEVEL: 1 of 2 witnesses have cosigned it\n"
+
+
+def test_from_a_laptop_a_rollback_and_a_fork_are_found(log: Log, tmp_path: Path) -> None:
+    older, fork = tmp_path / "older.db", tmp_path / "fork.db"
+    for copy in (older, fork):
+        shutil.copyfile(log.path, copy)
+    log.grow(400)
+    known = ["--log", log.key.vkey()]
+    once(tmp_path, log.path, *known)
+    Log(fork).grow(500, fork=True)
+
+    rolled_back, forked = once(tmp_path, older, *known), once(tmp_path, fork, *known)
+
+    assert (rolled_back.exit_code, forked.exit_code) == (1, 1)
+    assert "ROLLBACK: the log has 300 entries, and this witness has seen 400" in rolled_back.stderr
+    assert "FORK: the log is not grown from what this witness has seen" in forked.stderr
+
+
+def test_a_log_that_it_does_not_know_is_not_cosigned(log: Log, tmp_path: Path) -> None:
+    other = PublicKey("audit.example/log-2", parse_vkey(log.key.vkey()).raw)
+
+    done = once(tmp_path, log.path, "--log", other.vkey())
+
+    assert (done.exit_code, "not one that this witness knows" in done.stderr) == (1, True)
