@@ -73,7 +73,9 @@ class Duties:
                         f"Watching of our kinds ended ({watcher.failure or 'without a reason'})"
                     )
                 self.health.watching = self.caches.trouble
-                self.health.anchor = self.anchoring.why
+                missing = self.anchoring.missing
+                self.health.unremembered = self.anchoring.why if missing else ""
+                self.health.anchor = "" if missing else self.anchoring.why
                 self._hold_where_due()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
@@ -115,7 +117,7 @@ class Duties:
 
     def _hold_where_due(self) -> None:
         modes, health = self.ports.modes, self.health
-        why = health.limits or health.watching or health.anchor
+        why = health.limits or health.watching or health.anchor or health.unremembered
         if isinstance(self.ledger, SealedLedger):
             why = f"Nothing is issued: {self.ledger.why}"
         elif self.health.ledger:

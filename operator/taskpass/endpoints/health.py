@@ -16,6 +16,9 @@ class Health:
     limits: str = "not checked yet"
     watching: str = "not begun yet"
     anchor: str = "not compared yet"
+    unremembered: str = ""
+    """Why nothing is issued though all of the above is well: nothing there remembers the log. An
+    installation makes the anchor once the operator is ready, so it cannot wait for it."""
 
     def checks(self) -> tuple[Mapping[str, Check], Mapping[str, Check]]:
         """Return the checks of `/livez` and of `/readyz`."""

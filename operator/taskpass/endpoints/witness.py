@@ -4,7 +4,8 @@ r"""A witness over HTTP, as C2SP tlog-witness has it; logs push to it.
     GET  /<hex SHA-256 of the origin>/checkpoint
 
 200 with the line of the cosignature; 400, 403 (no known key has signed it), 404 (unknown log), 409
-with the size that is remembered, 422 (not grown from what is remembered).
+with the size that is remembered, or without one (another root at the size that is remembered), 422
+(not grown from what is remembered).
 """
 
 import asyncio
@@ -68,7 +69,8 @@ def _hash(line: str) -> bytes:
 
 
 def _said(answer: Answer) -> web.Response:
-    status = answer.verdict.value
+    # The protocol has the same status for a fork at the same size as for a size that is stale.
+    status = Verdict.STALE.value if answer.same_size else answer.verdict.value
     if answer.verdict is Verdict.COSIGNED:
         return web.Response(text=answer.text)
     if answer.verdict is Verdict.STALE:

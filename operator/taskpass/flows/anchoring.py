@@ -46,6 +46,8 @@ class Anchoring:
         self._said = Finding(status="", reason="", message="")
         self.why = "The log has not yet been compared with the AuditAnchor"
         """'' where the log is what is remembered of it."""
+        self.missing = False
+        """Whether that is because there is nothing that could remember it."""
 
     async def run(self) -> None:
         """Look every ten seconds, for ever; what could not be done is tried again sooner."""
@@ -62,6 +64,7 @@ class Anchoring:
             seen = await self._anchor.read()
             head, reason, message = await asyncio.to_thread(self._history.compared, seen.head)
         except NotFound:
+            self.missing = True
             self._hold(
                 "AuditAnchor 'taskpass' is missing, so nobody could tell this log from an older "
                 "one; install or upgrade the chart, which makes it"
@@ -70,7 +73,7 @@ class Anchoring:
         except TaskpassError as error:
             logger.warning("Failed to compare the log, will retry", extra={"error": str(error)})
             return False
-        good = reason in GOOD
+        self.missing, good = False, reason in GOOD
         self._hold("" if good else message)
         if good and (tight := self._tight()):
             reason, message = AnchorReason.LEDGER_VOLUME_TIGHT, tight

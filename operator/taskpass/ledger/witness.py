@@ -48,6 +48,8 @@ class Answer:
     verdict: Verdict
     text: str = ""
     """The line of the cosignature; for STALE the size that is remembered."""
+    same_size: bool = False
+    """INCONSISTENT, and both have the size that is remembered: two roots, so a fork for certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class Witness:
             check_consistency(proof, old, head.size, before.root, head.root)
         except BadProof as error:
             self._keep(self._file(head.origin).with_suffix(".evidence"), note)
-            return Answer(Verdict.INCONSISTENT, str(error))
+            return Answer(Verdict.INCONSISTENT, str(error), same_size=old == head.size)
         body, signatures = parse_note(note)
         seconds = self.now()
         self._keep(self._file(head.origin), signed_note(body, *signatures))

@@ -194,6 +194,7 @@ async def test_without_an_anchor_nothing_may_be_issued_and_the_remedy_is_named(
 
     assert not await anchoring.look()
     assert "AuditAnchor 'taskpass' is missing" in anchoring.why
+    assert anchoring.missing
 
 
 async def test_an_api_server_that_is_away_changes_nothing(stage: Stage) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner, Result
-from tlog_scales.signing import Vkey
+from tlog_scales.signing import Ed25519CosignatureVerifier, Vkey
 from tlog_scales.tlog import Checkpoint as TheirCheckpoint
 
 from taskpass.cli.audit import audit
@@ -90,8 +90,10 @@ def test_a_program_of_others_takes_the_cosignature(log: Log, witness: Witness) -
     key = Vkey.from_string(witness.key.vkey())
     [line] = [signature for signature in theirs.signatures if key.match(signature)]
 
-    key.get_verifier().verify_note(line, theirs)
-    assert key.get_verifier().get_timestamp(line.payload) == TIME
+    verifier = key.get_verifier()
+    assert isinstance(verifier, Ed25519CosignatureVerifier)
+    verifier.verify_note(line, theirs)
+    assert verifier.get_timestamp(line.payload) == TIME
 
 
 def test_whoever_asks_with_another_size_is_told_what_is_remembered(
@@ -131,7 +133,37 @@ def test_another_log_of_the_same_size_is_not_cosigned(
     fork = Log(tmp_path / "fork.db")
     fork.grow(400, fork=True)
 
-    assert witness.add(400, [], fork.note).verdict is Verdict.INCONSISTENT
+    answer = witness.add(400, [], fork.note)
+
+    assert (answer.verdict, answer.same_size) == (Verdict.INCONSISTENT, True)
+
+
+async def test_over_http_two_roots_at_one_size_are_a_conflict_without_a_size(
+    tmp_path: Path,
+) -> None:
+    ledger = objects.opened(tmp_path / "ledger.db")
+    await objects.filled(ledger, 300)
+    ledger.close()
+    shutil.copyfile(tmp_path / "ledger.db", tmp_path / "fork.db")
+    for name, first in (("ledger.db", "one"), ("fork.db", "another")):
+        ledger = objects.opened(tmp_path / name)
+        await ledger.commit(Batch(entries=(objects.entry(first),)))
+        await objects.filled(ledger, 400)
+        ledger.close()
+    log, fork = Log(tmp_path / "ledger.db"), Log(tmp_path / "fork.db")
+    witness = Witness(
+        name="example.org/w1", signer=SeedSigner(bytes([9]) * 32), logs=logs_of([log.key]),
+        directory=tmp_path / "state", now=lambda: TIME,
+    )  # fmt: skip
+    size = parse_body(parse_note(log.note)[0]).size
+
+    async with TestClient(TestServer(application(witness))) as client:
+        first_seen = await client.post("/add-checkpoint", data=f"old 0\n\n{log.note}")
+        forked = await client.post("/add-checkpoint", data=f"old {size}\n\n{fork.note}")
+
+        assert (first_seen.status, forked.status) == (200, 409)
+        assert parse_body(parse_note(fork.note)[0]).size == size
+        assert forked.content_type == "text/plain"
 
 
 @pytest.mark.parametrize(
