@@ -164,9 +164,13 @@ class OperatorProcess:
         return self._process is None or self._process.poll() is not None
 
     def wait_end(self, seconds: float = PATIENCE) -> int:
-        """Return its exit code once it has ended by itself."""
+        """Return its exit code once it has ended by itself; where it does not, end it and fail."""
         assert self._process is not None
-        code = self._process.wait(seconds)
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
         self._forget()
         return code
 

@@ -5,12 +5,13 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from e2e.demo.documents import ROOT, commands
 from e2e.demo.stage import EXAMPLES, GRANTS, SYSTEM, TARGET, TENANT, Stage
-from e2e.impersonate import thing
+from e2e.impersonate import Refused, thing
 
 CHART_README = ROOT / "charts/taskpass/README.md"
 TICKET = f"/api/v1/namespaces/{TARGET}/configmaps/ticket-4711"
@@ -51,12 +52,26 @@ def hold(stage: Stage, name: str) -> str:
         "containers": [container],
     }
     labels = {"taskpass.dev/task": name}
-    stage.api.apply(thing("taskpass.dev/v1alpha1", "AgentTask", TENANT, name, spec=task))
+    stage.wait("the task is taken", lambda: begun(stage, name, task), seconds=30)
     stage.api.create(thing("v1", "Pod", TENANT, name, labels=labels, spec=pod))
     given: dict[str, str] = stage.wait(
         "the credential", lambda: stage.credentials_or_why(name), seconds=30
     )
     return given["tickets.token"]
+
+
+def begun(stage: Stage, name: str, task: dict[str, Any]) -> bool:
+    """Apply a task; false where the API server says that it does not know the new kind yet.
+
+    Its mutating policies learn of a kind a while after it is established.
+    """
+    try:
+        stage.api.apply(thing("taskpass.dev/v1alpha1", "AgentTask", TENANT, name, spec=task))
+    except Refused as refused:
+        if refused.status != 503 or "There can be a delay" not in refused.message:
+            raise
+        return False
+    return True
 
 
 def log_of(stage: Stage) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """The operator's key on a real API server: the next generation takes over, and the old one goes."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,3 +85,24 @@ def test_the_next_generation_takes_over_and_the_old_secret_may_then_go(
         api.as_service_account(SYSTEM, "taskpass").create(
             {**FIRST, "type": "taskpass.dev/signing-key"}
         )
+
+
+@pytest.mark.parametrize("step", ["upkeep.before-handover", "upkeep.after-handover"])
+def test_a_kill_at_the_handover_leaves_one_key_in_force_and_the_next_start_goes_on(
+    api: Api, kubeconfig: str, upgrade: Upgrade, tmp_path: Path, step: str
+) -> None:
+    operator = OperatorProcess(kubeconfig, tmp_path)
+    first = lived(operator, 1)
+    upgrade(2)
+
+    operator.start(
+        ready=False, TASKPASS_SIGNING_KEY_GENERATION="2",
+        FAILPOINT=step, FAILPOINT_ONCE=str(tmp_path / "died"),
+    )  # fmt: skip
+    assert operator.wait_end() == -signal.SIGKILL, operator.tail()
+    killed = verify_database(operator.ledger, vkey=first.vkey)
+    after = lived(operator, 2)
+
+    assert len(killed.keys) == (1 if step == "upkeep.before-handover" else 2)
+    assert [key.until is None for key in after.keys] == [False, True]
+    assert verify_database(operator.ledger, vkey=first.vkey).pinned

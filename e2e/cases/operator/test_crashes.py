@@ -37,14 +37,22 @@ END = [
     "revoke.after-result",
     "withdraw.after-delete",
 ]
+ELSEWHERE = {
+    "upkeep.before-handover": "e2e/cases/keys/test_another_key.py",
+    "upkeep.after-handover": "e2e/cases/keys/test_another_key.py",
+    "upkeep.before-prune": "tests/unit/ledger/test_prune.py",
+    "upkeep.after-prune": "tests/unit/ledger/test_prune.py",
+}
+"""What no task's life comes by, and where a process dies there."""
 TWO = [request(), request("more", "notes")]
 
 
-def test_every_fail_point_is_tried_here() -> None:
+def test_every_fail_point_is_tried_here_or_where_it_belongs() -> None:
     source = (ROOT / "operator/taskpass").rglob("*.py")
     found = {n for f in source for n in re.findall(r'fail_point\("([^"]+)"\)', f.read_text())}
 
-    assert found == {*BEGINNING, *END}
+    assert found == {*BEGINNING, *END, *ELSEWHERE}
+    assert [p for p, file in ELSEWHERE.items() if f'"{p}"' not in (ROOT / file).read_text()] == []
 
 
 @dataclass

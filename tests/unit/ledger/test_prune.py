@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import hashlib
+import os
 import shutil
+import signal
 import sqlite3
 from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 import orjson
@@ -315,19 +318,23 @@ async def test_an_archive_that_cannot_be_written_leaves_everything(path: Path) -
 
 
 @pytest.mark.parametrize("point", ["upkeep.before-prune", "upkeep.after-prune"])
-async def test_a_crash_leaves_all_or_nothing(path: Path, point: str) -> None:
-    def crash(reached: str) -> None:
+async def test_a_kill_leaves_all_or_nothing(path: Path, point: str) -> None:
+    def kill(reached: str) -> None:
         if reached == point:
-            raise ZeroDivisionError
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    store = Store.open(
-        path, signer=NEXT, domain="d", cluster_id="3c1f0a9e", instance="x", now=LATER,
-        fail_point=crash,
-    )  # fmt: skip
-    with pytest.raises(ZeroDivisionError):
+    def prune() -> None:
+        store = Store.open(
+            path, signer=NEXT, domain="d", cluster_id="3c1f0a9e", instance="x", now=LATER,
+            fail_point=kill,
+        )  # fmt: skip
         store.prune(audit.pruned(store.log.origin, 768, "", {"before": 800}, LATER), 768)
-    store.close()
 
+    worker = get_context("fork").Process(target=prune)
+    worker.start()
+    worker.join()
+
+    assert worker.exitcode == -signal.SIGKILL
     assert verify_database(path).pruned == (0 if point == "upkeep.before-prune" else 768)
 
 
