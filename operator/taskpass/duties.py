@@ -14,6 +14,7 @@ from taskpass.endpoints.health import Health
 from taskpass.flows.anchoring import Anchoring
 from taskpass.flows.context import Ports
 from taskpass.flows.sweep import Sweeper
+from taskpass.flows.witnessing import Witnessing
 from taskpass.flows.work_queue import WorkQueue
 from taskpass.handlers.kinds import Watcher
 from taskpass.kube.client import KubeClient
@@ -41,6 +42,8 @@ class Duties:
     queue: WorkQueue
     health: Health
     anchoring: Anchoring
+    witnessing: Witnessing | None
+    """None where no witness is to be asked."""
 
     async def keep_limits(self) -> None:
         """Try, at the start and every `sweep_seconds`, whether the limits on ourselves hold."""

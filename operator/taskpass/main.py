@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from taskpass import garbage
+from taskpass.core.anchor import Concern
+from taskpass.core.audit import Entry
 from taskpass.core.credential import GrantState
-from taskpass.core.errors import NotFound, TaskpassError, TransientError, UsageError
+from taskpass.core.errors import LedgerSealed, NotFound, TaskpassError, TransientError, UsageError
 from taskpass.core.records import Severity
+from taskpass.core.tlog_policy import asked
 from taskpass.duties import Duties, roles_of
 from taskpass.endpoints.health import Health
 from taskpass.endpoints.probes import Probes
@@ -33,6 +36,7 @@ from taskpass.flows.give_up import GivingUp
 from taskpass.flows.reconcile import Reconciler
 from taskpass.flows.standing import StandingReporter
 from taskpass.flows.sweep import Sweeper
+from taskpass.flows.witnessing import Witnessing
 from taskpass.flows.work_queue import WorkQueue
 from taskpass.handlers.kinds import Watcher
 from taskpass.kube.anchor import KubeAnchor
@@ -49,16 +53,17 @@ from taskpass.kube.standing import KubeStanding
 from taskpass.kube.tasks import KubeTasks
 from taskpass.kube.workloads import KubeWorkloads
 from taskpass.kube.world import Caches
+from taskpass.ledger.ask_witness import HttpWitnesses
 from taskpass.ledger.history import History
 from taskpass.ledger.key_file import read_seed_file
-from taskpass.ledger.keys import SeedSigner, fingerprint_key
+from taskpass.ledger.keys import SeedSigner, fingerprint_key, verify_signature
 from taskpass.ledger.opening import AnyLedger, Opening
 from taskpass.ledger.sealed import SealedLedger
 from taskpass.ledger.sqlite import SqliteLedger
 from taskpass.ledger.volume import room
 from taskpass.memory import keep_private
 from taskpass.metrics import Metrics
-from taskpass.ports import Key
+from taskpass.ports import Batch, Key
 from taskpass.providers.kubernetes import KubernetesProvider
 from taskpass.settings import Settings
 
@@ -185,14 +190,46 @@ class Operator:
         )  # fmt: skip
         if isinstance(ledger, SqliteLedger):
             ledger.on_append = self._metrics.append_seconds.observe
+        witnessing = await self._witnessing(stack, ledger)
+
+        def proven() -> Concern | None:
+            return None if witnessing is None else witnessing.proven
+
+        async def record(entry: Entry) -> None:
+            if isinstance(ledger, SealedLedger):
+                raise LedgerSealed(ledger.why)
+            await ledger.commit(Batch(entries=(entry,)))
+
+        def figures() -> Mapping[str, int]:
+            level = {"level": 1} if witnessing is None else witnessing.figures
+            return {**figures_of(ledger, settings.ledger_path), **level}
+
         anchoring = Anchoring(
             KubeAnchor(client), History(settings.ledger_path), events, self._clock,
-            size=lambda: ledger.size, figures=lambda: figures_of(ledger, settings.ledger_path),
-            tight=lambda: room(settings.ledger_path).tight,
+            size=lambda: ledger.size, figures=figures,
+            concern=lambda: proven() or room(settings.ledger_path).concern,
+            record=record,
         )  # fmt: skip
+        self._metrics.remembered(
+            lambda: anchoring.remembered, lambda: {} if witnessing is None else witnessing.stands
+        )
         return Duties(
             settings=settings, client=client, ports=ports, ledger=ledger, opening=opening,
             caches=caches, queue=queue, health=self._health, anchoring=anchoring,
+            witnessing=witnessing,
+        )  # fmt: skip
+
+    async def _witnessing(
+        self, stack: contextlib.AsyncExitStack, ledger: AnyLedger
+    ) -> Witnessing | None:
+        policy = self._settings.trust_policy
+        if policy is None or not isinstance(ledger, SqliteLedger) or not any(asked(policy)):
+            return None
+        asker = HttpWitnesses()
+        stack.push_async_callback(asker.close)
+        return Witnessing(
+            policy, asker, History(self._settings.ledger_path), ledger.keep_cosigned, self._clock,
+            verify_signature,
         )  # fmt: skip
 
     async def _serve(self, duties: Duties) -> None:
@@ -215,6 +252,8 @@ class Operator:
                 group.create_task(duties.keep_watch(watcher)),
                 group.create_task(duties.anchoring.run()),
             ]
+            if duties.witnessing is not None:
+                background.append(group.create_task(duties.witnessing.run()))
             work = group.create_task(self._work(duties, background, group))
             await self._stop.wait()
             logger.info("Stopping, finishing what is in flight", extra={"tasks": len(queue)})

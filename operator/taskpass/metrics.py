@@ -63,6 +63,13 @@ class Space(Protocol):
         """The volume's size."""
 
 
+class Standing(Protocol):
+    """How a witness and the log stand."""
+
+    cosigned: int
+    failures: int
+
+
 class Entries(Ledger, Protocol):
     """A ledger that knows how long its log is."""
 
@@ -107,6 +114,12 @@ class Metrics:
         """Count one call to the API server."""
         self.api_calls.labels(verb, resource, str(status)).inc()
         self.api_seconds.observe(seconds)
+
+    def remembered(
+        self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, Standing]]
+    ) -> None:
+        """Show, on each scrape, how much of the log others remember."""
+        self.registry.register(_Remembered(anchored, witnesses))
 
     def timed(self, work: Callable[[Key], Awaitable[T]]) -> Callable[[Key], Awaitable[T]]:
         """Return the same work, counted and timed."""
@@ -219,6 +232,30 @@ class State(Collector):
         for reason in (*STALLED, OTHER):
             family.add_metric([str(reason)], tally[str(reason)])
         return family
+
+
+class _Remembered(Collector):
+    def __init__(
+        self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, Standing]]
+    ) -> None:
+        self._anchored = anchored
+        self._witnesses = witnesses
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge(
+            "ledger_anchored_entries", "Entries that the AuditAnchor remembers", self._anchored()
+        )
+        cosigned = GaugeMetricFamily(
+            "taskpass_witness_cosigned_entries", "Entries a witness has seen", labels=["witness"]
+        )
+        failures = CounterMetricFamily(
+            "taskpass_witness_failures", "Rounds without its cosignature", labels=["witness"]
+        )
+        for name, stand in self._witnesses().items():
+            cosigned.add_metric([name], stand.cosigned)
+            failures.add_metric([name], stand.failures)
+        yield cosigned
+        yield failures
 
 
 class MeasuredProvider:

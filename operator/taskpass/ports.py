@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from taskpass.core.anchor import AnchorReason, Head
+from taskpass.core.anchor import AnchorReason, Forgotten, Head
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
@@ -17,6 +17,7 @@ from taskpass.core.credential import Grant, Issued, SecretValue
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
+from taskpass.core.witnessing import Answer
 
 Key = tuple[str, str]
 
@@ -258,6 +259,8 @@ class Remembered:
     """None: nothing yet."""
     status: Mapping[str, Any]
     """As the API has it."""
+    forgotten: Forgotten | None = None
+    """What a person had it forget before."""
 
 
 class LogAnchor(Protocol):
@@ -283,6 +286,43 @@ class LogHistory(Protocol):
 
     def compared(self, remembered: Head | None) -> tuple[Head, AnchorReason, str]:
         """Return its head, what is true of it, and a sentence. Blocks."""
+
+    def head(self) -> Head:
+        """Return its head. Blocks."""
+
+    def consistency(self, old: int, size: int) -> list[bytes]:
+        """Return the proof that its first `size` entries begin with the first `old`. Blocks."""
+
+    def judged(self, note: str) -> tuple[AnchorReason, str]:
+        """Return what a checkpoint that others have shows of it, and a sentence. Blocks.
+
+        Raises:
+            BadCheckpoint: It is none, or none of the log's keys has signed it: it shows nothing.
+
+        """
+
+    def cosigned(self) -> str:
+        """Return the last checkpoint with lines of witnesses; '' for none. Blocks."""
+
+
+class WitnessAsker(Protocol):
+    """Witnesses, over the network (C2SP tlog-witness)."""
+
+    async def add(self, url: str, old: int, proof: Sequence[bytes], note: str) -> Answer:
+        """Have a checkpoint cosigned.
+
+        Raises:
+            WitnessUnavailable: It did not answer, or with something that the protocol has not.
+
+        """
+
+    async def remembered(self, url: str, origin: str) -> str:
+        """Return the checkpoint that it last cosigned of a log.
+
+        Raises:
+            WitnessUnavailable: See `add`.
+
+        """
 
 
 class AccessReviewer(Protocol):

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from taskpass.core.errors import UsageError
+from taskpass.core.tlog_policy import NONE, TrustPolicy, asked, parse_policy
 
 PREFIX = "TASKPASS_"
 JSON = ("tenants", "targets")
@@ -69,6 +70,9 @@ class Settings(BaseModel):
     signing_key_previous_file: Path | None = None
     """File of the key before that one, needed at the one start at which the log goes over to
     another key. Default: none."""
+    witness_policy: str | None = None
+    """Which witnesses to ask for cosignatures, and how many are enough: the text of a C2SP
+    tlog-policy; those with a URL are asked. Default: none, and nobody is asked."""
     cluster_server: str = "https://kubernetes.default.svc"
     """URL of the API server in the kubeconfigs that are issued. Default:
     https://kubernetes.default.svc"""
@@ -90,6 +94,24 @@ class Settings(BaseModel):
         if not value.startswith("https://"):
             raise ValueError("must begin with https://")
         return value
+
+    @field_validator("witness_policy")
+    @classmethod
+    def _policy(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        policy = parse_policy(value)
+        for each in asked(policy):
+            if not each.url.startswith(("https://", "http://")):
+                raise ValueError(f"the URL of witness '{each.name}' must begin with https://")
+        if policy.quorum != NONE and not any(asked(policy)):
+            raise ValueError("it demands witnesses, and none has a URL to ask it at")
+        return value
+
+    @property
+    def trust_policy(self) -> TrustPolicy | None:
+        """What `witness_policy` says; None where it says nothing."""
+        return None if self.witness_policy is None else parse_policy(self.witness_policy)
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

@@ -8,6 +8,7 @@ import pytest
 from taskpass.core.errors import UsageError
 from taskpass.settings import Settings, load
 
+WITNESS = "example.org/w1+83db2906+BPpINBR/bmkMNpPv9hM2BGQDzYrioU8xs8QHNYVpI5Vl"
 LEAST = {"namespace": "taskpass-system"}
 
 
@@ -109,6 +110,21 @@ def test_a_flag_that_is_not_given_leaves_the_environment() -> None:
         ),
         pytest.param(
             {"TASKPASS_TENANTS": "support"}, "TASKPASS_TENANTS: must be JSON", id="not JSON"
+        ),
+        pytest.param(
+            {"TASKPASS_WITNESS_POLICY": "witness w1"},
+            "TASKPASS_WITNESS_POLICY: .*line 1: must be 'log VKEY",
+            id="a policy that is none",
+        ),
+        pytest.param(
+            {"TASKPASS_WITNESS_POLICY": f"witness w {WITNESS}\nquorum w"},
+            "TASKPASS_WITNESS_POLICY: .*demands witnesses, and none has a URL",
+            id="a quorum that can never be met",
+        ),
+        pytest.param(
+            {"TASKPASS_WITNESS_POLICY": f"witness w {WITNESS} w.example.org\nquorum w"},
+            "TASKPASS_WITNESS_POLICY: .*the URL of witness 'w' must begin with https://",
+            id="an address that is none",
         ),
         pytest.param(
             {"TASKPASS_TARGETS": '{"kb": {"clusterRole": ["x"]}}'}, "clusterRole", id="unknown key"

@@ -25,6 +25,18 @@ class AnchorReason(enum.StrEnum):
     """The log's first entries are not those that were remembered, or it is another log."""
     LEDGER_VOLUME_TIGHT = "LedgerVolumeTight"
     """The ledger's volume is nearly full."""
+    LEDGER_VOLUME_FULL = "LedgerVolumeFull"
+    """So full that what is left is kept for revocations."""
+
+
+GOOD = (AnchorReason.ANCHORED, AnchorReason.FIRST_MEMORY, AnchorReason.LEDGER_VOLUME_TIGHT)
+"""The log itself is well, and issuing goes on."""
+GROWING = (*GOOD, AnchorReason.LEDGER_VOLUME_FULL)
+"""The log is remembered as it grows."""
+PROVEN = (AnchorReason.AUDIT_ROLLBACK, AnchorReason.AUDIT_FORK)
+"""The log is not what somebody else has seen of it."""
+Concern = tuple[AnchorReason, str]
+"""A reason, and a sentence for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +48,14 @@ class Head:
     root: bytes
     note: str = ""
     """The signed checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What a person had the cluster forget, and why."""
+
+    reason: str
+    head: Head
 
 
 def compare(
@@ -79,5 +99,5 @@ def finding_of(reason: AnchorReason, message: str) -> Finding:
 
 REMEDY = (
     "Nothing is issued. Put the ledger's volume back as it was; or find out why it is not, keep "
-    "both, and delete the AuditAnchor, which forgets what was"
+    "both, and let `taskpass audit re-origin --reason …` forget what was"
 )

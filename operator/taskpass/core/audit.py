@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid5
 
+from taskpass.core.anchor import Head
 from taskpass.core.credential import Grant, TaskRef
 from taskpass.core.records import Notice, Outcome, TaskRecord
 from taskpass.core.task import Task
@@ -41,6 +42,7 @@ class EventType(enum.StrEnum):
     LOG_OPEN = "log.open"
     LOG_KEY_ROTATE = "log.key_rotate"
     LOG_PRUNE = "log.prune"
+    LOG_RE_ORIGIN = "log.re_origin"
 
 
 class Stage(enum.StrEnum):
@@ -275,6 +277,23 @@ def pruned(
     return _entry(
         operation(origin, "prune", str(min_index)), EventType.LOG_PRUNE, Stage.POINT,
         Result.SUCCESS, now, None, data,
+    )  # fmt: skip
+
+
+def re_origin(anchor_uid: str, forgotten: Head, reason: str, now: datetime) -> Entry:
+    """Say that a person had the cluster forget what it remembered of the log, and why.
+
+    `anchor_uid` is the UID of the object that remembers from now on.
+    """
+    data = {
+        "reason": reason,
+        "forgot": {
+            "origin": forgotten.origin, "size": forgotten.size, "root": forgotten.root.hex(),
+        },
+    }  # fmt: skip
+    return _entry(
+        operation(anchor_uid, "re_origin"), EventType.LOG_RE_ORIGIN, Stage.POINT, Result.SUCCESS,
+        now, None, data,
     )  # fmt: skip
 
 

@@ -57,6 +57,10 @@ class ProviderUnavailable(TransientError):
     """The credential's issuer did not answer, or answered 429 or 5xx."""
 
 
+class WitnessUnavailable(TransientError):
+    """A witness did not answer, or not as the protocol has it."""
+
+
 class ProviderRefused(TaskpassError):
     """The issuer understood and said no; retrying the same request cannot help."""
 

@@ -9,18 +9,14 @@ with the size that is remembered, or without one (another root at the size that 
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import re
 
 from aiohttp import web
 
-from taskpass.core.merkle import HASH_SIZE
-from taskpass.ledger.witness import Answer, Verdict, Witness
+from taskpass.core.witnessing import Answer, Verdict, parse_request
+from taskpass.ledger.witness import Witness
 
 MOST_BYTES = 70_000
-MOST_HASHES = 63
 
 
 def application(witness: Witness) -> web.Application:
@@ -44,28 +40,6 @@ def application(witness: Witness) -> web.Application:
     app.router.add_post("/add-checkpoint", add)
     app.router.add_get("/{hash:[0-9a-f]{64}}/checkpoint", read)
     return app
-
-
-def parse_request(text: str) -> tuple[int, list[bytes], str]:
-    """Return old size, proof and checkpoint; a `ValueError` says in a line what is wrong."""
-    head, found, note = text.partition("\n\n")
-    first, *hashes = head.split("\n")
-    size = re.fullmatch(r"old (0|[1-9][0-9]{0,18})", first)
-    if not found or size is None:
-        raise ValueError("it must begin with 'old', a size, a proof and an empty line")
-    if len(hashes) > MOST_HASHES:
-        raise ValueError(f"a proof has at most {MOST_HASHES} hashes")
-    return int(size[1]), [_hash(line) for line in hashes], note
-
-
-def _hash(line: str) -> bytes:
-    try:
-        raw = base64.b64decode(line, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("a line of the proof is not base64") from None
-    if len(raw) != HASH_SIZE:
-        raise ValueError("a line of the proof is not a hash")
-    return raw
 
 
 def _said(answer: Answer) -> web.Response:

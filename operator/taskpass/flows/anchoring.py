@@ -6,10 +6,12 @@ remembered at most ten seconds later. What is lost of the memory by a crash is t
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
-from taskpass.core.anchor import AnchorReason, Head, finding_of
+from taskpass.core import audit
+from taskpass.core.anchor import GOOD, GROWING, AnchorReason, Concern, Head, finding_of
+from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
 from taskpass.core.errors import NotFound, TaskpassError
 from taskpass.core.records import Severity
@@ -19,7 +21,6 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0
 COMPARE_SECONDS = 60.0
 RETRY_SECONDS = 2.0
-GOOD = (AnchorReason.ANCHORED, AnchorReason.FIRST_MEMORY, AnchorReason.LEDGER_VOLUME_TIGHT)
 
 
 class Anchoring:
@@ -28,11 +29,13 @@ class Anchoring:
     def __init__(
         self, anchor: LogAnchor, history: LogHistory, events: EventPoster, clock: Clock, *,
         size: Callable[[], int], figures: Callable[[], Mapping[str, int]],
-        tight: Callable[[], str],
+        concern: Callable[[], Concern | None],
+        record: Callable[[Entry], Awaitable[None]],
     ) -> None:  # fmt: skip
-        """`size` is the log's, `figures` are shown beside it; `tight` says how little room is left.
+        """`size` is the log's, `figures` are shown beside it; `concern` is what else is to be said.
 
-        `tight` is '' where there is room.
+        Where that is a rollback or a fork which others have proven, nothing is issued either.
+        `record` makes an entry durable.
         """
         self._anchor = anchor
         self._history = history
@@ -40,12 +43,16 @@ class Anchoring:
         self._clock = clock
         self._size = size
         self._figures = figures
-        self._tight = tight
+        self._concern = concern
+        self._record = record
+        self._shown: Concern | None = None
         self._done = (-1, -COMPARE_SECONDS)
         """The size that is remembered, and when it was last compared."""
         self._said = Finding(status="", reason="", message="")
         self.why = "The log has not yet been compared with the AuditAnchor"
         """'' where the log is what is remembered of it."""
+        self.remembered = 0
+        """How many entries are remembered, as far as is known since the start."""
         self.missing = False
         """Whether that is because there is nothing that could remember it."""
 
@@ -54,7 +61,8 @@ class Anchoring:
         while True:
             size, at = self._done
             pause = LOOK_SECONDS
-            if self._size() != size or self._clock.monotonic() - at >= COMPARE_SECONDS:
+            due = self._clock.monotonic() - at >= COMPARE_SECONDS
+            if due or self._size() != size or _reason(self._concern()) != _reason(self._shown):
                 pause = LOOK_SECONDS if await self.look() else RETRY_SECONDS
             await asyncio.sleep(pause)
 
@@ -62,6 +70,7 @@ class Anchoring:
         """Compare, and remember what has grown; tell whether that could be done."""
         try:
             seen = await self._anchor.read()
+            await self._tell_forgotten(seen)
             head, reason, message = await asyncio.to_thread(self._history.compared, seen.head)
         except NotFound:
             self.missing = True
@@ -73,11 +82,22 @@ class Anchoring:
         except TaskpassError as error:
             logger.warning("Failed to compare the log, will retry", extra={"error": str(error)})
             return False
-        self.missing, good = False, reason in GOOD
-        self._hold("" if good else message)
-        if good and (tight := self._tight()):
-            reason, message = AnchorReason.LEDGER_VOLUME_TIGHT, tight
-        return await self._remember(seen, head, finding_of(reason, message), grown=good)
+        self.missing, self._shown = False, self._concern()
+        if reason in GOOD and self._shown is not None:
+            reason, message = self._shown
+        self._hold("" if reason in GOOD else message)
+        grown = reason in GROWING
+        return await self._remember(seen, head, finding_of(reason, message), grown=grown)
+
+    async def _tell_forgotten(self, seen: Remembered) -> None:
+        """Write into the log what a person had the cluster forget, before anything is remembered.
+
+        The entry's id follows from the object's UID: a second telling is none.
+        """
+        if seen.head is not None or seen.forgotten is None:
+            return
+        now, forgotten = self._clock.now(), seen.forgotten
+        await self._record(audit.re_origin(seen.uid, forgotten.head, forgotten.reason, now))
 
     async def _remember(
         self, seen: Remembered, head: Head, finding: Finding, *, grown: bool
@@ -90,6 +110,8 @@ class Anchoring:
         except TaskpassError as error:
             logger.warning("Failed to anchor the log, will retry", extra={"error": str(error)})
             return False
+        if grown:
+            self.remembered = head.size
         await self._tell(seen, finding, now)
         self._done = (head.size, self._clock.monotonic())
         return True
@@ -118,3 +140,7 @@ class Anchoring:
         if why and why != self.why:
             logger.error("The log is not what is remembered", extra={"found": why})
         self.why = why
+
+
+def _reason(concern: Concern | None) -> str:
+    return "" if concern is None else concern[0]

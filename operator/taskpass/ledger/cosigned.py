@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from taskpass.core.checkpoint import BadCheckpoint, parse_body, parse_note
-from taskpass.core.cosignature import WitnessKey, cosigned_at, parse_witness_vkey
-from taskpass.core.errors import UsageError
+from taskpass.core.cosignature import WitnessKey, cosigned_at
 from taskpass.ledger.keys import verify_signature
 from taskpass.ledger.reader import TamperEvidence
 
@@ -14,7 +13,7 @@ from taskpass.ledger.reader import TamperEvidence
 class Cosigner:
     """One witness, and the newest checkpoint that it has cosigned."""
 
-    name: str
+    key: WitnessKey
     size: int
     time: int
     """Unix time in seconds."""
@@ -41,13 +40,5 @@ def cosigners(notes: Iterable[str], witnesses: Sequence[WitnessKey]) -> tuple[Co
             size = parse_body(parse_note(note)[0]).size
             before = newest.get(witness)
             if before is None or (size, time) > (before.size, before.time):
-                newest[witness] = Cosigner(name=witness.name, size=size, time=time)
-    return tuple(sorted(newest.values(), key=lambda each: each.name))
-
-
-def witness_keys(vkeys: Iterable[str]) -> list[WitnessKey]:
-    """Return the keys of witnesses, each once; `UsageError` where one cannot be read."""
-    try:
-        return list(dict.fromkeys(parse_witness_vkey(each) for each in vkeys))
-    except BadCheckpoint as error:
-        raise UsageError(f"The key of a witness cannot be read: {error}") from error
+                newest[witness] = Cosigner(key=witness, size=size, time=time)
+    return tuple(sorted(newest.values(), key=lambda each: each.key.name))

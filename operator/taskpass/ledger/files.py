@@ -5,6 +5,7 @@ tile/<L>/<N>, tile/entries/<N>   hashes and entries (core/tiles.py)
 keys                             a line for each key: since which size, and its vkey
 vkey                             the last of them, which signed `checkpoint`
 handover/<SIZE>                  the checkpoint that both keys signed, where one followed another
+cosigned                         the last checkpoint that witnesses have cosigned, where one is
 kept/<INDEX>                     an entry outside of the bundles, as the keys follow from it
 range                            "A:B" where only entries A up to B are in it
 """
@@ -84,6 +85,13 @@ class FileReader:
         indexes = [0, *(size - 1 for size in self._sizes())]
         return {i: self._read(f"kept/{i}") for i in indexes if i not in self.bodies}
 
+    def cosigned(self) -> str:
+        """Return the last checkpoint that witnesses have cosigned; '' where there is none."""
+        try:
+            return self.text("cosigned")
+        except Absent:
+            return ""
+
     def _sizes(self) -> tuple[int, ...]:
         try:
             return sizes_of(self.keys)
@@ -133,6 +141,8 @@ def key_files(log: LogReader, bodies: range) -> dict[str, bytes]:
     chain = declared_chain(log)
     files = {f"handover/{size}": note.encode() for size, note in log.handovers().items()}
     files |= {f"kept/{index}": log.entry(index) for index in chain.entries if index not in bodies}
+    if note := log.cosigned():
+        files["cosigned"] = note.encode()
     return files | {"keys": chain.text().encode(), "vkey": f"{chain.current.vkey()}\n".encode()}
 
 

@@ -3,14 +3,22 @@
 from pathlib import Path
 
 from taskpass.core.anchor import AnchorReason, Head, compare
-from taskpass.core.checkpoint import parse_body, parse_note
-from taskpass.core.merkle import tree_root
+from taskpass.core.checkpoint import (
+    BadCheckpoint,
+    PublicKey,
+    open_checkpoint,
+    parse_body,
+    parse_note,
+)
+from taskpass.core.merkle import consistency_proof, tree_root
 from taskpass.core.tiles import TileSubtrees
-from taskpass.ledger.reader import reading
+from taskpass.ledger.chain import declared_chain
+from taskpass.ledger.keys import verify_signature
+from taskpass.ledger.reader import LogReader, reading
 
 
 class History:
-    """`ports.LogHistory` on a file that an operator writes. Both methods block."""
+    """`ports.LogHistory` on a file that an operator writes. Every method blocks."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -18,7 +26,45 @@ class History:
     def compared(self, remembered: Head | None) -> tuple[Head, AnchorReason, str]:
         """See `ports.LogHistory`."""
         with reading(self._path) as log:
-            checkpoint = parse_body(parse_note(log.note)[0])
-            head = Head(origin=checkpoint.origin, size=log.size, root=log.root, note=log.note)
+            head = _head(log)
             subtrees = TileSubtrees(log.size, log.tile)
             return head, *compare(remembered, head, lambda size: tree_root(size, subtrees))
+
+    def head(self) -> Head:
+        """See `ports.LogHistory`."""
+        with reading(self._path) as log:
+            return _head(log)
+
+    def cosigned(self) -> str:
+        """See `ports.LogHistory`."""
+        with reading(self._path) as log:
+            return log.cosigned()
+
+    def consistency(self, old: int, size: int) -> list[bytes]:
+        """See `ports.LogHistory`."""
+        with reading(self._path) as log:
+            return consistency_proof(old, size, TileSubtrees(log.size, log.tile))
+
+    def judged(self, note: str) -> tuple[AnchorReason, str]:
+        """See `ports.LogHistory`."""
+        checkpoint = parse_body(parse_note(note)[0])
+        seen = Head(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root)
+        with reading(self._path) as log:
+            chain = declared_chain(log)
+            if not any(_signed(note, span.key) for span in chain.spans):
+                raise BadCheckpoint("none of the log's keys has signed it")
+            subtrees = TileSubtrees(log.size, log.tile)
+            return compare(seen, _head(log), lambda size: tree_root(size, subtrees))
+
+
+def _head(log: LogReader) -> Head:
+    checkpoint = parse_body(parse_note(log.note)[0])
+    return Head(origin=checkpoint.origin, size=log.size, root=log.root, note=log.note)
+
+
+def _signed(note: str, key: PublicKey) -> bool:
+    try:
+        open_checkpoint(note, key, verify_signature)
+    except BadCheckpoint:
+        return False
+    return True

@@ -20,6 +20,8 @@ from taskpass.ledger import schema
 
 HANDOVER = "handover"
 """`ckpt.kept` of a checkpoint that both the old and the new key signed."""
+COSIGNED = "cosigned"
+"""`ckpt.kept` of the last checkpoint that witnesses have cosigned, with their lines."""
 _UNREADABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED,
@@ -63,6 +65,9 @@ class Source(Protocol):
 
     def kept(self) -> dict[int, bytes]:
         """Return the entries outside of `bodies` that were kept, as the keys follow from them."""
+
+    def cosigned(self) -> str:
+        """Return the last checkpoint that witnesses have cosigned; '' where there is none."""
 
 
 class LogReader:
@@ -128,6 +133,11 @@ class LogReader:
         """Return the entries before `min_index` that were kept."""
         rows = self.db.execute("SELECT seq, body FROM entry WHERE seq < ?", (self.min_index,))
         return {int(seq): bytes(body) for seq, body in rows}
+
+    def cosigned(self) -> str:
+        """Return the last checkpoint that witnesses have cosigned; '' where there is none."""
+        row = self.db.execute("SELECT note FROM ckpt WHERE kept = ?", (COSIGNED,)).fetchone()
+        return "" if row is None else str(row[0])
 
     def _pruned(self, what: str) -> Pruned:
         return Pruned(

@@ -25,7 +25,7 @@ from taskpass.ledger import schema, state
 from taskpass.ledger.examine import examine
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.mirror import Mirror
-from taskpass.ledger.store import Change, Forget, Outcome, Store, Written, told
+from taskpass.ledger.store import Change, Cosigned, Forget, Outcome, Store, Written, told
 from taskpass.ports import Batch, Key
 
 DOMAIN = "audit.taskpass.dev"
@@ -133,6 +133,10 @@ class SqliteLedger:
 
         """
         return await self._written(batch)
+
+    async def keep_cosigned(self, size: int, note: str) -> None:
+        """Make a checkpoint durable that witnesses have cosigned, instead of the one before."""
+        await self._written(Cosigned(size, note))
 
     async def forget(self, task_uid: str) -> None:
         """See `ports.Ledger`."""

@@ -22,7 +22,7 @@ from taskpass.ledger import place, schema, state
 from taskpass.ledger.chain import declared_chain
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.log import Log
-from taskpass.ledger.reader import LogReader, TamperEvidence
+from taskpass.ledger.reader import COSIGNED, LogReader, TamperEvidence
 from taskpass.ledger.takeover import taken_over
 from taskpass.ports import Batch
 
@@ -44,7 +44,15 @@ class Forget:
     task_uid: str
 
 
-Change = Batch | Forget
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """Keep a checkpoint of this log with the lines of witnesses, instead of the one before."""
+
+    size: int
+    note: str
+
+
+Change = Batch | Forget | Cosigned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +184,11 @@ class Store:
         if isinstance(change, Forget):
             state.forget(self.db, change.task_uid)
             return Written(forgotten=change.task_uid)
+        if isinstance(change, Cosigned):
+            self.db.execute("DELETE FROM ckpt WHERE kept = ?", (COSIGNED,))
+            row = (change.size, change.note, COSIGNED)
+            self.db.execute("INSERT INTO ckpt (size, note, kept) VALUES (?, ?, ?)", row)
+            return Written()
         try:
             # All that can refuse the batch comes before its first write: nothing is to be undone.
             state.check_bindings(self.db, change.tasks)

@@ -69,6 +69,9 @@ class Report:
     """From where up to where entries were there to be read; of the others, only hashes were."""
     remembered: tuple[int, ...]
     """Sizes of the kept checkpoints that the log begins with."""
+    cosigned: str
+    """The checkpoint that lies with the log for its witnesses' lines, none of which was looked at;
+    '' where there is none."""
     first_time: str
     """Of the first entry that was there."""
     last_time: str
@@ -160,7 +163,9 @@ class Verified:
         self._source = source
         self._pin = _key(vkey) if vkey else None
         self._handovers = source.handovers()
-        self._notes = (*notes, *self._handovers.values())
+        self._cosigned = source.cosigned()
+        own = (self._cosigned,) if self._cosigned else ()
+        self._notes = (*notes, *self._handovers.values(), *own)
         self._against = against
         sizes = [_parsed(note, UsageError).size for note in against]
         sizes += [_parsed(note, TamperEvidence).size for note in self._notes]
@@ -237,6 +242,7 @@ class Verified:
             pruned=walk.min_index,
             bodies=(bodies.start, bodies.stop),
             remembered=tuple(c.size for c in remembered),
+            cosigned=self._cosigned,
             first_time=walk.first_time,
             last_time=walk.last_time,
         )

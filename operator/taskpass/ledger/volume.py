@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from taskpass.core.anchor import AnchorReason, Concern
 from taskpass.core.diagnosis import Diagnosis, doubtful, failed, well
 from taskpass.core.errors import LedgerError
 from taskpass.ledger.place import refuse_network
@@ -16,6 +17,8 @@ TIGHT = 256 << 20
 FULL = 16 << 20
 TIGHT_SHARE = 0.1
 """Share of the volume that must be free, or people are told."""
+FULL_SHARE = 0.03
+"""Share of the volume that is left to revocations: nothing is issued any more."""
 PROBE_BYTES = 64 << 10
 
 
@@ -30,14 +33,18 @@ class Room:
     whole: int
 
     @property
-    def tight(self) -> str:
-        """Say that the volume is nearly full; '' where it is not, or nobody knows."""
+    def concern(self) -> Concern | None:
+        """Say that the volume is nearly full; None where it is not, or nobody knows."""
         if not self.whole or self.free >= self.whole * TIGHT_SHARE:
-            return ""
-        return (
+            return None
+        left = (
             f"The ledger's volume has {_mebibytes(self.free)} left of {_mebibytes(self.whole)}; "
-            "enlarge it, or prune: once it is full nothing is issued"
+            "enlarge it, or prune"
         )
+        if self.free < self.whole * FULL_SHARE:
+            why = f"{left}. Nothing is issued: what is left is kept for revocations"
+            return AnchorReason.LEDGER_VOLUME_FULL, why
+        return AnchorReason.LEDGER_VOLUME_TIGHT, f"{left}: once it is full nothing is issued"
 
 
 def room(path: Path) -> Room:

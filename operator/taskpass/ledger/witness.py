@@ -6,7 +6,6 @@ one name. A proof that a log is not what it was is kept (`*.evidence`).
 """
 
 import contextlib
-import enum
 import fcntl
 import hashlib
 import os
@@ -26,30 +25,8 @@ from taskpass.core.checkpoint import (
 from taskpass.core.cosignature import WitnessKey, cosignature, cosigned_message
 from taskpass.core.errors import LedgerError
 from taskpass.core.merkle import BadProof, check_consistency
+from taskpass.core.witnessing import Answer, Verdict
 from taskpass.ledger.keys import Signer, verify_signature
-
-
-class Verdict(enum.Enum):
-    """What a witness answers, as C2SP tlog-witness has it; the value is the HTTP status."""
-
-    COSIGNED = 200
-    MALFORMED = 400
-    NOT_SIGNED = 403
-    UNKNOWN_LOG = 404
-    STALE = 409
-    """Whoever asks does not begin where the witness left off."""
-    INCONSISTENT = 422
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A verdict, and what goes with it."""
-
-    verdict: Verdict
-    text: str = ""
-    """The line of the cosignature; for STALE the size that is remembered."""
-    same_size: bool = False
-    """INCONSISTENT, and both have the size that is remembered: two roots, so a fork for certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

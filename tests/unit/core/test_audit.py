@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from taskpass.core import audit
+from taskpass.core.anchor import Head
 from taskpass.core.audit import Entry, EventType, Stage
 from taskpass.core.canonical import entry_bytes
 from taskpass.core.credential import Grant, GrantState, TaskRef
@@ -49,6 +50,9 @@ ALL: dict[str, Make] = {
     "log created": lambda now: audit.log_created("o", "o+1+k", "3c1f0a9e", now),
     "log opened": lambda now: audit.log_opened("o", 1, "pod", 0, "root", now),
     "key rotated": lambda now: audit.key_rotated("o", "o+1+k", "o+2+l", "yearly", now),
+    "re-origin": lambda now: audit.re_origin(
+        "uid-1", Head(origin="o", size=9, root=bytes(32)), "lost", now
+    ),
     "pruned": lambda now: audit.pruned("o", 256, 64 * "a", {"older_than_days": 400}, now),
 }
 OF_THE_ISSUE = {

@@ -1,6 +1,7 @@
 """The log against what the cluster remembers, over fake ports and a real ledger's file."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.anchor import AnchorReason, Head
+from taskpass.core.anchor import AnchorReason, Concern, Forgotten, Head
+from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
 from taskpass.core.errors import ApiUnavailable, NotFound, TaskpassError
 from taskpass.flows.anchoring import Anchoring
 from taskpass.ledger.history import History
+from taskpass.ledger.reader import reading
 from taskpass.ledger.verify import verify_database
-from taskpass.ports import Remembered
+from taskpass.ports import Batch, Remembered
 from tests.unit.ledger import objects
 
 
@@ -26,13 +29,17 @@ class FakeAnchor:
         self.head: Head | None = None
         self.finding = Finding(status="", reason="", message="")
         self.figures: Mapping[str, int] = {}
+        self.forgotten: Forgotten | None = None
         self.fails: TaskpassError | None = None
         self.writes = 0
 
     async def read(self) -> Remembered:
         if self.fails is not None:
             raise self.fails
-        return Remembered(uid="u-1", generation=1, head=self.head, status={})
+        return Remembered(
+            uid="u-1", generation=1, head=self.head, status={},
+            forgotten=self.forgotten,
+        )  # fmt: skip
 
     async def write(
         self, seen: Remembered, head: Head | None, finding: Finding, figures: Mapping[str, int],
@@ -68,7 +75,7 @@ class Stage:
         self.path = path
         self.anchor = FakeAnchor()
         self.events = FakeEvents()
-        self.tight = ""
+        self.concern: Concern | None = None
 
     async def grow(self, size: int) -> None:
         ledger = objects.opened(self.path)
@@ -79,8 +86,15 @@ class Stage:
         """Return it as a start of the operator makes it."""
         return Anchoring(
             self.anchor, History(self.path), self.events, FixedClock(), size=lambda: 0,
-            figures=lambda: {"openOperations": 2}, tight=lambda: self.tight,
+            figures=lambda: {"openOperations": 2}, concern=lambda: self.concern,
+            record=self.record,
         )  # fmt: skip
+
+    async def record(self, entry: Entry) -> None:
+        """Write into the log, as the operator that has it open does."""
+        ledger = objects.opened(self.path)
+        await ledger.commit(Batch(entries=(entry,)))
+        ledger.close()
 
 
 @pytest.fixture
@@ -207,14 +221,73 @@ async def test_an_api_server_that_is_away_changes_nothing(stage: Stage) -> None:
 
 
 async def test_little_room_is_told_and_does_not_stop_issuing(stage: Stage) -> None:
-    stage.tight = "The ledger's volume has 10 MiB left of 1,024 MiB"
+    said = "The ledger's volume has 10 MiB left of 1,024 MiB"
+    stage.concern = (AnchorReason.LEDGER_VOLUME_TIGHT, said)
     anchoring = stage.anchoring()
     await anchoring.look()
 
     assert anchoring.why == ""
     assert stage.anchor.head is not None
     assert stage.anchor.finding.reason == AnchorReason.LEDGER_VOLUME_TIGHT
-    assert stage.events.posted[-1] == ("LedgerVolumeTight", stage.tight)
+    assert stage.events.posted[-1] == ("LedgerVolumeTight", said)
+
+
+async def test_hardly_any_room_stops_issuing_and_what_is_revoked_is_remembered(
+    stage: Stage,
+) -> None:
+    anchoring = stage.anchoring()
+    await anchoring.look()
+    stage.concern = (AnchorReason.LEDGER_VOLUME_FULL, "what is left is kept for revocations")
+    await stage.grow(310)
+
+    await anchoring.look()
+
+    assert anchoring.why == "what is left is kept for revocations"
+    assert stage.anchor.head is not None
+    assert (stage.anchor.head.size, anchoring.remembered) == (310, 310)
+    stage.concern = None
+    await anchoring.look()
+    assert (anchoring.why, stage.anchor.finding.status) == ("", "True")
+
+
+async def test_a_fork_that_a_witness_has_proven_stops_issuing_and_nothing_is_remembered(
+    stage: Stage,
+) -> None:
+    anchoring = stage.anchoring()
+    await anchoring.look()
+    stage.concern = (AnchorReason.AUDIT_FORK, "Witness 'w1' has another")
+    await stage.grow(310)
+
+    await anchoring.look()
+
+    assert anchoring.why == "Witness 'w1' has another"
+    assert (stage.anchor.finding.status, stage.anchor.finding.reason) == ("False", "AuditFork")
+    assert stage.anchor.head is not None
+    assert (stage.anchor.head.size, anchoring.remembered) == (300, 300)
+
+
+async def test_what_a_person_had_it_forget_is_in_the_log_before_it_is_remembered(
+    stage: Stage,
+) -> None:
+    was = Head(origin="audit.taskpass.dev/c-1/log-1", size=900, root=bytes([5]) * 32)
+    stage.anchor.forgotten = Forgotten(reason="volume lost", head=was)
+    anchoring = stage.anchoring()
+
+    await anchoring.look()
+    await anchoring.look()
+
+    told = [e for e in entries(stage.path) if e["type"] == "dev.taskpass.log.re_origin"]
+    assert [e["data"]["forgot"] for e in told] == [
+        {"origin": "audit.taskpass.dev/c-1/log-1", "size": 900, "root": "05" * 32}
+    ]
+    assert told[0]["data"]["reason"] == "volume lost"
+    assert stage.anchor.head is not None
+    assert stage.anchor.head.size > 301
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    with reading(path) as log:
+        return [json.loads(body) for body in log.entries()]
 
 
 async def test_a_loop_remembers_what_grows_and_leaves_what_does_not(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from taskpass.cli.audit import audit
 from taskpass.core.checkpoint import PublicKey, parse_body, parse_note, parse_vkey
 from taskpass.core.merkle import consistency_proof
 from taskpass.core.tiles import TileSubtrees
+from taskpass.core.witnessing import Verdict
 from taskpass.endpoints.witness import application
 from taskpass.ledger.chain import declared_key
 from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.reader import reading
 from taskpass.ledger.verify import verify_database
-from taskpass.ledger.witness import Verdict, Witness, logs_of
+from taskpass.ledger.witness import Witness, logs_of
 from taskpass.ports import Batch
 from tests.unit.ledger import objects
 
@@ -278,3 +280,124 @@ def test_a_log_that_it_does_not_know_is_not_cosigned(log: Log, tmp_path: Path) -
     done = once(tmp_path, log.path, "--log", other.vkey())
 
     assert (done.exit_code, "not one that this witness knows" in done.stderr) == (1, True)
+
+
+def policy_of(place: Path, log: PublicKey, witness: str, quorum: str = "w") -> Path:
+    path = place / "trust.policy"
+    path.write_text(f"log {log.vkey()}\nwitness w {witness}\nquorum {quorum}\n")
+    return path
+
+
+def cosigned_by_laptop(log: Log, place: Path) -> tuple[Path, str]:
+    """Return the cosigned checkpoint, and the witness's vkey."""
+    out = place / "cosigned"
+    done = once(place, log.path, "--log", log.key.vkey(), "--out", str(out))
+    return out, done.output.splitlines()[-1].removeprefix("witness ")
+
+
+def kept_beside(log: Log, note: str) -> None:
+    """Keep a cosigned checkpoint in the ledger, as the operator does."""
+
+    async def write() -> None:
+        ledger = objects.opened(log.path)
+        await ledger.keep_cosigned(parse_body(parse_note(note)[0]).size, note)
+        ledger.close()
+
+    asyncio.run(write())
+
+
+def verify(*arguments: str) -> Result:
+    return CliRunner().invoke(audit, ["verify", *arguments])
+
+
+@pytest.mark.parametrize("form", ["the ledger", "an export"])
+def test_what_lies_with_the_log_meets_a_policy_whose_witness_has_cosigned_it(
+    log: Log, tmp_path: Path, form: str
+) -> None:
+    cosigned, vkey = cosigned_by_laptop(log, tmp_path)
+    kept_beside(log, cosigned.read_text())
+    log.grow(500)
+    source = ["--db", str(log.path)]
+    if form == "an export":
+        CliRunner().invoke(audit, ["export", str(tmp_path / "export"), *source])
+        source = ["--dir", str(tmp_path / "export")]
+    trusted = policy_of(tmp_path, log.key, vkey)
+
+    good = verify(*source, "--policy", str(trusted), "--max-age", "600")
+    alone = verify(*source)
+
+    assert good.exit_code == 0, good.output
+    assert "level 2: a second party remembers it" in good.output
+    assert "--vkey" not in good.output
+    assert alone.exit_code == 0
+    assert "level 0: no memory given" in alone.output
+
+
+def test_a_policy_whose_quorum_has_not_cosigned_is_below_its_level(
+    log: Log, tmp_path: Path
+) -> None:
+    _, vkey = cosigned_by_laptop(log, tmp_path)
+
+    done = verify("--db", str(log.path), "--policy", str(policy_of(tmp_path, log.key, vkey)))
+
+    assert done.exit_code == 4
+    assert done.stderr == "BELOW LEVEL: the policy's quorum 'w' has not cosigned it\n"
+    assert "level 0" in done.output
+
+
+def test_a_policy_of_another_log_refuses_this_one(log: Log, tmp_path: Path) -> None:
+    _, vkey = cosigned_by_laptop(log, tmp_path)
+    other = PublicKey(log.key.name, SeedSigner(bytes([77]) * 32).public_key)
+    trusted = policy_of(tmp_path, other, vkey, "none")
+
+    done = verify("--db", str(log.path), "--policy", str(trusted))
+
+    assert (done.exit_code, "is one the policy names" in done.stderr) == (1, True)
+
+
+def test_a_policy_that_is_none_is_refused_with_its_line(log: Log, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.policy"
+    bad.write_text("quorum nobody\n")
+
+    done = verify("--db", str(log.path), "--policy", str(bad))
+
+    assert done.exit_code == 2
+    assert "line 1: 'nobody' is not a witness or group of a line before" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("made_at", "fresh"), [(-700, False), (-500, True), (200, True), (400, False)]
+)
+def test_a_cosignature_counts_while_it_is_neither_old_nor_of_the_future(
+    log: Log, tmp_path: Path, made_at: int, fresh: bool
+) -> None:
+    now = int(time.time())
+    mine = Witness(
+        name="example.org/w1", signer=SeedSigner(bytes([9]) * 32), logs=logs_of([log.key]),
+        directory=tmp_path / "state", now=lambda: now + made_at,
+    )  # fmt: skip
+    cosigned = tmp_path / "cosigned"
+    cosigned.write_text(log.note + mine.add(0, [], log.note).text)
+    trusted = policy_of(tmp_path, log.key, mine.key.vkey())
+
+    done = verify(
+        "--db", str(log.path), "--policy", str(trusted), "--max-age", "600",
+        "--against", str(cosigned),
+    )  # fmt: skip
+
+    assert done.exit_code == (0 if fresh else 4)
+
+
+def test_a_rollback_behind_what_lies_with_the_log_is_found_without_anybody_else(
+    log: Log, tmp_path: Path
+) -> None:
+    cosigned_by_laptop(log, tmp_path)
+    older = tmp_path / "older"
+    CliRunner().invoke(audit, ["export", str(older), "--db", str(log.path)])
+    log.grow(400)
+    later, _ = cosigned_by_laptop(log, tmp_path)
+    (older / "cosigned").write_text(later.read_text())
+
+    done = verify("--dir", str(older))
+
+    assert (done.exit_code, "ROLLBACK" in done.stderr) == (1, True)

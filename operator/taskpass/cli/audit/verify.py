@@ -3,14 +3,25 @@
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from taskpass.cli.audit import options, progress
-from taskpass.ledger.cosigned import Cosigner, cosigners, witness_keys
+from taskpass.cli.audit import memory, options, progress
+from taskpass.core.checkpoint import BadCheckpoint
+from taskpass.core.cosignature import parse_witness_vkey
+from taskpass.core.errors import UsageError
+from taskpass.core.tlog_policy import NONE, BadPolicy, PolicyWitness, TrustPolicy, parse_policy
+from taskpass.ledger.trust import Demand, Trust, checked
 from taskpass.ledger.verify import Report, verify_database, verify_directory
+
+WHO = {
+    0: "no memory given: rollback and fork NOT excluded (use --against CHECKPOINT)",
+    1: "the cluster remembers it: an older copy of the volume is excluded, not its administrator",
+    2: "a second party remembers it: rollback and fork before what it has seen are excluded",
+}
 
 
 @click.command(epilog="Example: taskpass audit verify --dir export --against kept.checkpoint")
@@ -18,23 +29,28 @@ from taskpass.ledger.verify import Report, verify_database, verify_directory
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="An export to verify.")
 @click.option("--vkey", help="The log's key as you know it, or a file that holds it.")
 @click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    help="Whom to believe (C2SP tlog-policy): the log's keys, witnesses, and the quorum that must "
+    "have cosigned it, else the exit code is 4.",
+)
+@click.option(
     "--against",
     multiple=True,
     type=click.Path(path_type=Path),
     help="A checkpoint that you kept: rollback and fork are excluded by it. Repeatable.",
 )
 @click.option(
-    "--witness",
-    "witnesses",
-    multiple=True,
-    help="Key of a witness (vkey, or a file): who has cosigned what is named by --against.",
+    "--anchor", "anchored", is_flag=True, help="Ask the cluster's AuditAnchor what it remembers."
 )
+@memory.kubeconfig
+@click.option("--witness", "witnesses", multiple=True, help="A witness's key (vkey, or a file).")
 @click.option(
     "--require-witness",
     "required",
     type=click.IntRange(0),
     default=0,
-    help="How many of them must have: else the exit code is 4.",
+    help="How many witnesses must have cosigned it: else the exit code is 4.",
 )
 @click.option(
     "--max-age",
@@ -48,44 +64,64 @@ def verify(
     directory: Path | None,
     vkey: str | None,
     against: tuple[Path, ...],
-    witnesses: tuple[str, ...],
-    required: int,
-    max_age: int | None,
+    anchored: bool,
+    kubeconfig: Path | None,
     as_json: bool,
+    **demands: Any,
 ) -> None:
-    """Compute every hash again, and check the signatures of all the log's keys.
+    """Compute every hash again, check all keys' signatures, and say who else remembers the log.
 
     Exit code 1 means evidence of tampering, 3 that something is missing or cannot be read, 4 that
     fewer witnesses have seen it than was asked for.
     """
     with options.told():
-        key = options.key(vkey) if vkey else ""
+        demand = _demand(**demands)
         kept = [options.text(path, "checkpoint") for path in against]
-        asked = witness_keys(options.key(each) for each in witnesses)
-        with progress.shown("verified") as tell:
-            if directory is not None:
-                report = verify_directory(directory, vkey=key, against=kept, progress=tell)
-            else:
-                path = options.chosen(db)
-                report = verify_database(path, vkey=key, against=kept, progress=tell)
-        seen = cosigners(kept, asked)
-    now = int(time.time())
+        known = [memory.remembered(kubeconfig)] if anchored else []
+        key = options.key(vkey) if vkey else ""
+        report = _verified(db, directory, key, [*kept, *known])
+        now = int(time.time())
+        report, trust = checked(report, demand, kept=kept, anchored=anchored, now=now)
     if as_json:
-        by = [dataclasses.asdict(each) for each in seen]
-        click.echo(json.dumps({**dataclasses.asdict(report), "cosigners": by}))
+        click.echo(json.dumps(_as_object(report, trust)))
     else:
-        click.echo("\n".join((*_lines(report), *_witnessed(seen, now))))
-    fresh = [each for each in seen if max_age is None or now - each.time <= max_age]
-    if len(fresh) < required:
-        young = "" if max_age is None else f" within {max_age} s"
-        raise options.BelowLevel(
-            f"BELOW LEVEL: {len(fresh)} of {required} witnesses have cosigned it{young}"
-        )
+        click.echo("\n".join((*_lines(report), *_remembered(report, trust, now))))
+    if trust.missing:
+        raise options.BelowLevel(f"BELOW LEVEL: {trust.missing}")
 
 
-def _witnessed(seen: Iterable[Cosigner], now: int) -> Iterator[str]:
-    for each in seen:
-        yield f"witness {each.name} has cosigned it at size {each.size}, {now - each.time} s ago"
+def _verified(db: Path | None, directory: Path | None, key: str, kept: Sequence[str]) -> Report:
+    with progress.shown("verified") as tell:
+        if directory is not None:
+            return verify_directory(directory, vkey=key, against=kept, progress=tell)
+        return verify_database(options.chosen(db), vkey=key, against=kept, progress=tell)
+
+
+def _demand(
+    policy: Path | None, witnesses: Sequence[str], required: int, max_age: int | None
+) -> Demand:
+    try:
+        named = parse_policy(options.text(policy, "policy")) if policy else None
+    except BadPolicy as error:
+        raise UsageError(f"The policy {policy} cannot be used: {error}") from error
+    base = named or TrustPolicy((), {}, {}, NONE)
+    members = {**base.witnesses, **_witnesses(witnesses)}
+    return Demand(
+        policy=dataclasses.replace(base, witnesses=members), least=required, max_age=max_age
+    )
+
+
+def _witnesses(given: Iterable[str]) -> dict[str, PolicyWitness]:
+    try:
+        keys = {parse_witness_vkey(options.key(each)) for each in given}
+    except BadCheckpoint as error:
+        raise UsageError(f"The key of a witness cannot be read: {error}") from error
+    return {key.vkey(): PolicyWitness(key.vkey(), key, "") for key in keys}
+
+
+def _as_object(report: Report, trust: Trust) -> dict[str, Any]:
+    by = [{"name": c.key.name, "size": c.size, "time": c.time} for c in trust.cosigners]
+    return {**dataclasses.asdict(report), "level": trust.level, "cosigners": by}
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -102,8 +138,13 @@ def _lines(report: Report) -> Iterator[str]:
     first, end = report.bodies
     if first > report.pruned or end < report.size:
         yield f"only the entries {first}..{end - 1} are here; of the others, hashes are verified"
+
+
+def _remembered(report: Report, trust: Trust, now: int) -> Iterator[str]:
     if report.remembered:
         sizes = ", ".join(str(size) for size in report.remembered)
         yield f"It begins with what was kept at size {sizes}"
-    else:
-        yield "no memory given: rollback and fork NOT excluded (use --against CHECKPOINT)"
+    for each in trust.cosigners:
+        ago = f"{now - each.time} s ago"
+        yield f"witness {each.key.name} has cosigned it at size {each.size}, {ago}"
+    yield f"level {trust.level}: {WHO[trust.level]}"

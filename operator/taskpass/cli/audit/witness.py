@@ -13,11 +13,12 @@ from taskpass.core.checkpoint import BadCheckpoint, parse_vkey
 from taskpass.core.errors import UsageError
 from taskpass.core.merkle import consistency_proof
 from taskpass.core.tiles import TileSubtrees
+from taskpass.core.witnessing import Answer, Verdict
 from taskpass.ledger.files import in_directory
 from taskpass.ledger.key_file import make_seed_file, read_seed_file
 from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.reader import Source, TamperEvidence, reading
-from taskpass.ledger.witness import Answer, Verdict, Witness, logs_of
+from taskpass.ledger.witness import Witness, logs_of
 
 _OPTIONS = (
     click.option("--name", required=True, help="The witness's name, as in its key: example.org/w1"),
