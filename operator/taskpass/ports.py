@@ -67,6 +67,8 @@ class Batch:
     the batch's entry that names it as result."""
     tasks: tuple[TaskRecord, ...] = ()
     """Written whole, by UID. A pod UID that another task UID is bound to is `PodAlreadyBound`."""
+    hide: tuple[SecretValue, ...] = ()
+    """What the entries tell of and must not contain: a ledger redacts it in every common form."""
 
 
 class Ledger(Protocol):

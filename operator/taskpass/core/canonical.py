@@ -13,12 +13,13 @@ Verification hashes the stored bytes and never writes them anew.
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from taskpass.core.audit import PREFIX, Entry
+from taskpass.core.redaction import redacted, suspicious
 
 MAX_BYTES = 65_535
 """What an entry may have at most: its length is two bytes in a bundle."""
@@ -46,12 +47,29 @@ def canonical(value: Mapping[str, Any]) -> bytes:
     raise NotCanonical(_trouble(value, "entry", MAX_DEPTH) or "entry is not JSON")
 
 
-def entry_bytes(entry: Entry, *, source: str, time: str, adjusted: bool) -> bytes:
+def entry_bytes(
+    entry: Entry, *, source: str, time: str, adjusted: bool, live: Sequence[str] = ()
+) -> bytes:
     """Return what the log keeps of an entry.
 
-    `time` is as the log tells it; `adjusted` says that the entry's own would have gone back.
+    `time` is as the log tells it; `adjusted` says that the entry's own would have gone back. `live`
+    are the forms of secrets that must not be in it (core/redaction.py).
     """
-    data = dict(entry.data)
+    data, count = dict(entry.data), 0
+    if live:
+        data, count = redacted(data, live)
+    body = _event_bytes(entry, data, count, source, time, adjusted)
+    if suspicious(body):
+        data, more = redacted(data, live)
+        if more:
+            body = _event_bytes(entry, data, count + more, source, time, adjusted)
+    return body
+
+
+def _event_bytes(
+    entry: Entry, data: dict[str, Any], count: int, source: str, time: str, adjusted: bool
+) -> bytes:
+    data = dict(data)
     event: dict[str, Any] = {
         "specversion": "1.0",
         "id": entry.id,
@@ -66,6 +84,8 @@ def entry_bytes(entry: Entry, *, source: str, time: str, adjusted: bool) -> byte
         data["task"] = {"uid": entry.task.uid, **data.get("task", {})}
     if adjusted:
         data["clk"] = "adj"
+    if count:
+        data["redacted"] = count
     return canonical(event)
 
 

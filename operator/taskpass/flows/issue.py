@@ -161,9 +161,9 @@ async def _keep(
     # something to delete.
     written = replace(seen.record, denial="", secret_written=True)
     entries = tuple(audit.issue_result(g, now, _notice(g)) for g in kept)
-    await record(
-        ports, Batch(entries=entries, grants=tuple(kept), tasks=(written,)), seen.live_task
-    )
+    values = tuple(value for each in issued for value in each.fields.values())
+    batch = Batch(entries=entries, grants=tuple(kept), tasks=(written,), hide=values)
+    await record(ports, batch, seen.live_task)
     for grant, each in zip(grants, issued, strict=True):
         ports.known[grant.id] = each.fields
     ports.fail_point("issue.after-result")

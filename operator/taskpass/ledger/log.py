@@ -24,8 +24,10 @@ from taskpass.core.checkpoint import (
     open_checkpoint,
     signed_note,
 )
+from taskpass.core.credential import SecretValue
 from taskpass.core.errors import EntryRefused, LedgerError
 from taskpass.core.merkle import TILE_HEIGHT, TILE_WIDTH, Tree, leaf_hash, subtree_root
+from taskpass.core.redaction import forms
 from taskpass.ledger.keys import Signer, verify_signature
 from taskpass.ledger.reader import HANDOVER, LogReader, TamperEvidence, unzipped
 
@@ -118,8 +120,10 @@ class Log:
         if stored.size:
             self._last_time = orjson.loads(stored.entry(stored.size - 1))["time"]
 
-    def admit(self, entries: Sequence[Entry]) -> list[Admitted]:
+    def admit(self, entries: Sequence[Entry], hide: Sequence[SecretValue] = ()) -> list[Admitted]:
         """Return how each of a batch's entries is to be written; nothing is written yet.
+
+        `hide` are values that must not be in them, in whatever form.
 
         Raises:
             EntryRefused: One of them can never be written, so none is.
@@ -128,12 +132,13 @@ class Log:
         last = self._last_time
         admitted: list[Admitted] = []
         ids: set[str] = set()
+        live = tuple(form for each in hide for form in forms(each.reveal()))
         for entry in entries:
             if entry.id in ids:
                 raise EntryRefused(f"An entry of type {entry.type} is told twice in one batch")
             ids.add(entry.id)
             try:
-                one, last = self._admit(entry, last)
+                one, last = self._admit(entry, last, live)
             except ValueError as error:
                 raise EntryRefused(
                     f"An entry of type {entry.type} cannot be written: {error}"
@@ -199,16 +204,16 @@ class Log:
         self._stored_size = self.size
         self.unsealed = 0
 
-    def _admit(self, entry: Entry, last: str) -> tuple[Admitted, str]:
+    def _admit(self, entry: Entry, last: str, live: Sequence[str]) -> tuple[Admitted, str]:
         identity = identity_of(entry.id)
         found = self._db.execute("SELECT seq FROM idx WHERE id = ?", (identity,)).fetchone()
         if found is not None:
-            self._compare(entry, found[0])
+            self._compare(entry, found[0], live)
             return Admitted(found[0]), last
         own = moment(entry.time)
         time = max(own, last)
         adjusted = time != own
-        body = entry_bytes(entry, source=self.origin, time=time, adjusted=adjusted)
+        body = entry_bytes(entry, source=self.origin, time=time, adjusted=adjusted, live=live)
         opens = entry.type is EventType.CREDENTIAL_ISSUE and entry.data.get("stage") == Stage.INTENT
         limit = MAX_FIRST_BYTES if opens else MAX_BYTES
         if len(body) > limit:
@@ -224,13 +229,17 @@ class Log:
         )  # fmt: skip
         return Admitted(-1, body, time, row), time
 
-    def _compare(self, entry: Entry, index: int) -> None:
+    def _compare(self, entry: Entry, index: int, live: Sequence[str]) -> None:
         stored = LogReader(self._db)
         stored.size = self.size  # the head is behind within a transaction
         told = stored.entry(index)
         event = orjson.loads(told)
         same = entry_bytes(
-            entry, source=self.origin, time=event["time"], adjusted="clk" in event["data"]
+            entry,
+            source=self.origin,
+            time=event["time"],
+            adjusted="clk" in event["data"],
+            live=live,
         )
         if same != told:
             raise EntryRefused(

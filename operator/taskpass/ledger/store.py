@@ -194,7 +194,7 @@ class Store:
             state.check_bindings(self.db, change.tasks)
             bodies = state.encoded(change.grants)
             records = state.encoded(change.tasks)
-            admitted = self.log.admit(change.entries)
+            admitted = self.log.admit(change.entries, change.hide)
         except (EntryRefused, PodAlreadyBound) as refusal:
             return refusal
         indexes = tuple(self.log.append(one) for one in admitted)

@@ -1,6 +1,7 @@
 """The ledger on SQLite: starts, failures, time, and what is never in the file."""
 
 import asyncio
+import base64
 import contextlib
 import errno
 import resource
@@ -382,3 +383,24 @@ def _largest_file(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_value_that_was_just_issued_is_not_in_the_entry_that_tells_of_it(
+    tmp_path: Path,
+) -> None:
+    """The last gate before the log: whoever put it there, and in whatever form."""
+    value = SecretValue(b"canary-0123456789")
+    told = base64.b64encode(b"id=canary-0123456789;").decode()
+    ledger = objects.opened(tmp_path / "ledger.db")
+    batch = Batch(entries=(objects.entry(1, name=f"x {told}"),), hide=(value,))
+
+    first = await ledger.commit(batch)
+    again = await ledger.commit(batch)
+    ledger.close()
+
+    with reading(tmp_path / "ledger.db") as log:
+        body = log.entry(first[0])
+    assert again == first
+    assert told[4:20].encode() not in body
+    assert b'"name":"[redacted]"' in body
+    assert b'"redacted":1' in body

@@ -1,0 +1,84 @@
+"""The last gate before the log: what looks like a secret, or is one, is not written.
+
+Constructors of entries take no secret and no provider's text; what a tenant wrote (names, actions,
+resources) they do take, and somebody may have put a token there. A log is kept for years and shown
+to many, and nothing can be taken out of it.
+
+Two things are looked for: the shapes that well-known tokens have, in every entry; and the very
+values that were just issued, in the forms in which they travel, in the entries that tell of it.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+INSTEAD = "[redacted]"
+SHORTEST = 8
+"""Bytes; shorter values would be found in words."""
+KEYS = frozenset({"vkey", "prev_vkey"})
+"""Public keys of the log, which are base64 and must stay as they are."""
+_MARKS = (
+    b"eyJ", b"PRIVATE KEY", b"hvs.", b"hvb.", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_",
+    b"github_pat_", b"glpat-", b"AKIA", b"ASIA", b"xoxb-", b"xoxp-", b"earer ", b"asic ", b"://",
+)  # fmt: skip
+_SHAPES = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)?"  # JSON Web Token (RFC 7519)
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"  # RFC 7468
+    r"|\bhv[sb]\.[\w-]{20,}"  # Vault, OpenBao
+    r"|\b(gh[pousr]_|github_pat_)\w{20,}"
+    r"|\bglpat-[\w-]{20,}"
+    r"|\b(AKIA|ASIA)[A-Z0-9]{16}\b"
+    r"|\bxox[bp]-[\w-]{10,}"
+    r"|\b([Bb]earer|[Bb]asic) [\w.~+/=-]{8,}"  # RFC 6750, 7617
+    r"|(?<=://)[^/\s@]+:[^/\s@]+(?=@)",  # RFC 3986, userinfo
+    re.DOTALL | re.ASCII,
+)
+
+
+def forms(secret: bytes) -> tuple[str, ...]:
+    """Return the texts in which a value may turn up; none for one that is very short."""
+    return tuple(dict.fromkeys(_forms(secret))) if len(secret) >= SHORTEST else ()
+
+
+def _forms(secret: bytes) -> Iterator[str]:
+    yield secret.decode("utf-8", "replace")
+    yield secret.hex()
+    yield secret.hex().upper()
+    yield quote_from_bytes(secret)
+    for shift in range(3):  # it may begin at any of three places within what base64 encodes
+        whole = base64.b64encode(bytes(shift) + secret).decode()
+        # Characters that hold bits of what stands before or after it are left out.
+        end = len(whole) - (0, 3, 2)[(shift + len(secret)) % 3]
+        inner = whole[-(-shift * 8 // 6) : end]
+        yield inner
+        yield inner.translate(str.maketrans("+/", "-_"))
+
+
+def suspicious(body: bytes) -> bool:
+    """Tell whether an entry's bytes are to be looked at closely; cheap, and right when False."""
+    return any(mark in body for mark in _MARKS)
+
+
+def redacted(data: Mapping[str, Any], live: Sequence[str]) -> tuple[dict[str, Any], int]:
+    """Return the same data without secrets, and how many strings were changed.
+
+    `live` are the forms of values that are in use.
+    """
+    counted = [0]
+    return _clean(data, live, counted), counted[0]
+
+
+def _clean(value: Any, live: Sequence[str], counted: list[int]) -> Any:
+    if isinstance(value, str):
+        clean = _SHAPES.sub(INSTEAD, value)
+        if any(each in clean for each in live):
+            clean = INSTEAD
+        counted[0] += clean != value
+        return clean
+    if isinstance(value, Mapping):
+        return {k: v if k in KEYS else _clean(v, live, counted) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(each, live, counted) for each in value]
+    return value
