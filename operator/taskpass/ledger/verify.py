@@ -125,7 +125,7 @@ def verify_directory(
     else:
         with in_parallel(directory, verified.pieces()) as pieces:
             verified.walk(pieces, progress)
-    return _concluded(files, verified)
+    return concluded(files, verified)
 
 
 def verify_files(
@@ -135,10 +135,10 @@ def verify_files(
     """Verify a log in files, from wherever they are read; see `verify_database`."""
     verified = Verified(files, vkey, against, ())
     verified.walk(verified.pieces().all(), progress)
-    return _concluded(files, verified)
+    return concluded(files, verified)
 
 
-def _concluded(files: FileReader, verified: "Verified") -> Report:
+def concluded(files: FileReader, verified: "Verified") -> Report:
     """Look at what is in files only."""
     verified.compare_partial_tiles()
     if files.bodies.start > verified.min_index and not files.is_part:
