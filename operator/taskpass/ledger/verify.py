@@ -10,8 +10,9 @@ proven as before, and that the absent ones were what the tiles say, by the signe
 """
 
 import base64
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taskpass.core import tiles
@@ -28,10 +29,12 @@ from taskpass.core.keychain import KeyChain
 from taskpass.core.merkle import TILE_WIDTH
 from taskpass.ledger.files import FileReader, in_directory
 from taskpass.ledger.keys import verify_signature
+from taskpass.ledger.lines import check_lines, lines_of
 from taskpass.ledger.pieces import Piece, Pieces, in_parallel
 from taskpass.ledger.reader import Incomplete, Source, TamperEvidence, reading
 from taskpass.ledger.verify_database import Rows, check_state
 from taskpass.ledger.walk import Walk
+from taskpass.ledger.zipped import zipped
 
 Progress = Callable[[int, int], None]
 """Told how many entries of how many are verified."""
@@ -75,6 +78,8 @@ class Report:
     first_time: str
     """Of the first entry that was there."""
     last_time: str
+    lines: tuple[tuple[str, int, int], ...] = ()
+    """Files of lines, and from where up to where each has entries; all of them were checked."""
 
 
 def verify_database(
@@ -112,20 +117,17 @@ def verify_directory(
     directory: Path, *, vkey: str = "", against: Sequence[str] = (),
     progress: Progress = lambda done, size: None,
 ) -> Report:  # fmt: skip
-    """Verify an export; see `verify_database`."""
+    """Verify an export, a directory or a zip; see `verify_database`."""
+    if directory.is_file():
+        with zipped(directory) as archive:
+            report = verify_files(archive.files, vkey=vkey, against=against, progress=progress)
+            return replace(report, lines=check_lines(archive.files, archive.lines))
     files = in_directory(directory)
     verified = Verified(files, vkey, against, ())
-    listing = directory / "entries.jsonl"
-    if listing.exists():
-        with listing.open("rb") as lines:
-            own = verified.pieces(lambda entry: _compare_line(lines.readline(), entry))
-            verified.walk(own.all(), progress)
-            if lines.readline():
-                raise TamperEvidence("entries.jsonl has more lines than the log has entries")
-    else:
-        with in_parallel(directory, verified.pieces()) as pieces:
-            verified.walk(pieces, progress)
-    return concluded(files, verified)
+    with in_parallel(directory, verified.pieces()) as pieces:
+        verified.walk(pieces, progress)
+    lines = functools.partial(lines_of, directory)
+    return replace(concluded(files, verified), lines=check_lines(files, lines))
 
 
 def verify_files(
@@ -287,11 +289,6 @@ def keys_of(chain: KeyChain) -> tuple[Key, ...]:
     return tuple(
         Key(id=s.key.id.hex(), vkey=s.key.vkey(), since=s.since, until=s.until) for s in chain.spans
     )
-
-
-def _compare_line(line: bytes, entry: bytes) -> None:
-    if line != entry + b"\n":
-        raise TamperEvidence("entries.jsonl does not say what the log's entries say")
 
 
 def _parsed(note: str, wrong: type[UsageError] | type[TamperEvidence]) -> Checkpoint:

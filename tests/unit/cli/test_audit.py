@@ -192,13 +192,55 @@ def test_a_timeline_for_programs_is_one_json_object_a_line(place: Path) -> None:
     assert "\x1b" not in done.output
 
 
-def test_an_export_with_lines_has_one_entry_a_line(place: Path, tmp_path: Path) -> None:
-    done = run("export", str(tmp_path / "new"), "--jsonl", "--db", str(place / "ledger.db"))
+def test_an_export_of_lines_has_one_entry_a_line(place: Path, tmp_path: Path) -> None:
+    done = run(
+        "export", str(tmp_path / "new"), "--format", "jsonl", "--range", "2:7",
+        "--db", str(place / "ledger.db"),
+    )  # fmt: skip
 
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.output
+    assert "Wrote 5 of 12 entries (2:7)" in done.output
     told = [json.loads(line) for line in (tmp_path / "new/entries.jsonl").read_text().splitlines()]
-    assert len(told) == 12
-    assert run("verify", "--dir", str(tmp_path / "new")).exit_code == 0
+    assert len(told) == 5
+    verified = run("verify", "--dir", str(tmp_path / "new"))
+    assert verified.exit_code == 0, verified.output
+    assert "entries.jsonl says what the log's entries 2..6 say" in verified.output
+    assert "the entries are in no bundle here; their hashes are verified" in verified.output
+
+
+def test_the_policy_in_an_export_is_one_to_begin_with(place: Path) -> None:
+    export = str(place / "export")
+
+    done = run("verify", "--dir", export, "--policy", str(place / "export/policy"))
+
+    assert done.exit_code == 0, done.output
+    assert "--vkey" not in done.output
+
+
+def test_a_zip_is_an_export_in_one_file_and_is_verified_as_it_is(
+    place: Path, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one.zip", tmp_path / "other.zip"
+    for each in (one, other):
+        assert run("export", str(each), "--db", str(place / "ledger.db")).exit_code == 0
+
+    again = run("export", str(one), "--db", str(place / "ledger.db"))
+
+    assert one.read_bytes() == other.read_bytes()
+    assert run("verify", "--dir", str(one)).exit_code == 0
+    assert (again.exit_code, "is there already" in again.stderr) == (2, True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.zip", "other.zip"]
+
+
+@pytest.mark.parametrize("wanted", ["5", "a:b", "7:7", "9:3", "12:", ":0", "-1:2"])
+def test_a_range_that_is_none_is_refused(place: Path, tmp_path: Path, wanted: str) -> None:
+    done = run(
+        "export", str(tmp_path / "new"), "--range", wanted, "--format", "csv",
+        "--db", str(place / "ledger.db"),
+    )  # fmt: skip
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: --range ")
 
 
 @pytest.mark.parametrize("command", ["verify", "timeline", "export"])

@@ -21,6 +21,8 @@ from tests.unit.ledger import objects
 
 SIZE = 600
 PROCESSES = 2
+NOT_SIGNED = ("VERIFY.md", "policy")
+"""For people; a reader brings a policy of their own."""
 
 
 def reader(files: Mapping[str, bytes]) -> FileReader:
@@ -93,7 +95,9 @@ async def written(path: Path) -> None:
 def test_one_bit_in_every_byte_of_an_export_is_found(tmp_path: Path) -> None:
     asyncio.run(written(tmp_path / "ledger.db"))
     export(tmp_path / "ledger.db", tmp_path / "export")
-    paths = (p for p in (tmp_path / "export").rglob("*") if p.is_file() and p.name != "VERIFY.md")
+    paths = (
+        p for p in (tmp_path / "export").rglob("*") if p.is_file() and p.name not in NOT_SIGNED
+    )
     files = {str(p.relative_to(tmp_path / "export")): p.read_bytes() for p in paths}
 
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:

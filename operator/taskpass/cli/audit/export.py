@@ -1,19 +1,47 @@
 """`taskpass audit export`."""
 
+import re
 from pathlib import Path
 
 import click
 
-from taskpass.cli.audit import options
+from taskpass.cli.audit import options, progress
+from taskpass.core.errors import UsageError
 from taskpass.ledger import export as exporting
+from taskpass.ledger.formats import FORMATS
 
 
 @click.command(epilog="Example: taskpass audit export ./export --db ledger.db")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("destination", metavar="DIR|FILE.zip", type=click.Path(path_type=Path))
 @options.database
-@click.option("--jsonl", is_flag=True, help="Add entries.jsonl, one entry a line.")
-def export(directory: Path, db: Path | None, jsonl: bool) -> None:
-    """Write the log as files (C2SP tlog-tiles) that other programs verify; VERIFY.md says how."""
-    with options.told():
-        size = exporting.export(options.chosen(db), directory, lines=jsonl)
-    click.echo(f"Wrote {size} entries to {directory}; {directory / 'VERIFY.md'} says how to verify")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([exporting.TLOG, *FORMATS]),
+    default=exporting.TLOG,
+    show_default=True,
+    help="tlog: files that other verifiers read. Else one entry a line, each with its own bytes.",
+)
+@click.option(
+    "--range", "wanted", metavar="A:B", help="Entries from A up to, without, B; either may lack."
+)
+def export(destination: Path, db: Path | None, form: str, wanted: str | None) -> None:
+    """Write the log as files that programs verify and read; VERIFY.md in it says how.
+
+    Each has checkpoint, keys, hashes and a policy to begin with. Lines are for SIEMs and
+    spreadsheets: jsonl as they are, ocsf (1.8), ecs (8), csv.
+    """
+    with options.told(), progress.shown("written") as tell:
+        size, here = exporting.export(
+            options.chosen(db), destination, form=form, wanted=_range(wanted), progress=tell
+        )
+    some = f"{len(here)} of {size} entries ({here.start}:{here.stop})"
+    what = f"{size} entries" if len(here) == size else some
+    click.echo(f"Wrote {what} to {destination}; VERIFY.md in it says how to verify")
+
+
+def _range(text: str | None) -> tuple[int, int | None]:
+    found = re.fullmatch(r"(\d{0,15}):(\d{0,15})", text or ":")
+    if found is None:
+        raise UsageError("--range must be A:B, two numbers, as 0:1000, 256: or :512")
+    return int(found[1] or 0), int(found[2]) if found[2] else None

@@ -126,7 +126,8 @@ def _as_object(report: Report, trust: Trust) -> dict[str, Any]:
 
 def _lines(report: Report) -> Iterator[str]:
     yield f"OK    {report.origin}"
-    yield f"size  {report.size} entries, {report.first_time} to {report.last_time}"
+    span = f", {report.first_time} to {report.last_time}" if report.first_time else ""
+    yield f"size  {report.size} entries{span}"
     yield f"root  {report.root}"
     yield f"key   {report.vkey}"
     for key in report.keys[:-1]:
@@ -135,8 +136,12 @@ def _lines(report: Report) -> Iterator[str]:
         yield "      as the log itself says; name the key that you know with --vkey"
     if report.pruned:
         yield f"bodies absent by policy 0..{report.pruned - 1}; their hashes are verified"
+    for name, start, stop in report.lines:
+        yield f"{name} says what the log's entries {start}..{stop - 1} say"
     first, end = report.bodies
-    if first > report.pruned or end < report.size:
+    if first == end:
+        yield "the entries are in no bundle here; their hashes are verified"
+    elif first > report.pruned or end < report.size:
         yield f"only the entries {first}..{end - 1} are here; of the others, hashes are verified"
 
 
