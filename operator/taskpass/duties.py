@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from taskpass.core.errors import TaskpassError, TransientError
+from taskpass.core.errors import TaskpassError, TransientError, UsageError
 from taskpass.endpoints.health import Health
 from taskpass.flows.anchoring import Anchoring
 from taskpass.flows.context import Ports
@@ -21,12 +21,14 @@ from taskpass.kube.client import KubeClient
 from taskpass.kube.guard import limits_hold
 from taskpass.kube.world import Caches
 from taskpass.ledger.opening import AnyLedger, Opening
+from taskpass.ledger.requests import answer_all
 from taskpass.ledger.sealed import SealedLedger
 from taskpass.settings import Settings
 
 logger = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
 LOOK_SECONDS = 0.25
+REQUESTS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,21 @@ class Duties:
         logger.error("The ledger's file is damaged: nothing is issued", extra={"found": found})
         self.health.ledger = f"revoking only: {found}"
         self._hold_where_due()
+
+    async def answer_requests(self) -> None:
+        """Do what is asked beside the ledger: erase what is known of a person."""
+        ledger = self.ledger
+        if isinstance(ledger, SealedLedger):
+            return
+
+        async def do(request: Mapping[str, str]) -> int:
+            if request.get("do") != "erase" or not request.get("subject"):
+                raise UsageError("The operator knows no such request")
+            return await ledger.erase(request["subject"], self.ports.now())
+
+        while True:
+            await answer_all(self.settings.ledger_path, do)
+            await asyncio.sleep(REQUESTS_SECONDS)
 
     async def record_late(self) -> None:
         """Where the ledger could only be read: try again, and end the process once it is whole."""

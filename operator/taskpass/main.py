@@ -289,6 +289,7 @@ class Operator:
             group.create_task(duties.keep_clean(sweeper)),
             group.create_task(duties.record_late()),
             group.create_task(duties.keep_whole()),
+            group.create_task(duties.answer_requests()),
             group.create_task(standing.run()),
             group.create_task(releases.watch()),
         ]

@@ -43,6 +43,7 @@ class EventType(enum.StrEnum):
     LOG_KEY_ROTATE = "log.key_rotate"
     LOG_PRUNE = "log.prune"
     LOG_RE_ORIGIN = "log.re_origin"
+    PRIVACY_ERASE = "privacy.erase"
 
 
 class Stage(enum.StrEnum):
@@ -83,6 +84,8 @@ class Entry:
     """What people are told of it: an Event and a line of `status.trail`. Not in the log's bytes."""
     grant_id: str = ""
     """The grant that it is about; also in `data`."""
+    people: Mapping[str, str] = field(default_factory=lambda: NO_DATA)
+    """Names of users by their role in it. The log's bytes have references instead, as `data.by`."""
 
 
 def operation(*parts: str) -> UUID:
@@ -95,9 +98,11 @@ def moment(time: datetime) -> str:
     return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def issue_intent(grant: Grant, now: datetime) -> Entry:
-    """Say that a credential is about to be issued."""
-    return _of_grant(grant, now, EventType.CREDENTIAL_ISSUE, Stage.INTENT, Result.PENDING)
+def issue_intent(grant: Grant, now: datetime, people: Mapping[str, str] = NO_DATA) -> Entry:
+    """Say that a credential is about to be issued, for a task of these `people`."""
+    return _of_grant(
+        grant, now, EventType.CREDENTIAL_ISSUE, Stage.INTENT, Result.PENDING, people=people
+    )
 
 
 def issue_result(grant: Grant, now: datetime, notice: Notice) -> Entry:
@@ -157,8 +162,9 @@ def denied(
         "task": {"uid": task.uid, "generation": task.generation},
     }
     return _entry(
-        op, EventType.CREDENTIAL_DENY, Stage.POINT, Result.DENIED, now, ref, data, notice=notice
-    )
+        op, EventType.CREDENTIAL_DENY, Stage.POINT, Result.DENIED, now, ref, data, notice=notice,
+        people=people_of(task),
+    )  # fmt: skip
 
 
 def attested(record: TaskRecord, now: datetime, notice: Notice) -> Entry:
@@ -297,9 +303,26 @@ def re_origin(anchor_uid: str, forgotten: Head, reason: str, now: datetime) -> E
     )  # fmt: skip
 
 
+def erased(origin: str, ref: str, now: datetime) -> Entry:
+    """Say that what was known of the person behind a reference is erased."""
+    return _entry(
+        operation(origin, "erase", ref), EventType.PRIVACY_ERASE, Stage.POINT, Result.SUCCESS, now,
+        None, {"ref": ref},
+    )  # fmt: skip
+
+
+def people_of(task: Task) -> Mapping[str, str]:
+    """Return who asked for a task, who changed it last, and who answers for it."""
+    return {
+        "requester": task.requester.username,
+        "changed_by": task.changed_by.username,
+        "sponsor": task.sponsor,
+    }
+
+
 def _of_grant(
     grant: Grant, now: datetime, kind: EventType, stage: Stage, result: Result, *,
-    notice: Notice | None = None, **more: Any,
+    notice: Notice | None = None, people: Mapping[str, str] = NO_DATA, **more: Any,
 ) -> Entry:  # fmt: skip
     op = operation(grant.id, kind.value)
     cred: dict[str, Any] = {
@@ -327,12 +350,16 @@ def _of_grant(
     }  # fmt: skip
     if kind is EventType.CREDENTIAL_REVOKE:
         data["reason"] = grant.revoke_reason
-    return _entry(op, kind, stage, result, now, grant.task, data, notice=notice, grant_id=grant.id)
+    return _entry(
+        op, kind, stage, result, now, grant.task, data, notice=notice, grant_id=grant.id,
+        people=people,
+    )  # fmt: skip
 
 
 def _entry(
     op: UUID, kind: EventType, stage: Stage, result: Result, now: datetime, task: TaskRef | None,
     data: Mapping[str, Any], *, notice: Notice | None = None, grant_id: str = "",
+    people: Mapping[str, str] = NO_DATA,
 ) -> Entry:  # fmt: skip
     head = {"v": VERSION, "op": str(op), "stage": stage.value, "outcome": result.value}
     return Entry(
@@ -343,4 +370,5 @@ def _entry(
         data={**head, **data},
         notice=notice,
         grant_id=grant_id,
+        people=people,
     )

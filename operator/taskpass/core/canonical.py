@@ -48,14 +48,18 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 
 
 def entry_bytes(
-    entry: Entry, *, source: str, time: str, adjusted: bool, live: Sequence[str] = ()
-) -> bytes:
+    entry: Entry, *, source: str, time: str, adjusted: bool, live: Sequence[str] = (),
+    by: Mapping[str, Mapping[str, str]] | None = None,
+) -> bytes:  # fmt: skip
     """Return what the log keeps of an entry.
 
     `time` is as the log tells it; `adjusted` says that the entry's own would have gone back. `live`
-    are the forms of secrets that must not be in it (core/redaction.py).
+    are the forms of secrets that must not be in it (core/redaction.py), `by` is what it says of
+    people (core/people.py).
     """
     data, count = dict(entry.data), 0
+    if by:
+        data["by"] = by
     if live:
         data, count = redacted(data, live)
     body = _event_bytes(entry, data, count, source, time, adjusted)

@@ -9,12 +9,13 @@ import sqlite3
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import PREFIX, Entry, EventType, Stage, moment
+from taskpass.core.audit import PREFIX, Entry, EventType, Stage, erased, moment
 from taskpass.core.canonical import MAX_BYTES, entry_bytes
 from taskpass.core.checkpoint import (
     BadCheckpoint,
@@ -29,6 +30,7 @@ from taskpass.core.errors import EntryRefused, LedgerError
 from taskpass.core.merkle import TILE_HEIGHT, TILE_WIDTH, Tree, leaf_hash, subtree_root
 from taskpass.core.redaction import forms
 from taskpass.ledger.keys import Signer, verify_signature
+from taskpass.ledger.people import People
 from taskpass.ledger.reader import HANDOVER, LogReader, TamperEvidence, unzipped
 
 MAX_FIRST_BYTES = 16_384
@@ -64,6 +66,7 @@ class Log:
         self.epoch = epoch
         """Of this process; see `seal`."""
         self._tree = Tree()
+        self._people = People(db)
         self._last_time = ""
         self._stored_size = 0
         self.note = ""
@@ -151,6 +154,7 @@ class Log:
         if admitted.index >= 0:
             return admitted.index
         index, body = self.size, admitted.body
+        self._people.write()
         self._last_time = admitted.time
         self.unsealed += len(body)
         self._db.execute("INSERT INTO entry (seq, body) VALUES (?, ?)", (index, body))
@@ -166,6 +170,17 @@ class Log:
                 "INSERT INTO tile (l, n, b) VALUES (?, ?, ?)", (tile.level, tile.number, tile.data)
             )
         return index
+
+    def erase(self, name: str, now: datetime) -> int:
+        """Delete what is known of a person, and write the entry that says so.
+
+        Return its index; -1 where nothing was known.
+        """
+        ref = self._people.erase(name)
+        if not ref:
+            return -1
+        (admitted,) = self.admit((erased(self.origin, ref, now),))
+        return self.append(admitted)
 
     def hand_over(self, signer: Signer, entry: Entry) -> None:
         """Write the entry that names another key, and a checkpoint that both keys sign.
@@ -213,7 +228,10 @@ class Log:
         own = moment(entry.time)
         time = max(own, last)
         adjusted = time != own
-        body = entry_bytes(entry, source=self.origin, time=time, adjusted=adjusted, live=live)
+        body = entry_bytes(
+            entry, source=self.origin, time=time, adjusted=adjusted, live=live,
+            by=self._people.told(entry.people),
+        )  # fmt: skip
         opens = entry.type is EventType.CREDENTIAL_ISSUE and entry.data.get("stage") == Stage.INTENT
         limit = MAX_FIRST_BYTES if opens else MAX_BYTES
         if len(body) > limit:
@@ -240,6 +258,7 @@ class Log:
             time=event["time"],
             adjusted="clk" in event["data"],
             live=live,
+            by=event["data"].get("by"),  # who was erased since is somebody else by now
         )
         if same != told:
             raise EntryRefused(

@@ -4,14 +4,14 @@
 all before; `tile` holds the finished tiles of hashes; `idx` finds entries. `grant_state`,
 `task_record`, `pod_binding` and `trail` are the state that the entries tell of, written in the same
 transactions. `grant_state` has what is held; what is over is in the log alone. Bindings of pods
-stay for ever.
+stay for ever. `person` has the names that entries refer to, and that can be erased.
 """
 
 import os
 import sqlite3
 from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 TABLES = (
     "CREATE TABLE head (k INTEGER PRIMARY KEY CHECK (k = 1), size INTEGER NOT NULL,"
     " root BLOB NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL,"
@@ -32,6 +32,8 @@ TABLES = (
     " reason TEXT NOT NULL, message TEXT NOT NULL, severity TEXT NOT NULL,"
     " on_pod INTEGER NOT NULL, audit_index INTEGER NOT NULL,"
     " PRIMARY KEY (task_uid, seq)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE person (ref TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, salt BLOB NOT NULL)"
+    " STRICT, WITHOUT ROWID",
     "CREATE TABLE ckpt (size INTEGER NOT NULL, note TEXT NOT NULL, kept TEXT NOT NULL,"
     " PRIMARY KEY (size, kept)) STRICT",
     f"PRAGMA user_version = {VERSION}",

@@ -25,7 +25,7 @@ from taskpass.ledger import schema, state
 from taskpass.ledger.examine import examine
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.mirror import Mirror
-from taskpass.ledger.store import Change, Cosigned, Forget, Outcome, Store, Written, told
+from taskpass.ledger.store import Change, Cosigned, Erase, Forget, Outcome, Store, Written, told
 from taskpass.ports import Batch, Key
 
 DOMAIN = "audit.taskpass.dev"
@@ -40,7 +40,7 @@ class _Head:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    change: Change
+    change: Change | Erase
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[tuple[int, ...]]
 
@@ -138,6 +138,11 @@ class SqliteLedger:
         """Make a checkpoint durable that witnesses have cosigned, instead of the one before."""
         await self._written(Cosigned(size, note))
 
+    async def erase(self, name: str, now: datetime) -> int:
+        """See `Store.erase`."""
+        (index,) = await self._written(Erase(name, now))
+        return index
+
     async def forget(self, task_uid: str) -> None:
         """See `ports.Ledger`."""
         await self._written(Forget(task_uid))
@@ -210,7 +215,7 @@ class SqliteLedger:
         with contextlib.suppress(sqlite3.Error, OSError):
             self._store.close()
 
-    async def _written(self, change: Change) -> tuple[int, ...]:
+    async def _written(self, change: Change | Erase) -> tuple[int, ...]:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(change, loop, loop.create_future())
         with self._changed:
@@ -241,11 +246,16 @@ class SqliteLedger:
             if waiting is None:
                 return None
             taken.append(waiting)
+            assert not isinstance(waiting.change, Erase)  # noqa: S101 (`_next` leaves it)
             return waiting.change
 
         began = time.monotonic()
         try:
-            outcomes = self._store.write(first.change, more)
+            if isinstance(first.change, Erase):
+                index = self._store.erase(first.change.name, first.change.now)
+                outcomes: list[Outcome] = [Written(indexes=(index,))]
+            else:
+                outcomes = self._store.write(first.change, more)
             self.on_append(time.monotonic() - began)
             head = self._current_head()
         except BaseException as error:
@@ -290,7 +300,9 @@ class SqliteLedger:
         with self._changed:
             while wait and not self._queue and not self._closing:
                 self._changed.wait()
-            return self._queue.popleft() if self._queue else None
+            if not self._queue or (not wait and isinstance(self._queue[0].change, Erase)):
+                return None
+            return self._queue.popleft()
 
     def _tell_watchers(self) -> None:
         with self._changed:

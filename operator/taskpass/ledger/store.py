@@ -52,6 +52,14 @@ class Cosigned:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Delete what is known of a person. It has a transaction of its own."""
+
+    name: str
+    now: datetime
+
+
 Change = Batch | Forget | Cosigned
 
 
@@ -145,6 +153,21 @@ class Store:
         self.db.execute("COMMIT")
         self._fail_point("ledger.after-commit")
         return outcomes
+
+    def erase(self, name: str, now: datetime) -> int:
+        """Delete what is known of a person, and write the entry that says so, durably.
+
+        Return its index; -1 where nothing was known. No byte of the name is left in the file or its
+        write-ahead log on return.
+        """
+        self.db.execute("PRAGMA secure_delete = ON")
+        self.db.execute("BEGIN IMMEDIATE")
+        index = self.log.erase(name, now)
+        self.log.seal()
+        self.db.execute("COMMIT")
+        self.db.execute("PRAGMA secure_delete = OFF")
+        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return index
 
     def prune(self, entry: Entry, min_index: int) -> None:
         """Write the entry that tells of it, and drop the entries before `min_index`, in one.

@@ -3,7 +3,8 @@
 That none is left out is not proven here: `verify.py` does that for the whole log.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from taskpass.core.errors import UsageError
 from taskpass.core.merkle import BadProof, check_inclusion, inclusion_proof, leaf_hash
 from taskpass.core.tiles import TileSubtrees
 from taskpass.ledger.chain import opened_head
+from taskpass.ledger.people import known
 from taskpass.ledger.reader import LogReader, TamperEvidence
 
 
@@ -28,6 +30,8 @@ class Timeline:
     """What every entry is proven to be under."""
     pruned: int = 0
     """Entries before this index are absent by policy, those of this task too."""
+    people: Mapping[str, str] = field(default_factory=dict)
+    """Names by the references that entries have; who was erased is not there."""
 
 
 def timeline(log: LogReader, task: str) -> Timeline:
@@ -51,7 +55,8 @@ def timeline(log: LogReader, task: str) -> Timeline:
         except BadProof as error:
             raise TamperEvidence(f"entry {index} is not under the checkpoint: {error}") from error
         entries.append((index, orjson.loads(body)))
-    return Timeline(subject, tuple(entries), checkpoint, log.min_index)
+    people = {ref: person.name for ref, person in known(log).items()}
+    return Timeline(subject, tuple(entries), checkpoint, log.min_index, people)
 
 
 def _subject(log: LogReader, task: str) -> str:

@@ -53,6 +53,7 @@ ALL: dict[str, Make] = {
     "re-origin": lambda now: audit.re_origin(
         "uid-1", Head(origin="o", size=9, root=bytes(32)), "lost", now
     ),
+    "erased": lambda now: audit.erased("o", "p-1", now),
     "pruned": lambda now: audit.pruned("o", 256, 64 * "a", {"older_than_days": 400}, now),
 }
 OF_THE_ISSUE = {

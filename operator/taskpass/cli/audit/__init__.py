@@ -6,6 +6,7 @@ from taskpass.cli.audit.export import export
 from taskpass.cli.audit.keys import keys
 from taskpass.cli.audit.look import find, show, tail
 from taskpass.cli.audit.memory import anchor, re_origin
+from taskpass.cli.audit.people import erase, who
 from taskpass.cli.audit.prove import prove, verify_proof
 from taskpass.cli.audit.prune import prune
 from taskpass.cli.audit.stand import open_ops, stats, whois_token
@@ -15,7 +16,7 @@ from taskpass.cli.audit.witness import witness
 
 COMMANDS = (
     verify, prove, verify_proof, export, timeline, show, find, tail, stats, open_ops, whois_token,
-    keys, prune, anchor, re_origin, witness,
+    keys, prune, anchor, re_origin, witness, who, erase,
 )  # fmt: skip
 
 

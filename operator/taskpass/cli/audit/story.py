@@ -22,6 +22,8 @@ _STEPS = {
     "log.open": "open",
     "log.key_rotate": "rotate",
     "log.prune": "prune",
+    "log.re_origin": "forgot",
+    "privacy.erase": "erase",
 }
 
 
@@ -39,6 +41,8 @@ def lines(told: Timeline) -> Iterator[str]:
             day = date
             yield day
         step, outcome, what = told_of(event)
+        if by := _by(data.get("by"), told.people):
+            what += f"; {by}"
         yield from _wrapped(_head(index, time[:12], step, outcome), what)
 
 
@@ -126,7 +130,25 @@ def _of_log(step: str, data: Mapping[str, Any]) -> str:
             return f"the key is another from here on: {data['vkey']}"
         case "prune":
             return f"the entries before {data['min_index']} are absent by policy"
+        case "forgot":
+            size = data["forgot"]["size"]
+            return f"a person had the cluster forget it at size {size}: {data['reason']}"
+        case "erase":
+            return f"what was known of {data['ref']} is erased"
     return ""
+
+
+def _by(by: object, people: Mapping[str, str]) -> str:
+    """Return who asked, and who answers for it; a reference where the name was erased."""
+    if not isinstance(by, Mapping):
+        return ""
+    names = {
+        role: who.get("name") or people.get(who.get("ref", ""), f"{who.get('ref', '?')} (erased)")
+        for role, who in by.items()
+        if isinstance(who, Mapping)
+    }
+    words = (("requester", "asked for by"), ("sponsor", "sponsor"))
+    return ", ".join(f"{word} {names[role]}" for role, word in words if role in names)
 
 
 def _asked(cred: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.LOG_KEY_ROTATE: ("configuration", ("change",)),
     EventType.LOG_PRUNE: ("configuration", ("deletion",)),
     EventType.LOG_RE_ORIGIN: ("configuration", ("change",)),
+    EventType.PRIVACY_ERASE: ("configuration", ("deletion",)),
 }
 """`event.category` and `event.type`."""
 UNKNOWN = ("configuration", ("info",))

@@ -31,6 +31,7 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.LOG_KEY_ROTATE: (UPDATE, "AuditLog"),
     EventType.LOG_PRUNE: (UPDATE, "AuditLog"),
     EventType.LOG_RE_ORIGIN: (UPDATE, "AuditLog"),
+    EventType.PRIVACY_ERASE: (UPDATE, "AuditLog"),
 }
 """`activity_id` and the entity's type; all but WORKLOAD_ATTEST."""
 UNKNOWN = (UPDATE, "AuditLog")
