@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from taskpass.core.errors import TaskpassError, TransientError, UsageError
 from taskpass.endpoints.health import Health
+from taskpass.endpoints.log import LogServer
 from taskpass.flows.anchoring import Anchoring
 from taskpass.flows.context import Ports
 from taskpass.flows.sweep import Sweeper
@@ -46,6 +47,8 @@ class Duties:
     anchoring: Anchoring
     witnessing: Witnessing | None
     """None where no witness is to be asked."""
+    log_server: LogServer | None
+    """None where the log is not served."""
 
     async def keep_limits(self) -> None:
         """Try, at the start and every `sweep_seconds`, whether the limits on ourselves hold."""

@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from taskpass.core.records import Severity
 from taskpass.core.tlog_policy import asked
 from taskpass.duties import Duties, roles_of
 from taskpass.endpoints.health import Health
+from taskpass.endpoints.log import LogServer
 from taskpass.endpoints.probes import Probes
 from taskpass.expressions.cel import CelExpressions
 from taskpass.flows.anchoring import Anchoring
@@ -44,6 +46,7 @@ from taskpass.kube.client import KubeClient
 from taskpass.kube.connection import Connection
 from taskpass.kube.events import KubeEvents
 from taskpass.kube.lease import Lease
+from taskpass.kube.log_access import LogAccess
 from taskpass.kube.pods import KubePods
 from taskpass.kube.release import ReleaseRequests
 from taskpass.kube.reviews import KubeReviews
@@ -59,6 +62,7 @@ from taskpass.ledger.key_file import read_seed_file
 from taskpass.ledger.keys import SeedSigner, fingerprint_key, verify_signature
 from taskpass.ledger.opening import AnyLedger, Opening
 from taskpass.ledger.sealed import SealedLedger
+from taskpass.ledger.served import is_whole, served
 from taskpass.ledger.sqlite import SqliteLedger
 from taskpass.ledger.volume import room
 from taskpass.memory import keep_private
@@ -191,6 +195,7 @@ class Operator:
         if isinstance(ledger, SqliteLedger):
             ledger.on_append = self._metrics.append_seconds.observe
         witnessing = await self._witnessing(stack, ledger)
+        log_server = await self._log_server(stack)
 
         def proven() -> Concern | None:
             return None if witnessing is None else witnessing.proven
@@ -216,8 +221,19 @@ class Operator:
         return Duties(
             settings=settings, client=client, ports=ports, ledger=ledger, opening=opening,
             caches=caches, queue=queue, health=self._health, anchoring=anchoring,
-            witnessing=witnessing,
+            witnessing=witnessing, log_server=log_server,
         )  # fmt: skip
+
+    async def _log_server(self, stack: contextlib.AsyncExitStack) -> LogServer | None:
+        directory, path = self._settings.read_api_tls_directory, self._settings.ledger_path
+        if directory is None:
+            return None
+        access = LogAccess(self._client, self._clock.monotonic)
+        made = LogServer(directory, access.check, partial(served, path), is_whole)
+        await made.start(self._settings.read_api_port)
+        stack.push_async_callback(made.stop)
+        logger.info("Serving the audit log over HTTPS", extra={"port": made.port})
+        return made
 
     async def _witnessing(
         self, stack: contextlib.AsyncExitStack, ledger: AnyLedger
@@ -252,6 +268,8 @@ class Operator:
                 group.create_task(duties.keep_watch(watcher)),
                 group.create_task(duties.anchoring.run()),
             ]
+            if duties.log_server is not None:
+                background.append(group.create_task(duties.log_server.keep_certificate()))
             if duties.witnessing is not None:
                 background.append(group.create_task(duties.witnessing.run()))
             work = group.create_task(self._work(duties, background, group))

@@ -78,6 +78,11 @@ class Settings(BaseModel):
     https://kubernetes.default.svc"""
     http_port: int = Field(default=9090, ge=0, le=65535)
     """TCP port of probes and metrics; 0 takes a free one. Default: 9090."""
+    read_api_tls_directory: Path | None = None
+    """Directory with tls.crt and tls.key: the audit log is then served over HTTPS to those who may
+    read it. Default: none, and it is not served."""
+    read_api_port: int = Field(default=9443, ge=0, le=65535)
+    """TCP port of that; 0 takes a free one. Default: 9443."""
     workers: int = Field(default=32, ge=1, le=256)
     """How many tasks are reconciled side by side. Default: 32."""
     sweep_seconds: int = Field(default=60, ge=1, le=3600)

@@ -60,3 +60,9 @@ def test_without_tenants_and_targets_both_are_less() -> None:
 
     assert granted(render()) == wanted
     assert {right.namespace for right in wanted} == {"", NAMESPACE, "taskpass-grants", "default"}
+
+
+def test_who_serves_the_log_needs_to_look_at_tokens() -> None:
+    wanted = needed(NAMESPACE, [], {}, read_api=True)
+
+    assert granted(render({"readApi": {"tlsSecretName": "log-tls"}})) == wanted

@@ -233,3 +233,21 @@ def test_the_operator_may_neither_make_nor_delete_the_logs_memory() -> None:
         "get auditanchors.taskpass.dev ['taskpass']",
         "patch auditanchors/status.taskpass.dev ['taskpass']",
     ]
+
+
+def test_the_read_api_is_off_by_default_and_takes_one_right_more() -> None:
+    off, on = render(), render({"readApi": {"tlsSecretName": "log-tls"}})
+
+    more = [
+        right
+        for right in rights(on, "ClusterRole", "taskpass-operator")
+        if right not in rights(off, "ClusterRole", "taskpass-operator")
+    ]
+    assert more == ["create tokenreviews.authentication.k8s.io"]
+    assert "taskpass-audit-reader" not in [o["metadata"]["name"] for o in off]
+    assert rights(on, "ClusterRole", "taskpass-audit-reader") == [
+        "get auditanchors.taskpass.dev ['taskpass']",
+        "get auditanchors/log.taskpass.dev ['taskpass']",
+    ]
+    ports = [one(each, "Service", "taskpass", NAMESPACE)["spec"]["ports"] for each in (off, on)]
+    assert [[port["port"] for port in each] for each in ports] == [[9090], [9090, 9443]]

@@ -93,7 +93,7 @@ def duties(ledger: object) -> Duties:
     none: Any = None
     return Duties(
         settings=none, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
-        caches=none, queue=none, health=health, anchoring=none, witnessing=None,
+        caches=none, queue=none, health=health, anchoring=none, witnessing=None, log_server=None,
     )  # fmt: skip
 
 

@@ -54,6 +54,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   value: /var/lib/taskpass/ledger.db
 - name: TASKPASS_SIGNING_KEY_GENERATION
   value: {{ .Values.signingKeyGeneration | quote }}
+{{- if .Values.readApi.tlsSecretName }}
+- name: TASKPASS_READ_API_TLS_DIRECTORY
+  value: /etc/taskpass/read-api
+{{- end }}
 {{- with .Values.witnessPolicy }}
 - name: TASKPASS_WITNESS_POLICY
   value: {{ . | quote }}

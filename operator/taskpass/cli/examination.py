@@ -133,7 +133,16 @@ class Examination:
         await self._tell("namespaces", checks.namespaces(client, tenants, targets))
         await self._tell(
             "rights",
-            compare(client, needed(home, tenants, targets, settings.signing_key_generation)),
+            compare(
+                client,
+                needed(
+                    home,
+                    tenants,
+                    targets,
+                    settings.signing_key_generation,
+                    read_api=settings.read_api_tls_directory is not None,
+                ),
+            ),
         )
         await self._tell("classes", _classes(client, settings))
         await self._tell("signing key", self._key(client, settings))

@@ -56,10 +56,11 @@ def needed(
     tenants: Iterable[str],
     targets: Mapping[str, Sequence[tuple[str, str]]],
     key_generation: int = 1,
+    read_api: bool = False,
 ) -> frozenset[Right]:
     """Return every right that the operator's code uses; arguments as for `guard.limits_hold`.
 
-    `key_generation` is that of the signing key.
+    `key_generation` is that of the signing key; `read_api` says whether the log is served.
     """
     return frozenset(
         [
@@ -67,6 +68,7 @@ def needed(
             *(right for namespace in tenants for right in _in_a_tenant(namespace)),
             *(right for each in targets.items() for right in _in_a_target(*each)),
             *_rights("get list create delete", "serviceaccounts", namespace=GRANTS),
+            *(_rights("create", "tokenreviews", "authentication.k8s.io") if read_api else ()),
             *_rights("create", "serviceaccounts/token", namespace=GRANTS),
             *_rights("create", "leases", LEASES, namespace=lease.NAMESPACE),
             *_rights("get update", "leases", LEASES, lease.NAME, lease.NAMESPACE),

@@ -10,12 +10,14 @@ from typing import Any
 import click
 
 from taskpass.cli.audit import memory, options, progress
+from taskpass.cli.audit.remote import at_url
 from taskpass.core.checkpoint import BadCheckpoint
 from taskpass.core.cosignature import parse_witness_vkey
 from taskpass.core.errors import UsageError
 from taskpass.core.tlog_policy import NONE, BadPolicy, PolicyWitness, TrustPolicy, parse_policy
+from taskpass.ledger.files import FileReader
 from taskpass.ledger.trust import Demand, Trust, checked
-from taskpass.ledger.verify import Report, verify_database, verify_directory
+from taskpass.ledger.verify import Report, verify_database, verify_directory, verify_files
 
 WHO = {
     0: "no memory given: rollback and fork NOT excluded (use --against CHECKPOINT)",
@@ -27,6 +29,15 @@ WHO = {
 @click.command(epilog="Example: taskpass audit verify --dir export --against kept.checkpoint")
 @options.database
 @click.option("--dir", "directory", type=click.Path(path_type=Path), help="An export to verify.")
+@click.option("--url", help="An operator's read API to verify from, https://…")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    envvar="TASKPASS_TOKEN_FILE",
+    show_envvar=True,
+    help="Token for --url, of audience taskpass-audit.",
+)
+@click.option("--ca-file", type=click.Path(path_type=Path), help="Whom to trust for --url (PEM).")
 @click.option("--vkey", help="The log's key as you know it, or a file that holds it.")
 @click.option(
     "--policy",
@@ -62,6 +73,9 @@ WHO = {
 def verify(
     db: Path | None,
     directory: Path | None,
+    url: str | None,
+    token_file: Path | None,
+    ca_file: Path | None,
     vkey: str | None,
     against: tuple[Path, ...],
     anchored: bool,
@@ -79,7 +93,10 @@ def verify(
         kept = [options.text(path, "checkpoint") for path in against]
         known = [memory.remembered(kubeconfig)] if anchored else []
         key = options.key(vkey) if vkey else ""
-        report = _verified(db, directory, key, [*kept, *known])
+        if url is not None:
+            report = _from_afar(at_url(url, token_file, ca_file), key, [*kept, *known])
+        else:
+            report = _verified(db, directory, key, [*kept, *known])
         now = int(time.time())
         report, trust = checked(report, demand, kept=kept, anchored=anchored, now=now)
     if as_json:
@@ -95,6 +112,11 @@ def _verified(db: Path | None, directory: Path | None, key: str, kept: Sequence[
         if directory is not None:
             return verify_directory(directory, vkey=key, against=kept, progress=tell)
         return verify_database(options.chosen(db), vkey=key, against=kept, progress=tell)
+
+
+def _from_afar(files: FileReader, key: str, kept: Sequence[str]) -> Report:
+    with progress.shown("verified") as tell:
+        return verify_files(files, vkey=key, against=kept, progress=tell)
 
 
 def _demand(
