@@ -5,6 +5,7 @@ is read back and hashed before the rows that it replaces go; finished tiles; the
 checkpoint signed over all of it. The head is written only if it is as this process left it.
 """
 
+import contextlib
 import sqlite3
 import zlib
 from collections.abc import Sequence
@@ -39,6 +40,10 @@ that whatever was let in can be told to its end: a request that just fits must n
 revocation that does not."""
 
 
+LOOKUP = 64
+"""How many ids are looked for at once."""
+_FIND = f"SELECT id, seq FROM idx WHERE id IN ({', '.join('?' * LOOKUP)})"  # noqa: S608 (marks)
+
 IndexRow = tuple[bytes, object, object, object, object, object]
 """What the index keeps of an entry: id, type, time, subject, task UID, grant id."""
 
@@ -70,8 +75,12 @@ class Log:
         self._last_time = ""
         self._stored_size = 0
         self.note = ""
-        self.unsealed = 0
-        """Bytes of the entries that were appended since the last seal."""
+        self._known: dict[bytes, int] = {}
+        """Where the entries of an id are, -1 for nowhere; of this transaction."""
+        self._entries: list[tuple[int, bytes]] = []
+        self._rows: list[tuple[object, ...]] = []
+        """What was appended and is not in the tables yet: a statement for each would cost more than
+        all the rest."""
 
     @property
     def origin(self) -> str:
@@ -123,6 +132,18 @@ class Log:
         if stored.size:
             self._last_time = orjson.loads(stored.entry(stored.size - 1))["time"]
 
+    def expect(self, ids: Sequence[str]) -> None:
+        """Find out at once which of these ids the log has; `admit` asks one by one otherwise."""
+        identities = []
+        for each in ids:
+            with contextlib.suppress(ValueError):  # `admit` refuses it
+                identities.append(identity_of(each))
+        for start in range(0, len(identities), LOOKUP):
+            some = identities[start : start + LOOKUP]
+            self._known |= dict.fromkeys(some, -1)
+            padded = (*some, *[b""] * (LOOKUP - len(some)))
+            self._known |= dict(self._db.execute(_FIND, padded).fetchall())
+
     def admit(self, entries: Sequence[Entry], hide: Sequence[SecretValue] = ()) -> list[Admitted]:
         """Return how each of a batch's entries is to be written; nothing is written yet.
 
@@ -156,13 +177,9 @@ class Log:
         index, body = self.size, admitted.body
         self._people.write()
         self._last_time = admitted.time
-        self.unsealed += len(body)
-        self._db.execute("INSERT INTO entry (seq, body) VALUES (?, ?)", (index, body))
-        self._db.execute(
-            "INSERT INTO idx (seq, id, type, time, subject, task, cred)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (index, *admitted.row),
-        )
+        self._known[admitted.row[0]] = index
+        self._entries.append((index, body))
+        self._rows.append((index, *admitted.row))
         for tile in self._tree.append(leaf_hash(body)):
             if tile.level == 0:
                 self._bundle(tile.number, tile.data)
@@ -204,6 +221,8 @@ class Log:
             LedgerError: Another process has written it, in spite of the lock.
 
         """
+        self._write()
+        self._known.clear()
         if self.size != self._stored_size:
             self.note = self._signed()
         done = self._db.execute(
@@ -217,14 +236,31 @@ class Log:
         if done.rowcount != 1:
             raise LedgerError("Another process has written the ledger; this one must end")
         self._stored_size = self.size
-        self.unsealed = 0
+
+    def _write(self) -> None:
+        """Write what was appended into the tables."""
+        if self._entries:
+            self._db.executemany("INSERT INTO entry (seq, body) VALUES (?, ?)", self._entries)
+            self._db.executemany(
+                "INSERT INTO idx (seq, id, type, time, subject, task, cred)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                self._rows,
+            )
+            self._entries, self._rows = [], []
+
+    def _index_of(self, identity: bytes) -> int:
+        if identity not in self._known:
+            sql = "SELECT seq FROM idx WHERE id = ?"
+            found = self._db.execute(sql, (identity,)).fetchone()
+            self._known[identity] = -1 if found is None else found[0]
+        return self._known[identity]
 
     def _admit(self, entry: Entry, last: str, live: Sequence[str]) -> tuple[Admitted, str]:
         identity = identity_of(entry.id)
-        found = self._db.execute("SELECT seq FROM idx WHERE id = ?", (identity,)).fetchone()
-        if found is not None:
-            self._compare(entry, found[0], live)
-            return Admitted(found[0]), last
+        found = self._index_of(identity)
+        if found >= 0:
+            self._compare(entry, found, live)
+            return Admitted(found), last
         own = moment(entry.time)
         time = max(own, last)
         adjusted = time != own
@@ -248,6 +284,7 @@ class Log:
         return Admitted(-1, body, time, row), time
 
     def _compare(self, entry: Entry, index: int, live: Sequence[str]) -> None:
+        self._write()
         stored = LogReader(self._db)
         stored.size = self.size  # the head is behind within a transaction
         told = stored.entry(index)
@@ -267,6 +304,7 @@ class Log:
             )
 
     def _bundle(self, number: int, hashes: bytes) -> None:
+        self._write()
         start = number * TILE_WIDTH
         rows = self._db.execute(
             "SELECT body FROM entry WHERE seq >= ? ORDER BY seq", (start,)

@@ -1,7 +1,7 @@
 """The state that the entries tell of: grants, task records, bindings of pods, trails."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from taskpass.core.credential import Grant
@@ -41,16 +41,18 @@ def check_bindings(db: sqlite3.Connection, records: Sequence[TaskRecord]) -> Non
         seen[record.pod_uid] = uid
 
 
-def write_grants(db: sqlite3.Connection, grants: Sequence[Grant], bodies: Sequence[str]) -> None:
-    """Write the grants whole; one that is gone leaves the table, as the log tells of it."""
-    held = [(g.id, body) for g, body in zip(grants, bodies, strict=True) if g.state.held]
-    db.executemany(
-        "INSERT INTO grant_state (id, body) VALUES (?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
-        held,
-    )
-    gone = [(g.id,) for g in grants if not g.state.held]
-    db.executemany("DELETE FROM grant_state WHERE id = ?", gone)
+def write_grants(db: sqlite3.Connection, grants: Mapping[str, tuple[Grant, str]]) -> None:
+    """Write grants whole, by id; one that is gone leaves the table, as the log tells of it."""
+    held = [(id_, body) for id_, (grant, body) in grants.items() if grant.state.held]
+    if held:
+        db.executemany(
+            "INSERT INTO grant_state (id, body) VALUES (?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            held,
+        )
+    gone = [(id_,) for id_, (grant, _) in grants.items() if not grant.state.held]
+    if gone:
+        db.executemany("DELETE FROM grant_state WHERE id = ?", gone)
 
 
 def write_records(

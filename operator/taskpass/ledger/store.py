@@ -27,7 +27,6 @@ from taskpass.ledger.takeover import taken_over
 from taskpass.ports import Batch
 
 MAX_ENTRIES = 256
-MAX_BYTES = 1 << 20
 """What one transaction takes at most of what waits; it always takes one batch whole."""
 NO_WRITES = frozenset(
     (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
@@ -88,6 +87,8 @@ class Store:
         self.log = log
         self._lock = lock
         self._fail_point = fail_point
+        self._grants: dict[str, tuple[Grant, str]] = {}
+        """What the transaction makes of grants: the last of each counts."""
 
     @classmethod
     def open(
@@ -139,15 +140,16 @@ class Store:
 
     def write(self, first: Change, more: Callable[[], Change | None]) -> list[Outcome]:
         """Make `first`, and what `more` returns until it returns None, durable together."""
+        taken = [first]
+        ids = _ids(first)
+        while len(ids) < MAX_ENTRIES and (change := more()) is not None:
+            taken.append(change)
+            ids += _ids(change)
         self.db.execute("BEGIN IMMEDIATE")
-        start = self.log.size
-        outcomes: list[Outcome] = []
-        change: Change | None = first
-        while change is not None:
-            outcome = self._apply(change)
-            outcomes.append(outcome)
-            full = self.log.size - start >= MAX_ENTRIES or self.log.unsealed >= MAX_BYTES
-            change = None if full else more()
+        self.log.expect(ids)
+        outcomes = [self._apply(change) for change in taken]
+        state.write_grants(self.db, self._grants)
+        self._grants.clear()
         self.log.seal()
         self._fail_point("ledger.before-commit")
         self.db.execute("COMMIT")
@@ -224,8 +226,9 @@ class Store:
         grants = tuple(_with_index(g, change.entries, indexes) for g in change.grants)
         if grants != change.grants:
             bodies = state.encoded(grants)
-        state.write_grants(self.db, grants, bodies)
-        state.write_records(self.db, change.tasks, records)
+        self._grants |= {g.id: (g, body) for g, body in zip(grants, bodies, strict=True)}
+        if change.tasks:
+            state.write_records(self.db, change.tasks, records)
         trail = tuple(
             _trail_item(entry, index)
             for entry, index, one in zip(change.entries, indexes, admitted, strict=True)
@@ -234,6 +237,10 @@ class Store:
         for uid, item in trail:
             state.write_trail(self.db, uid, item)
         return Written(indexes=indexes, grants=grants, tasks=change.tasks, trail=trail)
+
+
+def _ids(change: Change) -> list[str]:
+    return [entry.id for entry in change.entries] if isinstance(change, Batch) else []
 
 
 def told(error: BaseException) -> str:
