@@ -5,18 +5,16 @@ is read back and hashed before the rows that it replaces go; finished tiles; the
 checkpoint signed over all of it. The head is written only if it is as this process left it.
 """
 
-import contextlib
 import sqlite3
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import PREFIX, Entry, EventType, Stage, erased, moment
+from taskpass.core.audit import Entry, EventType, Stage, erased, moment
 from taskpass.core.canonical import MAX_BYTES, entry_bytes
 from taskpass.core.checkpoint import (
     BadCheckpoint,
@@ -28,24 +26,18 @@ from taskpass.core.checkpoint import (
 )
 from taskpass.core.credential import SecretValue
 from taskpass.core.errors import EntryRefused, LedgerError
-from taskpass.core.merkle import TILE_HEIGHT, TILE_WIDTH, Tree, leaf_hash, subtree_root
+from taskpass.core.merkle import TILE_WIDTH, Tree, leaf_hash
 from taskpass.core.redaction import forms
+from taskpass.ledger.edge import edge
 from taskpass.ledger.keys import Signer, verify_signature
 from taskpass.ledger.people import People
 from taskpass.ledger.reader import HANDOVER, LogReader, TamperEvidence, unzipped
+from taskpass.ledger.rows import IndexRow, Rows, identity_of
 
 MAX_FIRST_BYTES = 16_384
 """What the first entry of an issue may have. What closes it may be longer (up to `MAX_BYTES`), so
 that whatever was let in can be told to its end: a request that just fits must not lead to a
 revocation that does not."""
-
-
-LOOKUP = 64
-"""How many ids are looked for at once."""
-_FIND = f"SELECT id, seq FROM idx WHERE id IN ({', '.join('?' * LOOKUP)})"  # noqa: S608 (marks)
-
-IndexRow = tuple[bytes, object, object, object, object, object]
-"""What the index keeps of an entry: id, type, time, subject, task UID, grant id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +64,10 @@ class Log:
         """Of this process; see `seal`."""
         self._tree = Tree()
         self._people = People(db)
+        self._rows = Rows(db)
         self._last_time = ""
         self._stored_size = 0
         self.note = ""
-        self._known: dict[bytes, int] = {}
-        """Where the entries of an id are, -1 for nowhere; of this transaction."""
-        self._entries: list[tuple[int, bytes]] = []
-        self._rows: list[tuple[object, ...]] = []
-        """What was appended and is not in the tables yet: a statement for each would cost more than
-        all the rest."""
 
     @property
     def origin(self) -> str:
@@ -122,7 +109,7 @@ class Log:
             checkpoint = open_checkpoint(stored.note, self._key, verify_signature)
             if (checkpoint.size, checkpoint.root) != (stored.size, stored.root):
                 raise TamperEvidence("the head does not say what its checkpoint says")
-            self._tree = Tree(_edge(stored))
+            self._tree = Tree(edge(stored))
         except (BadCheckpoint, TamperEvidence) as error:
             raise LedgerError(f"The ledger does not hold together: {error}; {_REMEDY}") from error
         if self._tree.root() != stored.root or self._tree.frontier() != stored.frontier:
@@ -133,16 +120,8 @@ class Log:
             self._last_time = orjson.loads(stored.entry(stored.size - 1))["time"]
 
     def expect(self, ids: Sequence[str]) -> None:
-        """Find out at once which of these ids the log has; `admit` asks one by one otherwise."""
-        identities = []
-        for each in ids:
-            with contextlib.suppress(ValueError):  # `admit` refuses it
-                identities.append(identity_of(each))
-        for start in range(0, len(identities), LOOKUP):
-            some = identities[start : start + LOOKUP]
-            self._known |= dict.fromkeys(some, -1)
-            padded = (*some, *[b""] * (LOOKUP - len(some)))
-            self._known |= dict(self._db.execute(_FIND, padded).fetchall())
+        """See `Rows.expect`."""
+        self._rows.expect(ids)
 
     def admit(self, entries: Sequence[Entry], hide: Sequence[SecretValue] = ()) -> list[Admitted]:
         """Return how each of a batch's entries is to be written; nothing is written yet.
@@ -177,9 +156,7 @@ class Log:
         index, body = self.size, admitted.body
         self._people.write()
         self._last_time = admitted.time
-        self._known[admitted.row[0]] = index
-        self._entries.append((index, body))
-        self._rows.append((index, *admitted.row))
+        self._rows.add(index, body, admitted.row)
         for tile in self._tree.append(leaf_hash(body)):
             if tile.level == 0:
                 self._bundle(tile.number, tile.data)
@@ -221,8 +198,7 @@ class Log:
             LedgerError: Another process has written it, in spite of the lock.
 
         """
-        self._write()
-        self._known.clear()
+        self._rows.conclude()
         if self.size != self._stored_size:
             self.note = self._signed()
         done = self._db.execute(
@@ -237,27 +213,9 @@ class Log:
             raise LedgerError("Another process has written the ledger; this one must end")
         self._stored_size = self.size
 
-    def _write(self) -> None:
-        """Write what was appended into the tables."""
-        if self._entries:
-            self._db.executemany("INSERT INTO entry (seq, body) VALUES (?, ?)", self._entries)
-            self._db.executemany(
-                "INSERT INTO idx (seq, id, type, time, subject, task, cred)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                self._rows,
-            )
-            self._entries, self._rows = [], []
-
-    def _index_of(self, identity: bytes) -> int:
-        if identity not in self._known:
-            sql = "SELECT seq FROM idx WHERE id = ?"
-            found = self._db.execute(sql, (identity,)).fetchone()
-            self._known[identity] = -1 if found is None else found[0]
-        return self._known[identity]
-
     def _admit(self, entry: Entry, last: str, live: Sequence[str]) -> tuple[Admitted, str]:
         identity = identity_of(entry.id)
-        found = self._index_of(identity)
+        found = self._rows.find(identity)
         if found >= 0:
             self._compare(entry, found, live)
             return Admitted(found), last
@@ -284,7 +242,7 @@ class Log:
         return Admitted(-1, body, time, row), time
 
     def _compare(self, entry: Entry, index: int, live: Sequence[str]) -> None:
-        self._write()
+        self._rows.write()
         stored = LogReader(self._db)
         stored.size = self.size  # the head is behind within a transaction
         told = stored.entry(index)
@@ -304,7 +262,7 @@ class Log:
             )
 
     def _bundle(self, number: int, hashes: bytes) -> None:
-        self._write()
+        self._rows.write()
         start = number * TILE_WIDTH
         rows = self._db.execute(
             "SELECT body FROM entry WHERE seq >= ? ORDER BY seq", (start,)
@@ -329,55 +287,3 @@ class Log:
 
 
 _REMEDY = "run `taskpass audit verify` on it, and restore a copy that verifies"
-
-
-_CUT = len(PREFIX)
-_NOTHING: dict[str, Any] = {}
-
-
-def identity_of(text: str) -> bytes:
-    """Return the 16 bytes of an entry's id, a UUID as text; another text is a ValueError."""
-    raw = bytes.fromhex(text.replace("-", ""))
-    if len(raw) != 16:
-        raise ValueError("its id is not a UUID")
-    return raw
-
-
-def index_row(event: dict[str, Any]) -> IndexRow:
-    """Return what the index keeps of an entry that was read.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError: It is no event of ours.
-
-    """
-    data = event["data"]
-    if not isinstance(data, dict):
-        raise TypeError("an event of ours has data")
-    get = data.get
-    return (
-        identity_of(event["id"]), event["type"][_CUT:], event["time"], event.get("subject"),
-        get("task", _NOTHING).get("uid"), get("cred", _NOTHING).get("ref"),
-    )  # fmt: skip
-
-
-def _edge(stored: LogReader) -> list[list[bytes]]:
-    """Return the hashes of the unfinished tiles, each computed from what lies below it.
-
-    The bundles under the last tiles are hashed as well: those are the entries that a crash or a
-    bad disk would have damaged last. `taskpass audit verify` hashes all of them.
-    """
-    edge: list[list[bytes]] = []
-    for level in range(tiles.levels(stored.size)):
-        number, width = divmod(stored.size >> (TILE_HEIGHT * level), TILE_WIDTH)
-        if level == 0:
-            edge.append([leaf_hash(entry) for entry in stored.bundle(number)])
-            continue
-        hashes = []
-        for child in range(number * TILE_WIDTH, number * TILE_WIDTH + width):
-            tile = stored.tile(level - 1, child)
-            there = level == 1 and child * TILE_WIDTH in stored.bodies
-            if there and tile != b"".join(map(leaf_hash, stored.bundle(child))):
-                raise TamperEvidence(f"bundle {child} is not what its tile says")
-            hashes.append(subtree_root(tiles.hashes_of(tile)))
-        edge.append(hashes)
-    return edge

@@ -22,8 +22,8 @@ from taskpass.core import tiles
 from taskpass.core.audit import PREFIX, EventType, Stage
 from taskpass.core.merkle import TILE_WIDTH, leaf_hash, leaf_hashes, subtree_root
 from taskpass.ledger.files import in_directory
-from taskpass.ledger.log import IndexRow, index_row
 from taskpass.ledger.reader import LogReader, Source, TamperEvidence, reading
+from taskpass.ledger.rows import IndexRow, index_row
 
 _ISSUE, _REVOKE = str(EventType.CREDENTIAL_ISSUE), str(EventType.CREDENTIAL_REVOKE)
 _GENESIS, _ROTATE = str(EventType.LOG_GENESIS), str(EventType.LOG_KEY_ROTATE)

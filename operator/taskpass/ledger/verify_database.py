@@ -15,8 +15,8 @@ from taskpass.core import tiles
 from taskpass.core.credential import GrantState
 from taskpass.core.merkle import TILE_WIDTH
 from taskpass.ledger import schema
-from taskpass.ledger.log import index_row
 from taskpass.ledger.reader import LogReader, TamperEvidence
+from taskpass.ledger.rows import index_row
 
 _HELD = frozenset(state.value for state in GrantState if state.held)
 

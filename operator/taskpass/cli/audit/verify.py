@@ -21,8 +21,8 @@ from taskpass.ledger.verify import Report, verify_database, verify_directory, ve
 
 WHO = {
     0: "no memory given: rollback and fork NOT excluded (use --against CHECKPOINT)",
-    1: "the cluster remembers it: an older copy of the volume is excluded, not its administrator",
-    2: "a second party remembers it: rollback and fork before what it has seen are excluded",
+    1: "the cluster remembers it: an older volume is excluded, its administrators are not",
+    2: "a second party remembers it: rollback and fork before what it saw are excluded",
 }
 
 
