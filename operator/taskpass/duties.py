@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from taskpass.core.errors import TaskpassError, TransientError, UsageError
 from taskpass.endpoints.health import Health
@@ -22,6 +23,7 @@ from taskpass.kube.client import KubeClient
 from taskpass.kube.guard import limits_hold
 from taskpass.kube.world import Caches
 from taskpass.ledger.opening import AnyLedger, Opening
+from taskpass.ledger.prune import archived, limit_of
 from taskpass.ledger.requests import answer_all
 from taskpass.ledger.sealed import SealedLedger
 from taskpass.settings import Settings
@@ -112,15 +114,21 @@ class Duties:
         self._hold_where_due()
 
     async def answer_requests(self) -> None:
-        """Do what is asked beside the ledger: erase what is known of a person."""
+        """Do what is asked beside the ledger: erase a person, drop old entries."""
         ledger = self.ledger
         if isinstance(ledger, SealedLedger):
             return
 
         async def do(request: Mapping[str, str]) -> int:
-            if request.get("do") != "erase" or not request.get("subject"):
-                raise UsageError("The operator knows no such request")
-            return await ledger.erase(request["subject"], self.ports.now())
+            now = self.ports.now()
+            match request:
+                case {"do": "erase", "subject": subject}:
+                    return await ledger.erase(subject, now)
+                case {"do": "prune", "archive": archive, **rest}:
+                    limit, path = limit_of(rest), self.settings.ledger_path
+                    done, entry = await asyncio.to_thread(archived, path, limit, Path(archive), now)
+                    return await ledger.prune(entry, done.min_index)
+            raise UsageError("The operator knows no such request")
 
         while True:
             await answer_all(self.settings.ledger_path, do)

@@ -1,4 +1,4 @@
-"""Drop old entries from a ledger that nobody has open, after an archive of them was written.
+"""Drop old entries, after an archive of them was written.
 
 What stays: every hash, so that an entry that somebody has can still be proven, and any two
 checkpoints can still be compared; the entries that the keys follow from; and `log.prune`, which
@@ -10,15 +10,17 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from taskpass.core import audit
+from taskpass.core.audit import Entry
 from taskpass.core.errors import LedgerError, UsageError
 from taskpass.core.merkle import TILE_WIDTH
 from taskpass.ledger import export
-from taskpass.ledger.chain import cluster_of
+from taskpass.ledger.chain import cluster_of, declared_key
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.reader import LogReader, reading
 from taskpass.ledger.sqlite import DOMAIN
@@ -52,6 +54,14 @@ class Plan:
     """The grant that keeps more from going; '' where none does."""
     archive_sha256: str = ""
     """Of the archive's list of checksums, once it is written."""
+
+
+def limit_of(request: Mapping[str, str]) -> Limit:
+    """Return the limit of a request to the operator; `UsageError` where it has none."""
+    before, days = request.get("before", ""), request.get("older_than_days", "")
+    if bool(before) == bool(days) or not (before or days).isdecimal() or len(before + days) > 15:
+        raise UsageError("A request to prune names one of before and older_than_days, a number")
+    return Limit(before=int(before)) if before else Limit(days=int(days))
 
 
 def plan(log: LogReader, limit: Limit, now: datetime) -> Plan:
@@ -97,24 +107,39 @@ def prune(path: Path, limit: Limit, archive: Path, signer: Signer, now: datetime
         now=now, fail_point=lambda _: None,
     )  # fmt: skip
     try:
-        with reading(path) as log:
-            digest = _archived(log, archive, range(planned.first, planned.min_index))
-        asked = {"older_than_days": limit.days} if limit.days is not None else {}
-        asked |= {"before": limit.before} if limit.before is not None else {}
-        store.prune(
-            audit.pruned(store.log.origin, planned.min_index, digest, asked, now),
-            planned.min_index,
-        )
+        done, entry = archived(path, limit, archive, now)
+        store.prune(entry, done.min_index)
         with contextlib.suppress(sqlite3.Error):  # no room for it: the space is used again
             store.db.execute("VACUUM")
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"The ledger {path} could not be pruned ({error})") from error
     finally:
         store.close()
-    return Plan(
-        first=planned.first, min_index=planned.min_index, first_time=planned.first_time,
-        last_time=planned.last_time, holding=planned.holding, archive_sha256=digest,
-    )  # fmt: skip
+    return done
+
+
+def archived(path: Path, limit: Limit, archive: Path, now: datetime) -> tuple[Plan, Entry]:
+    """Write the archive of what may go; return that, and the entry that is to tell of it.
+
+    An operator may be writing the ledger: what may go does not change. The archive is durable on
+    return.
+
+    Raises:
+        UsageError: Nothing may go, or the archive's directory cannot be used.
+        Incomplete, TamperEvidence: As `reading`.
+
+    """
+    with reading(path) as log:
+        planned = plan(log, limit, now)
+        if planned.min_index == planned.first:
+            held = f"; grant {planned.holding} is held" if planned.holding else ""
+            raise UsageError(f"There is nothing to drop{held}")
+        digest = _archived(log, archive, range(planned.first, planned.min_index))
+        origin = declared_key(log).name
+    asked = {"older_than_days": limit.days} if limit.days is not None else {}
+    asked |= {"before": limit.before} if limit.before is not None else {}
+    entry = audit.pruned(origin, planned.min_index, digest, asked, now)
+    return replace(planned, archive_sha256=digest), entry
 
 
 def _wanted(log: LogReader, limit: Limit, now: datetime) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from taskpass.core.audit import Entry
 from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, TaskpassError
 from taskpass.core.records import TaskRecord, TrailItem
@@ -25,7 +26,18 @@ from taskpass.ledger import schema, state
 from taskpass.ledger.examine import examine
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.mirror import Mirror
-from taskpass.ledger.store import Change, Cosigned, Erase, Forget, Outcome, Store, Written, told
+from taskpass.ledger.store import (
+    Change,
+    Cosigned,
+    Erase,
+    Forget,
+    Outcome,
+    Prune,
+    Store,
+    Upkeep,
+    Written,
+    told,
+)
 from taskpass.ports import Batch, Key
 
 DOMAIN = "audit.taskpass.dev"
@@ -40,7 +52,7 @@ class _Head:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    change: Change | Erase
+    change: Change | Upkeep
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[tuple[int, ...]]
 
@@ -143,6 +155,11 @@ class SqliteLedger:
         (index,) = await self._written(Erase(name, now))
         return index
 
+    async def prune(self, entry: Entry, min_index: int) -> int:
+        """See `Store.prune`: of what goes there is an archive."""
+        (index,) = await self._written(Prune(entry, min_index))
+        return index
+
     async def forget(self, task_uid: str) -> None:
         """See `ports.Ledger`."""
         await self._written(Forget(task_uid))
@@ -215,7 +232,7 @@ class SqliteLedger:
         with contextlib.suppress(sqlite3.Error, OSError):
             self._store.close()
 
-    async def _written(self, change: Change | Erase) -> tuple[int, ...]:
+    async def _written(self, change: Change | Upkeep) -> tuple[int, ...]:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(change, loop, loop.create_future())
         with self._changed:
@@ -246,14 +263,13 @@ class SqliteLedger:
             if waiting is None:
                 return None
             taken.append(waiting)
-            assert not isinstance(waiting.change, Erase)  # noqa: S101 (`_next` leaves it)
+            assert not isinstance(waiting.change, Upkeep)  # noqa: S101 (`_next` leaves it)
             return waiting.change
 
         began = time.monotonic()
         try:
-            if isinstance(first.change, Erase):
-                index = self._store.erase(first.change.name, first.change.now)
-                outcomes: list[Outcome] = [Written(indexes=(index,))]
+            if isinstance(first.change, Upkeep):
+                outcomes: list[Outcome] = [Written(indexes=(self._store.keep_up(first.change),))]
             else:
                 outcomes = self._store.write(first.change, more)
             self.on_append(time.monotonic() - began)
@@ -300,7 +316,7 @@ class SqliteLedger:
         with self._changed:
             while wait and not self._queue and not self._closing:
                 self._changed.wait()
-            if not self._queue or (not wait and isinstance(self._queue[0].change, Erase)):
+            if not self._queue or (not wait and isinstance(self._queue[0].change, Upkeep)):
                 return None
             return self._queue.popleft()
 

@@ -53,12 +53,22 @@ class Cosigned:
 
 @dataclass(frozen=True, slots=True)
 class Erase:
-    """Delete what is known of a person. It has a transaction of its own."""
+    """Delete what is known of a person."""
 
     name: str
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Drop the entries before an index, of which there is an archive."""
+
+    entry: Entry
+    min_index: int
+
+
+Upkeep = Erase | Prune
+"""Each has a transaction of its own."""
 Change = Batch | Forget | Cosigned
 
 
@@ -156,6 +166,12 @@ class Store:
         self._fail_point("ledger.after-commit")
         return outcomes
 
+    def keep_up(self, upkeep: Upkeep) -> int:
+        """Do it durably; return the index of the entry that tells of it, -1 where there is none."""
+        if isinstance(upkeep, Prune):
+            return self.prune(upkeep.entry, upkeep.min_index)
+        return self.erase(upkeep.name, upkeep.now)
+
     def erase(self, name: str, now: datetime) -> int:
         """Delete what is known of a person, and write the entry that says so, durably.
 
@@ -171,8 +187,10 @@ class Store:
         self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return index
 
-    def prune(self, entry: Entry, min_index: int) -> None:
+    def prune(self, entry: Entry, min_index: int) -> int:
         """Write the entry that tells of it, and drop the entries before `min_index`, in one.
+
+        Return the entry's index.
 
         Their hashes stay, and so do the entries that the keys follow from. `min_index` begins a
         bundle. What is dropped is overwritten in the file.
@@ -182,8 +200,8 @@ class Store:
         bodies = [(i, stored.entry(i)) for i in kept]
         self.db.execute("PRAGMA secure_delete = ON")
         self.db.execute("BEGIN IMMEDIATE")
-        for admitted in self.log.admit((entry,)):
-            self.log.append(admitted)
+        (admitted,) = self.log.admit((entry,))
+        index = self.log.append(admitted)
         self.db.execute("UPDATE head SET min_index = ? WHERE k = 1", (min_index,))
         self.db.execute("DELETE FROM bundle WHERE n < ?", (min_index // TILE_WIDTH,))
         self.db.execute("DELETE FROM entry WHERE seq < ?", (min_index,))
@@ -197,6 +215,8 @@ class Store:
         self._fail_point("upkeep.before-prune")
         self.db.execute("COMMIT")
         self._fail_point("upkeep.after-prune")
+        self.db.execute("PRAGMA secure_delete = OFF")
+        return index
 
     def close(self) -> None:
         """Give the file back."""

@@ -29,7 +29,7 @@ from taskpass.ledger.examine import examine
 from taskpass.ledger.export import export
 from taskpass.ledger.files import in_directory
 from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.prune import Limit, plan, prune
+from taskpass.ledger.prune import Limit, archived, limit_of, plan, prune
 from taskpass.ledger.reader import Incomplete, Pruned, TamperEvidence, reading
 from taskpass.ledger.store import Store
 from taskpass.ledger.timeline import timeline
@@ -354,3 +354,39 @@ async def test_a_timeline_says_that_its_beginning_may_be_missing(path: Path) -> 
 
     with reading(path) as log:
         assert timeline(log, "support/ticket-4711").pruned == 768
+
+
+async def test_an_operator_that_has_the_ledger_open_prunes_it_between_two_transactions(
+    path: Path,
+) -> None:
+    ledger = objects.opened(path, seed=bytes([8]) * 32)
+    archive = path.parent / "archive"
+    done, told = archived(path, limit_of({"before": "800"}), archive, LATER)
+    work = [ledger.commit(Batch(entries=(entry(f"x{n}", time=LATER),))) for n in range(30)]
+
+    *_, index = await asyncio.gather(*work, ledger.prune(told, done.min_index))
+
+    ledger.close()
+    report = verify_database(path)
+    assert (done.min_index, report.pruned) == (768, 768)
+    with reading(path) as log:
+        assert b"log.prune" in log.entry(index)
+    assert verify_directory(archive).bodies == (0, 768)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [{}, {"before": "x"}, {"before": "-1"}, {"before": "1", "older_than_days": "2"}, {"days": "1"}],
+)
+def test_a_request_without_one_limit_is_refused(request_: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="names one of before and older_than_days"):
+        limit_of(request_)
+
+
+def test_where_nothing_may_go_no_archive_is_written(path: Path) -> None:
+    archive = path.parent / "archive"
+
+    with pytest.raises(UsageError, match="There is nothing to drop"):
+        archived(path, Limit(before=3), archive, LATER)
+
+    assert not archive.exists()

@@ -13,6 +13,10 @@ from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.prune import Limit, Plan, plan
 from taskpass.ledger.prune import prune as drop
 from taskpass.ledger.reader import reading
+from taskpass.ledger.requests import ask
+
+PATIENCE_SECONDS = 600.0
+"""How long the archive may take; it is some 100,000 entries in ten seconds."""
 
 
 @click.command(
@@ -23,17 +27,21 @@ from taskpass.ledger.reader import reading
 @click.option("--older-than", metavar="DAYSd", help="Drop what is older, such as 400d.")
 @click.option("--before", type=click.IntRange(min=0), help="Drop what is before this entry.")
 @click.option("--archive", type=click.Path(path_type=Path), help="Where what is dropped goes.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="The key that signs the log.")
+@click.option(
+    "--key-file", type=click.Path(path_type=Path), help="Its key, where nobody has it open."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be dropped.")
 @options.as_json
 def prune(
     db: Path | None, older_than: str | None, before: int | None, archive: Path | None,
     key_file: Path | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Archive old entries and drop them, on a ledger that nobody has open.
+    """Archive old entries and drop them.
 
-    Their hashes stay, so the log still verifies, and an entry that somebody kept can still be
-    proven. Whole bundles of 256 entries go; none from the first entry of a held grant on.
+    Where an operator has the ledger open, it does the work: run this beside it, and copy the
+    archive from there. A ledger that nobody has open needs its key. Hashes stay, so the log still
+    verifies, and an entry that somebody kept can still be proven. Whole bundles of 256 entries go;
+    none from the first entry of a held grant on.
     """
     from taskpass.main import SystemClock
 
@@ -44,8 +52,16 @@ def prune(
         if dry_run:
             with reading(path) as log:
                 done = plan(log, limit, now)
-        elif archive is None or key_file is None:
-            raise UsageError("Name --archive and --key-file, or only look with --dry-run")
+        elif archive is None:
+            raise UsageError("Name --archive, or only look with --dry-run")
+        elif key_file is None:
+            asked = {"before": limit.before, "older_than_days": limit.days}
+            given = {name: str(value) for name, value in asked.items() if value is not None}
+            where = str(archive.absolute())
+            index = ask(path, {"do": "prune", "archive": where, **given}, PATIENCE_SECONDS)
+            said = f"Dropped; entry {index} says what. The archive is in {where}"
+            click.echo(json.dumps({"index": index, "archive": where}) if as_json else said)
+            return
         else:
             done = drop(path, limit, archive, SeedSigner(read_seed_file(key_file)), now)
     if as_json:

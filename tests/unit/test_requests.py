@@ -1,0 +1,81 @@
+"""What an operator does when it is asked beside its ledger: erase a person, drop old entries."""
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from click.testing import CliRunner, Result
+
+from taskpass.cli.audit import audit
+from taskpass.core import audit as entries
+from taskpass.duties import Duties
+from taskpass.endpoints.health import Health
+from taskpass.flows.context import Modes
+from taskpass.ledger.reader import reading
+from taskpass.ledger.requests import place_of
+from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ledger.verify import verify_database, verify_directory
+from taskpass.ports import Batch
+from tests.unit.ledger import objects
+
+
+def duties(path: Path, ledger: SqliteLedger) -> Duties:
+    """Return what answers requests; everything else is of no matter here."""
+    none: Any = None
+    ports: Any = SimpleNamespace(modes=Modes(held_back=""), now=lambda: objects.NOW)
+    settings: Any = SimpleNamespace(ledger_path=path)
+    return Duties(
+        settings=settings, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
+        caches=none, queue=none, health=Health(), anchoring=none, witnessing=None,
+        log_server=None,
+    )  # fmt: skip
+
+
+async def asked(path: Path, ledger: SqliteLedger, *command: str) -> Result:
+    """Run a command beside an operator that has the ledger open."""
+    results: list[Result] = []
+    words = [*command, "--db", str(path)]
+    asking = threading.Thread(target=lambda: results.append(CliRunner().invoke(audit, words)))
+    answering = asyncio.create_task(duties(path, ledger).answer_requests())
+    asking.start()
+    while asking.is_alive():
+        await asyncio.sleep(0.01)
+    answering.cancel()
+    return results[0]
+
+
+async def test_old_entries_go_while_the_operator_runs(tmp_path: Path) -> None:
+    path, archive = tmp_path / "ledger.db", tmp_path / "archive"
+    ledger = objects.opened(path)
+    await objects.filled(ledger, 600)
+
+    done = await asked(path, ledger, "prune", "--before", "550", "--archive", str(archive))
+    again = await asked(path, ledger, "prune", "--before", "550", "--archive", str(archive))
+
+    (index,) = await ledger.commit(Batch(entries=(objects.entry("after"),)))
+    ledger.close()
+    assert done.exit_code == 0, done.output
+    assert done.output == f"Dropped; entry 600 says what. The archive is in {archive}\n"
+    assert (again.exit_code, again.stderr) == (2, "Error: There is nothing to drop\n")
+    assert (index, verify_database(path).pruned) == (601, 512)
+    assert verify_directory(archive).bodies == (0, 512)
+    assert list(place_of(path).iterdir()) == []
+
+
+async def test_a_person_is_erased_while_the_operator_runs(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    intent = entries.issue_intent(objects.GRANT, objects.NOW, {"requester": "jane"})
+    await ledger.commit(Batch(entries=(intent,), grants=(objects.GRANT,)))
+
+    done = await asked(path, ledger, "erase", "--subject", "jane", "--json")
+    nobody = await asked(path, ledger, "erase", "--subject", "jane")
+
+    ledger.close()
+    index = json.loads(done.output)["index"]
+    with reading(path) as log:
+        assert b"privacy.erase" in log.entry(index)
+    assert (nobody.exit_code, nobody.stderr) == (1, "Nothing is known of them\n")
