@@ -142,9 +142,7 @@ def test_what_is_younger_stays(place: Path) -> None:
         pytest.param(["--before", "1", "--older-than", "1d"], "Name one of", id="both"),
         pytest.param(["--older-than", "400"], "a number of days", id="no unit"),
         pytest.param(["--older-than", "-1d"], "a number of days", id="a negative number"),
-        pytest.param(
-            ["--before", "300"], "Name --archive, or only look", id="no archive"
-        ),
+        pytest.param(["--before", "300"], "Name --archive, or only look", id="no archive"),
     ],
 )
 def test_a_pruning_that_is_not_clear_is_refused(place: Path, words: list[str], said: str) -> None:
