@@ -113,15 +113,22 @@ class Stage:
         """Return the status once the task is ready for what it asks for now."""
         return self.wait_condition(name, "Ready", "True")
 
-    def wait_condition(self, name: str, kind: str, status: str, reason: str = "") -> Object:
-        """Return the status once a condition is as said, for the task's current generation."""
+    def wait_condition(
+        self, name: str, kind: str, status: str, reason: str = "", *, saying: str = ""
+    ) -> Object:
+        """Return the status once a condition is as said, for the task's current generation.
+
+        A reason that covers several causes tells them apart by its message: `saying` is a part
+        of it.
+        """
 
         def seen() -> Object | None:
             live = self.task(name)
             found = condition(live.get("status", {}), kind)
             current = found.get("observedGeneration") == live["metadata"]["generation"]
             as_said = found.get("status") == status and (not reason or found["reason"] == reason)
-            return dict(live["status"]) if current and as_said else None
+            told = saying in found.get("message", "")
+            return dict(live["status"]) if current and as_said and told else None
 
         answer = until(seen, said=lambda: self.told(name))
         assert answer is not None
