@@ -77,6 +77,7 @@ class OperatorProcess:
             "TASKPASS_CLUSTER_SERVER": Api.from_kubeconfig(self.kubeconfig).server,
             "TASKPASS_HTTP_PORT": str(self.port),
             "TASKPASS_SWEEP_SECONDS": "2",
+            "TASKPASS_RENEWAL_OVERLAP_SECONDS": "2",
         }
         settings |= {**self.environment, **environment}
         self._let_anchor_be_of(Path(settings["TASKPASS_LEDGER_PATH"]))

@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -184,6 +184,7 @@ class Operator:
             reviewer=KubeReviews(client),
             workloads=KubeWorkloads(client),
             audience=settings.audience,
+            overlap=timedelta(seconds=settings.renewal_overlap_seconds),
             fingerprint_key=fingerprint_key(seed),
             fail_point=fail_point_of(os.environ),
         )

@@ -190,7 +190,7 @@ POLICIES = [
     _policy("agents", {"imageDigests": ["sha256:abc"]}, "must be 'sha256:' and 64 hex digits", "a short digest"),
     _policy("validations", [{"expression": "true"}], "message: Required value", "a validation that does not say what must be true"),
     _policy("validations", [{"expression": "x" * 4097, "message": "m"}], "Too long", "an expression that is too long"),
-    _policy("limits", {}, "maxExpirationSeconds: Required value", "limits without a limit"),
+    _policy("limits", {}, "should have at least 1 properties", "limits without a limit"),
     Refusal("AgentPolicy", "spec", {"effect": "Deny", "limits": {"maxExpirationSeconds": 600}}, "must not be set when `effect` is 'Deny'", "limits on what is denied"),
     Refusal("AgentPolicy", "spec.namespaceSelector", {}, "unknown field", "a namespace's policy that selects namespaces"),
     Refusal("ClusterAgentPolicy", "spec.namespaceSelector", None, "{} is every namespace", "an Allow for no namespace"),

@@ -31,6 +31,7 @@ KNOWN = {
     "minimum",
     "minItems",
     "minLength",
+    "minProperties",
     "pattern",
     "properties",
     "required",
@@ -144,6 +145,8 @@ def _object(schema: dict[str, Any], value: dict[str, Any], path: str) -> Iterato
             yield f"{path}.{name}: Required value"
     if len(value) > schema.get("maxProperties", len(value)):
         yield f"{path}: must have at most {schema['maxProperties']} items"
+    if len(value) < schema.get("minProperties", 0):
+        yield f"{path}: should have at least {schema['minProperties']} properties"
     for name, sub in value.items():
         if name in properties:
             yield from _structural(properties[name], sub, f"{path}.{name}")

@@ -78,6 +78,8 @@ def _of(schema: Object, value: Any, path: Path) -> Iterator[tuple[Path, Any, str
             if "maxProperties" in schema:
                 many = {f"k{n}": "v" for n in range(schema["maxProperties"] + 1)}
                 yield path, many, "must have at most"
+            if "minProperties" in schema:
+                yield path, {}, f"should have at least {schema['minProperties']} properties"
             for name, sub in schema.get("properties", {}).items():
                 yield from _of(sub, value[name], (*path, name))
             if "additionalProperties" in schema:

@@ -62,7 +62,7 @@ FULL: dict[str, Object] = {
         },
         "locations": ["l"],
         "validations": [{"expression": "true", "message": "m"}],
-        "limits": {"maxExpirationSeconds": 900},
+        "limits": {"maxExpirationSeconds": 900, "maxRenewals": 3},
     },
 }
 FULL["ClusterAgentPolicy"] = {**FULL["AgentPolicy"], "namespaceSelector": SELECTOR}

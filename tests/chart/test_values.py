@@ -150,6 +150,7 @@ def test_the_settings_that_the_operator_gets() -> None:
         "TASKPASS_AUDIENCE": "taskpass",
         "TASKPASS_LEDGER_PATH": "/var/lib/taskpass/ledger.db",
         "TASKPASS_SIGNING_KEY_GENERATION": "1",
+        "TASKPASS_RENEWAL_OVERLAP_SECONDS": "90",
         "TASKPASS_LOG_LEVEL": "info",
     }
 

@@ -145,7 +145,8 @@ def policy(name: str = "triage", **changes: Any) -> CompiledPolicy:
         locations=("*",),
     )
     made = replace(made, **changes)
-    shown = [made.name, made.effect, made.classes, made.actions, made.max_expiration_seconds]
+    limits = [made.max_expiration_seconds, made.max_renewals]
+    shown = [made.name, made.effect, made.classes, made.actions, *limits]
     return CompiledPolicy(policy=replace(made, digest=digest(shown)))
 
 

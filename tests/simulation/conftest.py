@@ -2,13 +2,14 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.simulation.faults import Trap
 from tests.simulation.invariants import assert_log_complete, assert_safe
-from tests.simulation.world import SimulatedWorld
+from tests.simulation.world import OVERLAP, SimulatedWorld
 
 MakeWorld = Callable[..., SimulatedWorld]
 
@@ -27,8 +28,8 @@ def make_world(quick_disk: Path) -> Iterator[MakeWorld]:
     """Make worlds, each with a ledger of its own, and end them."""
     made: list[SimulatedWorld] = []
 
-    def make(trap: Trap | None = None) -> SimulatedWorld:
-        made.append(SimulatedWorld(quick_disk / f"ledger-{len(made)}.db", trap))
+    def make(trap: Trap | None = None, overlap: timedelta = OVERLAP) -> SimulatedWorld:
+        made.append(SimulatedWorld(quick_disk / f"ledger-{len(made)}.db", trap, overlap))
         return made[-1]
 
     yield make

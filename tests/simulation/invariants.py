@@ -1,8 +1,9 @@
 """What must hold in every simulated world, whatever went wrong in it (docs/concepts.md)."""
 
 from collections import Counter
+from datetime import datetime
 
-from taskpass.core.credential import GrantState
+from taskpass.core.credential import Grant, GrantState
 from taskpass.ledger.verify import verify_database
 from tests.simulation.world import SimulatedWorld
 
@@ -47,9 +48,19 @@ def assert_at_rest(world: SimulatedWorld, *, cut_off: bool = False) -> None:
         for key, value in secret.fields.items()
         if key.endswith(".token")
     }
-    working = set(world.provider.live.values())
+    now = world.now()
+    renewed = {g.renews: g for g in held if g.delivered_at is not None}
+    beside = {g.id for g in held if g.id in renewed}
+    late = [id_ for id_ in beside if _moment(renewed[id_]) + world.overlap <= now]
+    assert not late, "a credential outlives the overlap with its renewal"
+    working = {value for id_, value in world.provider.live.items() if id_ not in beside}
     assert working <= in_secrets, "a credential works that was not delivered"
     assert dead or in_secrets == working, "a Secret holds what does not work"
+
+
+def _moment(grant: Grant) -> datetime:
+    assert grant.delivered_at is not None
+    return grant.delivered_at
 
 
 def assert_log_complete(world: SimulatedWorld) -> None:

@@ -140,7 +140,19 @@ async def test_on_a_volume_that_takes_no_writes_what_holds_goes_on(sealed: Seale
     assert len(sealed.world.provider.live) == 1
     assert sealed.world.secret() is not None
     assert sealed.ledger.unrecorded == 0
-    assert sealed.world.condition("CredentialsIssued") == ("False", "NotYet")
+    assert sealed.world.condition("Ready") == ("True", "Ready")
+
+
+async def test_on_a_volume_that_takes_no_writes_nothing_is_renewed_which_is_said(
+    sealed: Sealed,
+) -> None:
+    sealed.world.clock.advance(700)
+
+    await sealed.settle()
+
+    assert len(sealed.world.provider.live) == 1
+    assert sealed.ledger.unrecorded == 0
+    assert sealed.world.condition("CredentialsIssued") == ("True", "Issued")
     assert "the disk is full" in sealed.world.message("CredentialsIssued")
 
 

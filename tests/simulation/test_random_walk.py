@@ -53,6 +53,7 @@ class Walk:
             *[self.phase_moves] * 3, self.request_changes, self.intent_changes, self.task_goes,
             self.policy_changes, self.class_changes, self.account_changes, self.job_ends,
             self.enrolment_changes, self.limits_change, *[self.time_passes] * 3, self.clock_jumps,
+            *[self.renewal_comes] * 4,
             *[self.something_fails] * 4, *[self.process_ends] * 3, *[self.heal] * 6,
         ]  # fmt: skip
 
@@ -161,6 +162,7 @@ class Walk:
                 [policy()],
                 [policy(), policy("second")],
                 [policy(max_expiration_seconds=300)],
+                [policy(max_renewals=1)],
                 [policy(), policy("freeze", effect=Effect.DENY)],
                 [policy(), broken("freeze", Effect.DENY)],
             ]
@@ -183,6 +185,11 @@ class Walk:
 
     def time_passes(self) -> None:
         self.world.clock.advance(self.random.choice([1, 30, 300, 1000]))
+
+    def renewal_comes(self) -> None:
+        ends = [g.expires_at for g in self.world.held() if g.expires_at]
+        left = min((e - self.world.now() for e in ends), default=timedelta())
+        self.world.clock.advance(max(0, left.total_seconds() - 75))
 
     def clock_jumps(self) -> None:
         self.world.clock.set_forward(timedelta(hours=self.random.choice([-1, 1])))
@@ -211,11 +218,11 @@ class Walk:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [4711, 4712])
+@pytest.mark.parametrize(("seed", "overlap"), [(4711, 90), (4712, 90), (4713, 0)])
 async def test_a_world_where_anything_happens_stays_safe_and_comes_to_rest(
-    make_world: MakeWorld, seed: int
+    make_world: MakeWorld, seed: int, overlap: int
 ) -> None:
-    world = make_world()
+    world = make_world(overlap=timedelta(seconds=overlap))
     walk = Walk(world, seed)
 
     for number in range(ROUNDS):
@@ -238,5 +245,6 @@ async def test_a_world_where_anything_happens_stays_safe_and_comes_to_rest(
     assert_nothing_left(world)
     assert world.swept == 0
     assert world.starts > 3
+    assert any("renews" in e["data"]["cred"] for e in world.entries("credential.issue"))
     issued = [call for call, _ in world.provider.calls if call == "issue"]
     assert len(issued) > 20

@@ -50,7 +50,7 @@ async def test_what_was_issued_and_not_delivered_is_undone_and_issued_anew(
     assert_at_rest(world)
 
 
-async def test_a_request_that_was_added_replaces_the_others_that_are_not_known_any_more(
+async def test_a_request_that_was_added_renews_the_others_that_are_not_known_any_more(
     world: SimulatedWorld,
 ) -> None:
     world.create(task(request("tickets")))
@@ -61,7 +61,12 @@ async def test_a_request_that_was_added_replaces_the_others_that_are_not_known_a
     world.change(credentials=(request("kb"), request("tickets")))
     await world.settle()
 
-    assert world.reasons() == ["Replaced"]
+    before = world.held()
+    world.clock.advance(90)
+    await world.settle()
+
+    assert [(g.name, g.renewals) for g in before] == [("kb", 0), ("tickets", 0), ("tickets", 0)]
+    assert world.reasons() == ["Renewed"]
     fields = world.secret()
     assert fields is not None
     assert {"kb.token", "tickets.token"} <= set(fields)
@@ -151,7 +156,7 @@ async def test_a_secret_that_may_not_be_deleted_any_more_wedges_nothing(
     assert list(world.ports.ledger.records()) == []
 
 
-async def test_a_revocation_that_was_cut_off_before_its_record_leaves_nothing_that_works(
+async def test_a_revocation_that_was_cut_off_before_its_record_is_made_good_by_the_renewal(
     world: SimulatedWorld,
 ) -> None:
     world.create(task(request("tickets")))
@@ -163,10 +168,13 @@ async def test_a_revocation_that_was_cut_off_before_its_record_leaves_nothing_th
 
     world.cluster.policy_list = allowing
     await world.settle()
-    believed = (len(world.held()), world.provider.live)
-    world.clock.advance(900)
+    believed = len(world.held())
+    assert_at_rest(world, cut_off=True)
+    world.clock.advance(700)
+    await world.settle()
+    world.clock.advance(90)
     await world.settle()
 
-    assert believed == (1, {})
-    assert world.held() == []
-    assert world.secret() is None
+    assert believed == 1
+    assert len(world.held()) == 1
+    assert_at_rest(world)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,14 @@ from tests.simulation.faults import Crash, Fault, Life, Trap, When
 
 KEY: Key = (NAMESPACE, NAME)
 SEED = bytes(range(32))
+OVERLAP = timedelta(seconds=90)
 MOST_PASSES = 30
 
 
 class SimulatedWorld:
     """Verbs change the world as people and controllers would; `settle` lets the operator act."""
 
-    def __init__(self, path: Path, trap: Trap | None = None) -> None:
+    def __init__(self, path: Path, trap: Trap | None = None, overlap: timedelta = OVERLAP) -> None:
         """Start an operator on the ledger at `path`."""
         self.path = path
         self.clock = Clock()
@@ -47,6 +48,7 @@ class SimulatedWorld:
         self.starts = 0
         self.swept = 0
         """How many orphans were found at starts."""
+        self.overlap = overlap
         self._trap = trap
         self._ledger: SqliteLedger | None = None
         self._start()
@@ -110,7 +112,8 @@ class SimulatedWorld:
             clock=self.clock, world=self.cluster, ledger=SimulatedLedger(self._ledger, self.life),
             providers={"Fake": SimulatedProvider(self.provider, self.life)}, sink=calls,
             pods=calls, tasks=calls, events=calls, reviewer=calls, workloads=calls,
-            audience="taskpass", fingerprint_key=b"k" * 32, fail_point=self.life.point,
+            audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
+            fail_point=self.life.point,
         )  # fmt: skip
         self.ports.modes.held_back = ""
         self._reconciler = Reconciler(self.ports)

@@ -66,6 +66,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - name: TASKPASS_CLUSTER_SERVER
   value: {{ . | quote }}
 {{- end }}
+- name: TASKPASS_RENEWAL_OVERLAP_SECONDS
+  value: {{ .Values.renewalOverlapSeconds | quote }}
 - name: TASKPASS_LOG_LEVEL
   value: {{ .Values.logLevel | quote }}
 {{- end }}

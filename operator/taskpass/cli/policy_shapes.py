@@ -40,7 +40,7 @@ POLICY: dict[str, Any] = {
     "resources": [STRING],
     "locations": [STRING],
     "validations": [{"expression!": STRING, "message!": STRING}],
-    "limits": {"maxExpirationSeconds!": INTEGER},
+    "limits": {"maxExpirationSeconds": INTEGER, "maxRenewals": INTEGER},
 }
 SPECS: dict[str, dict[str, Any]] = {
     "AgentTask": {

@@ -85,8 +85,9 @@ class Surroundings:
     """The task UID that the ledger says the pod is bound to."""
     workload: WorkloadView | None
     """The task's `workloadRef`, as it lives now."""
-    owners: Sequence[WorkloadView]
-    """The pod's owner chain as it lives now, nearest first; it stops where one does not exist."""
+    owners: Sequence[WorkloadView] | None
+    """The pod's owner chain as it lives now, nearest first; it stops where one does not exist.
+    None: nobody has looked."""
     audience: str
 
 
@@ -146,14 +147,14 @@ def appraise(pod: PodView, task: Task, around: Surroundings) -> AttestedPod:
     )
 
 
-def appraise_again(
-    pod: PodView, task: Task, record: TaskRecord, service_account_uid: str | None
-) -> None:
+def appraise_again(pod: PodView, task: Task, record: TaskRecord, around: Surroundings) -> None:
     """Hold a bound pod against what was attested; raise `AttestationFailed` where it differs.
 
     Admission freezes labels, containers and volumes of the pod, so what can change is the
-    ServiceAccount, which may be made anew under its name; the rest is compared all the same.
+    ServiceAccount, which may be made anew under its name; the rest is compared all the same. The
+    workload is, where it was looked up: before each renewal.
     """
+    service_account_uid = around.service_account_uid
     if service_account_uid is None or service_account_uid != record.service_account_uid:
         state = "is gone" if service_account_uid is None else "was made anew"
         raise AttestationFailed(
@@ -171,6 +172,11 @@ def appraise_again(
             "ImageNotAllowed",
             f"The images of pod '{pod.name}' are no longer those that were attested; delete the "
             "pod so that its workload makes a new one",
+        )
+    if around.owners is not None and _appraise_workload(pod, task, around) != record.workload_uid:
+        raise AttestationFailed(
+            "WorkloadMismatch",
+            f"The workload of pod '{pod.name}' was made anew since the pod was attested",
         )
 
 
@@ -200,12 +206,12 @@ def _appraise_workload(pod: PodView, task: Task, around: Surroundings) -> str:
             f"{label}, which spec.agent.workloadRef names, does not exist in namespace "
             f"'{task.namespace}'",
         )
-    claimed = pod.owner
-    for owner in around.owners:
+    claimed, owners = pod.owner, around.owners or ()
+    for owner in owners:
         if claimed is None or claimed.uid != owner.uid:
             break
         if owner.uid == around.workload.uid:
-            return _created_by_controller(pod, around.owners[0], around.workload)
+            return _created_by_controller(pod, owners[0], around.workload)
         claimed = owner.owner
     raise AttestationFailed(
         "WorkloadMismatch",

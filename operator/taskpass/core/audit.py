@@ -332,6 +332,8 @@ def _of_grant(
     }  # fmt: skip
     if grant.location:
         cred["location"] = grant.location
+    if grant.renews:
+        cred |= {"renews": grant.renews, "renewal_n": grant.renewals}
     if grant.expires_at is not None:
         cred |= {"exp": moment(grant.expires_at), "id": grant.credential_ref}
         cred["fp"] = grant.fingerprint

@@ -136,6 +136,12 @@ class Grant:
     """Keyed HMAC of the secret; '' until issued."""
     credential_ref: str = ""
     """The provider's public id of what it issued (for a Kubernetes token: its `jti`)."""
+    delivered_at: datetime | None = None
+    """When it was first in front of the pod."""
+    renews: str = ""
+    """Id of the grant that it takes the place of; '' for the first of its name."""
+    renewals: int = 0
+    """How often its time was renewed before, in this phase and attempt."""
     revoke_reason: str = ""
     revoking_since: datetime | None = None
     audit_index: int = -1

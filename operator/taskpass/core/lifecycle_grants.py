@@ -1,6 +1,10 @@
-"""The credentials' part of `lifecycle.next_step`: what still holds, what is asked for."""
+"""The credentials' part of `lifecycle.next_step`: what still holds, what is asked for, what is due.
 
-from collections.abc import Sequence
+What is asked for first is issued all or nothing. What is held is renewed whatever becomes of the
+rest: a request that is denied, or a provider that is away, takes no other credential's time.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -8,6 +12,8 @@ from taskpass.core.clearing import deadline_of
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.outputs import collision
 from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
+from taskpass.core.records import TaskRecord
+from taskpass.core.renewal import current, renewal_of, renewal_time
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
     Ask,
@@ -15,6 +21,7 @@ from taskpass.core.steps import (
     Denial,
     Issue,
     LiftGate,
+    LookUp,
     Planned,
     RefuseRequests,
     Rest,
@@ -32,52 +39,39 @@ LOOK_AGAIN = timedelta(seconds=60)
 def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
     """Revoke what its request, intent, phase, class, policy or lifetime no longer supports."""
     due: list[tuple[Grant, RevokeReason]] = []
-    for grant in live(seen):
-        reason = _objection(seen, grant, now)
+    held = live(seen)
+    for grant in held:
+        reason = _objection(seen, grant, now) or _succeeded(seen, grant, held, now)
         if reason is not None and grant.id not in seen.unanswered:
             due.append((grant, reason))
     if not due:
         return None
+    newest = current(held)
     # What was never in front of a pod that could use it has spent nothing: it is issued anew.
-    run_out = tuple(
-        use_of(g.request_digest, g.intent_digest)
+    run_out = [
+        g
         for g, reason in due
-        if reason is RevokeReason.EXPIRED and g.state is GrantState.DELIVERED and _started(seen)
-    )
-    record = seen.record
-    spent = replace(record, spent=record.spent + run_out) if run_out else None
-    return Revoke(grants=tuple(due), record=spent)
+        if reason is RevokeReason.EXPIRED
+        and g.state is GrantState.DELIVERED
+        and g.id == newest[g.name].id
+        and _started(seen)
+    ]
+    return Revoke(grants=tuple(due), record=_after(seen, run_out) if run_out else None)
 
 
 def anything_new(seen: Snapshot, now: datetime) -> Step:
     """Decide, issue, deliver and lift the gate, one after the other; else rest."""
-    rest = Rest(owed=seen.owed_own, until=_until(seen))
-    held = live(seen)
-    if seen.owed_own:
+    held = current(live(seen))
+    rest = Rest(owed=seen.owed_own, until=_until(seen, held, now))
+    if owed_without_successor(seen):
         return _shrink(seen, held) or rest
-    if waiting := seen.held_back or _reader(seen):
+    step = _for_what_is_asked(seen, held, now, rest)
+    waiting = seen.held_back or _reader(seen)
+    if isinstance(step, Rest) or not waiting:
+        return step
+    if _missing(seen, held, now) or _is_stale(seen, held) or not _started(seen):
         return replace(rest, waiting=waiting)
-    names = {g.name for g in held}
-    record = seen.record
-    requests = seen.live_task.requests_in(record.phase)
-    if clash := collision(requests):
-        return replace(rest, waiting=clash)
-    intent = seen.live_task.intent.digest
-    needed = [
-        r for r in requests if r.name not in names and use_of(r.digest, intent) not in record.spent
-    ]
-    if needed:
-        return _decide(seen, needed, held, now, rest)
-    if {g.id for g in held} != set(record.delivered) and held:
-        if step := _replace_unknown(seen, held):
-            return step
-        if seen.delivery_failure is not None:
-            return replace(rest, retry=True)
-        return Deliver(grants=tuple(held))
-    pod = seen.bound_pod
-    if pod is not None and pod.gated and pod.uid not in seen.lifted:
-        return LiftGate(pod=pod)
-    return rest
+    return replace(rest, unrenewed=waiting)
 
 
 def use_of(request_digest: str, intent_digest: str) -> str:
@@ -85,9 +79,128 @@ def use_of(request_digest: str, intent_digest: str) -> str:
     return digest([request_digest, intent_digest])
 
 
+def _use(seen: Snapshot, request: CredentialRequest) -> str:
+    return use_of(request.digest, seen.live_task.intent.digest)
+
+
 def live(seen: Snapshot) -> list[Grant]:
     """Return what the task holds and may use, by name."""
     return sorted((g for g in seen.own_grants if g.state in LIVE), key=lambda g: g.name)
+
+
+def owed_without_successor(seen: Snapshot) -> tuple[Grant, ...]:
+    """Return what is owed and keeps all that is new waiting.
+
+    The debt of a renewal, or of one that failed, keeps only the next renewal of that name waiting.
+    """
+    held = current(live(seen))
+    return tuple(g for g in seen.owed_own if g.name not in held)
+
+
+def _for_what_is_asked(
+    seen: Snapshot, held: Mapping[str, Grant], now: datetime, rest: Rest
+) -> Step:
+    requests = seen.live_task.requests_in(seen.record.phase)
+    if clash := collision(requests):
+        return replace(rest, waiting=clash)
+    missing = _missing(seen, held, now)
+    # The Secret is written whole and never read: what this process does not know is renewed too.
+    unknown = [r for r in requests if r.name in held and held[r.name].id not in seen.known]
+    if any(r.name in seen.failures for r in missing):
+        rest = replace(rest, retry=True)
+    elif missing:
+        step = _decide(seen, missing, unknown, held, now, rest)
+        if not isinstance(step, Rest):
+            return step
+        rest = step
+    due = [r for r in requests if r.name in held and _is_due(seen, held[r.name], now)]
+    if due or (unknown and _is_stale(seen, held)):
+        step = _renew(seen, due, unknown, held, now, rest)
+        if not isinstance(step, Rest):
+            return step
+        rest = step
+    if _is_stale(seen, held) and not unknown:
+        if seen.delivery_failure is not None:
+            return replace(rest, retry=True)
+        return Deliver(grants=tuple(held.values()))
+    pod = seen.bound_pod
+    if not missing and pod is not None and pod.gated and pod.uid not in seen.lifted:
+        return LiftGate(pod=pod)
+    return rest
+
+
+def _missing(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> list[CredentialRequest]:
+    """Return what is asked for, not held, and may be issued (again)."""
+    asked = seen.live_task.requests_in(seen.record.phase)
+    return [r for r in asked if r.name not in held and not has_run_out(seen, r, now)]
+
+
+def has_run_out(seen: Snapshot, request: CredentialRequest, now: datetime) -> bool:
+    """Whether policy allows the request no further renewal."""
+    count = seen.record.renewals.get(_use(seen, request), 0)
+    return count > 0 and _exceeds(count, _decision(seen, request, now))
+
+
+def _exceeds(renewals: int, decision: Decision) -> bool:
+    return decision.max_renewals is not None and renewals > decision.max_renewals
+
+
+def _is_stale(seen: Snapshot, held: Mapping[str, Grant]) -> bool:
+    """Whether the Secret has not just what is held."""
+    return bool(held) and {g.id for g in held.values()} != set(seen.record.delivered)
+
+
+def _is_due(seen: Snapshot, grant: Grant, now: datetime) -> bool:
+    moment = _renewal_time(seen, grant, now)
+    if moment is None or moment > now:
+        return False
+    requests = seen.live_task.requests_in(seen.record.phase)
+    request = next(r for r in requests if r.name == grant.name)
+    return not _exceeds(grant.renewals + 1, _decision(seen, request, now))
+
+
+def _renewal_time(seen: Snapshot, grant: Grant, now: datetime) -> datetime | None:
+    minimum = timedelta(seconds=seen.minimum_lifetimes.get(grant.provider, 0))
+    return renewal_time(grant, deadline_of(seen), minimum, now)
+
+
+def _renew(
+    seen: Snapshot, due: Sequence[CredentialRequest], unknown: Sequence[CredentialRequest],
+    held: Mapping[str, Grant], now: datetime, rest: Rest,
+) -> Step:  # fmt: skip
+    """Renew what is due, and leave what is held as it is where that cannot be."""
+    owed = {g.name for g in seen.owed_own}
+    asked = [r for r in due if r.name not in owed and r.name not in seen.failures]
+    kept_from = next((f.message for name, f in seen.failures.items() if name in held), "")
+    if not kept_from and owed:
+        kept_from = "What was held before is still to be taken back"
+    if kept_from:
+        rest = replace(rest, unrenewed=kept_from, retry=True)
+    if any(r.name in owed or r.name in seen.failures for r in unknown):
+        return rest
+    if not asked and not (unknown and _is_stale(seen, held)):
+        return rest
+    step = _decide(seen, asked, unknown, held, now, rest)
+    if not isinstance(step, Rest) or not step.denials:
+        return step
+    # Neither yes nor no: a no has taken it back before.
+    told = step.denials[0].decision.message
+    return replace(step, denials=rest.denials, unrenewed=rest.unrenewed or told)
+
+
+def _succeeded(
+    seen: Snapshot, grant: Grant, held: Sequence[Grant], now: datetime
+) -> RevokeReason | None:
+    newer = renewal_of(grant, held)
+    if newer is None or newer.delivered_at is None:
+        return None
+    return RevokeReason.RENEWED if newer.delivered_at + seen.overlap <= now else None
+
+
+def _after(seen: Snapshot, run_out: Sequence[Grant]) -> TaskRecord:
+    """Remember what ran out: to issue it once more is a renewal."""
+    ran = {use_of(g.request_digest, g.intent_digest): g.renewals + 1 for g in run_out}
+    return replace(seen.record, renewals={**seen.record.renewals, **ran})
 
 
 def _started(seen: Snapshot) -> bool:
@@ -96,9 +209,9 @@ def _started(seen: Snapshot) -> bool:
     return pod is None or not pod.gated or pod.uid in seen.lifted
 
 
-def _shrink(seen: Snapshot, held: Sequence[Grant]) -> Step | None:
+def _shrink(seen: Snapshot, held: Mapping[str, Grant]) -> Step | None:
     """While a provider owes a revocation, take that credential out of the Secret at least."""
-    left = tuple(g for g in held if g.id in seen.record.delivered)
+    left = tuple(g for g in held.values() if g.id in seen.record.delivered)
     if not left or len(left) == len(seen.record.delivered):
         return None
     if seen.delivery_failure is not None or _reader(seen):
@@ -131,34 +244,61 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
 
 
 def _decide(
-    seen: Snapshot,
-    needed: Sequence[CredentialRequest],
-    held: Sequence[Grant],
-    now: datetime,
-    rest: Rest,
-) -> Step:
-    unasked = {r.class_name for r in needed if r.class_name in seen.classes} - set(seen.may_use)
+    seen: Snapshot, asked: Sequence[CredentialRequest], along: Sequence[CredentialRequest],
+    held: Mapping[str, Grant], now: datetime, rest: Rest,
+) -> Step:  # fmt: skip
+    """Ask, and plan what is asked for and what must come along, all or nothing."""
+    names = {r.name for r in asked}
+    requests = [*asked, *(r for r in along if r.name not in names)]
+    pod = seen.bound_pod
+    looked = seen.looked.owners if seen.looked else {}
+    if seen.live_task.workload is not None and pod is not None and pod.uid not in looked:
+        return LookUp(pod=pod)  # its owners as they live now: it is attested at every issue
+    unasked = {r.class_name for r in requests if r.class_name in seen.classes} - set(seen.may_use)
     if unasked:
         return Ask(classes=tuple(sorted(unasked)))
-    decisions = [(r, _decision(seen, r, now)) for r in needed]
+    decisions = [(r, _decision(seen, r, now)) for r in requests]
     denials = tuple(Denial(request=r, decision=d) for r, d in decisions if not d.allowed)
     if denials:
         # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.
-        refusal = digest([[d.request.name, d.decision.reason, d.decision.message] for d in denials])
+        refusal = refusal_of(denials)
         if seen.record.denial != refusal:
             return RefuseRequests(denials=denials, refusal=refusal)
         failed = any(d.decision.reason is DecisionReason.EVALUATION_FAILED for d in denials)
         again = min(rest.until or now + LOOK_AGAIN, now + LOOK_AGAIN)
-        return replace(rest, denials=denials, retry=failed, until=again)
-    if seen.failures:
-        return replace(rest, retry=True)
-    if step := _replace_unknown(seen, held):
-        return step
+        return replace(rest, denials=denials, retry=rest.retry or failed, until=again)
     return Issue(
-        planned=tuple(
-            Planned(request=r, credential_class=seen.classes[r.class_name], decision=d)
-            for r, d in decisions
-        )
+        planned=tuple(_planned(seen, r, d, held.get(r.name), now) for r, d in decisions),
+        denial=refusal_of(rest.denials) if rest.denials else "",
+    )
+
+
+def refusal_of(denials: Sequence[Denial]) -> str:
+    """Return a digest of refusals: the same while they say the same."""
+    return digest([[d.request.name, d.decision.reason, d.decision.message] for d in denials])
+
+
+def _planned(
+    seen: Snapshot, request: CredentialRequest, decision: Decision, before: Grant | None,
+    now: datetime,
+) -> Planned:  # fmt: skip
+    used = seen.classes[request.class_name]
+    lifetime = decision.lifetime_seconds
+    deadline = deadline_of(seen)
+    if deadline is not None:
+        left = int((deadline - now).total_seconds())
+        lifetime = min(lifetime, max(left, seen.minimum_lifetimes.get(used.provider, 0)))
+    if before is None:
+        renewals = seen.record.renewals.get(_use(seen, request), 0)
+    else:
+        renewals = before.renewals + _is_due(seen, before, now)
+    return Planned(
+        request=request,
+        credential_class=used,
+        decision=decision,
+        lifetime_seconds=lifetime,
+        renews=before.id if before else "",
+        renewals=renewals,
     )
 
 
@@ -185,12 +325,6 @@ def _decision(seen: Snapshot, request: CredentialRequest, now: datetime) -> Deci
     return evaluate(question, seen.policies, now)
 
 
-def _replace_unknown(seen: Snapshot, held: Sequence[Grant]) -> Step | None:
-    """Revoke what cannot be written again: the Secret is written whole, and never read."""
-    unknown = tuple((g, RevokeReason.REPLACED) for g in held if g.id not in seen.known)
-    return Revoke(grants=unknown) if unknown else None
-
-
 def _reader(seen: Snapshot) -> str:
     """Name a pod that would read what is written now, and is not the one it is for."""
     for pod in seen.pods:
@@ -203,11 +337,15 @@ def _reader(seen: Snapshot) -> str:
     return ""
 
 
-def _until(seen: Snapshot) -> datetime | None:
-    pod = seen.bound_pod
+def _until(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> datetime | None:
+    pod, all_held = seen.bound_pod, live(seen)
+    renewed = (renewal_of(g, all_held) for g in all_held)
+    renewals = (_renewal_time(seen, g, now) for g in held.values())
     moments = [
         deadline_of(seen),
         pod.deleting_since if pod else None,
-        *(g.expires_at for g in live(seen)),
+        *(g.expires_at for g in all_held),
+        *(m for m in renewals if m is not None and m > now),
+        *(g.delivered_at + seen.overlap for g in renewed if g and g.delivered_at),
     ]
     return min((m for m in moments if m is not None), default=None)

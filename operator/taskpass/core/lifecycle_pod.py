@@ -37,7 +37,7 @@ def of_bound_pod(seen: Snapshot, now: datetime) -> Step | None:
             outcome=outcome
         )
     try:
-        appraise_again(pod, task, record, seen.service_account_uid)
+        appraise_again(pod, task, record, _around(seen, pod))
     except AttestationFailed as failure:
         return clear(seen, RevokeReason.NO_LONGER_ATTESTED) or _refuse(seen, pod, failure)
     return None
@@ -100,7 +100,7 @@ def _around(seen: Snapshot, pod: PodView) -> Surroundings:
         service_account_uid=seen.service_account_uid,
         bound_task_uid=seen.bound.get(pod.uid),
         workload=looked.workload if looked else None,
-        owners=looked.owners.get(pod.uid, ()) if looked else (),
+        owners=looked.owners.get(pod.uid) if looked else None,
         audience=seen.audience,
     )
 

@@ -11,10 +11,10 @@ The rules, in the order in which they are asked (docs/api/agentpolicy.md):
 4. One Allow must cover the request whole; two do not add up. Otherwise: NoPolicy, with the Allow
    that comes nearest. An Allow that cannot be evaluated counts only where no other covers: then it
    is rule 6's.
-5. The least `maxExpirationSeconds` of every Constrain that selects the request and every Allow
-   that covers it applies, and the class's. A request that asks for more is Denied, not shortened;
-   one that does not say gets the class's default, shortened. What the provider cannot go as low
-   as is Denied.
+5. The least `maxExpirationSeconds` and the least `maxRenewals` of every Constrain that selects the
+   request and every Allow that covers it apply, and the class's. A request that asks for more time
+   is Denied, not shortened; one that does not say gets the class's default, shortened. What the
+   provider cannot go as low as is Denied.
 6. What is left is a yes, unless a policy on which it depends cannot be evaluated: a Deny or
    Constrain that selects the request, or the only Allow. Then: EvaluationFailed, neither yes nor
    no. It comes last, as what is held stays then: a broken Deny must not keep alive what no Allow
@@ -30,7 +30,7 @@ from datetime import datetime
 from typing import Any
 
 from taskpass.core.errors import EvaluationFailed
-from taskpass.core.policy_lifetime import lifetime_of
+from taskpass.core.policy_lifetime import least_renewals, lifetime_of
 from taskpass.core.policy_match import in_scope, not_selected
 from taskpass.core.policy_types import (
     Agent,
@@ -96,6 +96,8 @@ class Decision:
     policy_digest: str = ""
     lifetime_seconds: int = 0
     """What to ask the provider for; 0 if not allowed."""
+    max_renewals: int | None = None
+    """How often it may be renewed; None: without end."""
     nearest: str = ""
     """Label of the Allow that came nearest, where none covers."""
     broken: tuple[tuple[str, str], ...] = ()
@@ -202,7 +204,8 @@ class _Hearing:
         blocking = [f for f in self.failed if f[0].effect is not Effect.ALLOW]
         if not self.allows and len(blocking) == len(self.failed):
             return self._no_policy()
-        lifetime = lifetime_of(self.question, granted, (*self.allows, *self.constrains))
+        limiting = (*self.allows, *self.constrains)
+        lifetime = lifetime_of(self.question, granted, limiting)
         if self.allows and lifetime.refusal:
             return self._no(DecisionReason.DENIED, lifetime.refusal, lifetime.policy)
         if blocking or not self.allows:
@@ -213,7 +216,7 @@ class _Hearing:
                 "until then, and what is held stays until it expires",
                 policy,
             )
-        return self._yes(lifetime.seconds)
+        return self._yes(lifetime.seconds, least_renewals(limiting))
 
     def _no_policy(self) -> Decision:
         namespace = self.question.task.namespace
@@ -233,15 +236,17 @@ class _Hearing:
             nearest=policy.label,
         )
 
-    def _yes(self, seconds: int) -> Decision:
+    def _yes(self, seconds: int, renewals: int | None) -> Decision:
         allow = self.allows[0]
+        often = "" if renewals is None else f", and {_times(renewals)}"
         return Decision(
             allowed=True,
             reason=DecisionReason.ALLOWED,
-            message=f"{allow.title} allows it for {seconds} s",
+            message=f"{allow.title} allows it for {seconds} s{often}",
             policy=allow.label,
             policy_digest=allow.digest,
             lifetime_seconds=seconds,
+            max_renewals=renewals,
             broken=tuple(self.failed_now),
         )
 
@@ -260,6 +265,12 @@ def _said(policy: Policy) -> str:
     """Return what a Deny's validations say, as its author meant it for the task's owner."""
     messages = [validation.message for validation in policy.validations]
     return f": {'; '.join(messages)}" if messages else ""
+
+
+def _times(renewals: int) -> str:
+    if renewals < 2:
+        return ("no renewal", "one renewal")[renewals]
+    return f"{renewals} renewals"
 
 
 def _few(words: Sequence[str], quote: str = "'") -> str:

@@ -1,4 +1,4 @@
-"""How long a credential may live, and whose word that is.
+"""How long a credential may live, how often it may be renewed, and whose word that is.
 
 A request that says how long is never shortened in silence: it is refused when a limit is lower. One
 that does not say gets the class's default, or what the least limit leaves of it.
@@ -57,6 +57,11 @@ def lifetime_of(
             "can issue",
         )
     return chosen
+
+
+def least_renewals(limiting: Sequence[Policy]) -> int | None:
+    """Return the least number of renewals that any policy sets; None where none does."""
+    return min((p.max_renewals for p in limiting if p.max_renewals is not None), default=None)
 
 
 def _least(granted: CredentialClass, limiting: Sequence[Policy]) -> Lifetime:

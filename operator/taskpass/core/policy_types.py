@@ -68,6 +68,8 @@ class Policy:
     locations: tuple[str, ...] | None = None
     validations: tuple[Validation, ...] = ()
     max_expiration_seconds: int | None = None
+    max_renewals: int | None = None
+    """How often a credential is renewed at most; None: until the task ends."""
     digest: str = ""
     """Digest of the applied spec."""
 

@@ -1,10 +1,15 @@
 """What the ledger remembers of a task beside its grants, and what is told to people."""
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
+from typing import ClassVar
 
 from taskpass.core.credential import TaskRef
+
+NO_RENEWALS: Mapping[str, int] = MappingProxyType({})
 
 
 class Outcome(enum.StrEnum):
@@ -19,6 +24,9 @@ class Outcome(enum.StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
     """One task UID's state that must survive a restart. Written whole; the last write counts."""
+
+    RETIRED: ClassVar = frozenset({"spent"})
+    """Fields that earlier versions wrote, and that say nothing any more."""
 
     task: TaskRef
     phase: str = ""
@@ -43,8 +51,9 @@ class TaskRecord:
     the Secret are compared by it."""
     blocked_branch: str = ""
     """A phase that the task went to without approval; '' when it did not."""
-    spent: tuple[str, ...] = ()
-    """Uses (request and intent) whose credential ran to its expiry in this phase and attempt."""
+    renewals: Mapping[str, int] = field(default_factory=lambda: NO_RENEWALS)
+    """Of credentials that ran out without a successor in this phase and attempt, by use (request
+    and intent): the number that the next renewal has."""
     denial: str = ""
     """Digest of the refusal that was last recorded: one entry for each change, not each look."""
     outcome: Outcome | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.conditions import Finding
@@ -46,6 +47,8 @@ class Snapshot:
     """Seconds, by provider."""
     policies: Sequence[CompiledPolicy]
     audience: str
+    overlap: timedelta
+    """How long a credential stays beside its renewal."""
     held_back: str = ""
     """Why nothing may be issued at all now, in a sentence; '' where it may."""
     uninstalling: bool = False

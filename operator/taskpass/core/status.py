@@ -17,9 +17,10 @@ from taskpass.core.conditions import (
     unknown,
 )
 from taskpass.core.credential import Grant
-from taskpass.core.lifecycle_grants import live
+from taskpass.core.lifecycle_grants import live, owed_without_successor
 from taskpass.core.policy import DecisionReason
 from taskpass.core.records import TrailItem
+from taskpass.core.renewal import current
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import Rest
 
@@ -32,7 +33,7 @@ def status_of(
     """Return the whole status; what has no value is left out."""
     task, record = seen.live_task, seen.record
     held = live(seen)
-    expirations = [g.expires_at for g in held if g.expires_at is not None]
+    expirations = [g.expires_at for g in current(held).values() if g.expires_at is not None]
     status: dict[str, Any] = {
         "observedGeneration": task.generation,
         "intentDigest": task.intent.digest,
@@ -120,7 +121,7 @@ def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
         if first.decision.reason is DecisionReason.EVALUATION_FAILED:
             return unknown(Reason.EVALUATION_FAILED, text)
         return false(first.decision.reason.value, text)
-    if rest.owed:
+    if owed_without_successor(seen):
         return unknown(Reason.PENDING, "Policy is asked once everything owed is taken back")
     names = sorted({g.policy for g in live(seen)})
     return true(
@@ -129,27 +130,30 @@ def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
 
 
 def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
-    if rest.owed:
+    if owed_without_successor(seen):
         return false(Reason.REVOKING, _owing(rest))
     if _not(authorized):
         return false(Reason.NOT_YET, "Nothing is issued before policy allows all of it")
     if rest.waiting:
         return false(Reason.NOT_YET, rest.waiting)
-    if seen.failures:
-        return seen.failures[min(seen.failures)]
+    held = {g.name for g in live(seen)}
+    failed = [name for name in seen.failures if name not in held]
+    if failed:
+        return seen.failures[min(failed)]
     if seen.delivery_failure is not None:
         return seen.delivery_failure
     asked = seen.live_task.requests_in(seen.record.phase)
     if not asked:
         return true(Reason.ISSUED, "This phase asks for no credential")
-    held = {g.name for g in live(seen)}
     gone = sorted(r.name for r in asked if r.name not in held)
     if gone:
         return false(
             Reason.REVOKED,
-            f"Credential '{gone[0]}' has run out; a longer expirationSeconds, or a shorter task",
+            f"Credential '{gone[0]}' has run out, and policy allows no further renewal "
+            "(limits.maxRenewals)",
         )
-    return true(Reason.ISSUED, f"{len(asked)} in Secret 'taskpass-{seen.live_task.name}'")
+    where = f"{len(asked)} in Secret 'taskpass-{seen.live_task.name}'"
+    return true(Reason.ISSUED, f"{where}. {rest.unrenewed}" if rest.unrenewed else where)
 
 
 def _finished(seen: Snapshot, rest: Rest) -> Finding:
@@ -196,7 +200,8 @@ def _owing(rest: Rest) -> str:
 
 def _settled_phase(seen: Snapshot, rest: Rest) -> str:
     """Return the phase whose requests are decided; until then the last one that was."""
-    unsettled = rest.owed or rest.waiting or seen.failures or seen.delivery_failure
+    failed = seen.failures.keys() - {g.name for g in live(seen)}
+    unsettled = rest.owed or rest.waiting or failed or seen.delivery_failure
     if not seen.record.attempt or unsettled or rest.attested is not None:
         return str(seen.live_task.status.get("phaseName", ""))
     return seen.record.phase
@@ -212,6 +217,8 @@ def _grant(grant: Grant) -> dict[str, Any]:
         shown["issuedTime"] = grant.issued_at.strftime(SERIAL)
     if grant.expires_at is not None:
         shown["expirationTime"] = grant.expires_at.strftime(SERIAL)
+    if grant.renewals:
+        shown["renewals"] = grant.renewals
     if grant.audit_index >= 0:
         shown["auditIndex"] = grant.audit_index
     return shown

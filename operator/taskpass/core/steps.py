@@ -32,7 +32,7 @@ class RevokeReason(enum.StrEnum):
     EXPIRED = "Expired"
     INTERRUPTED = "Interrupted"
     ISSUE_FAILED = "IssueFailed"
-    REPLACED = "Replaced"
+    RENEWED = "Renewed"
     RELEASED = "Released"
     ORPHANED = "Orphaned"
 
@@ -60,7 +60,7 @@ BECAUSE = {
     RevokeReason.EXPIRED: "as it had run out",
     RevokeReason.INTERRUPTED: "as it was not delivered before the operator stopped",
     RevokeReason.ISSUE_FAILED: "as issuing it failed",
-    RevokeReason.REPLACED: "to be issued anew with the others",
+    RevokeReason.RENEWED: "as its renewal is in place",
     RevokeReason.RELEASED: "because taskpass is being uninstalled",
     RevokeReason.ORPHANED: "as no grant answers for it",
 }
@@ -180,6 +180,12 @@ class Planned:
     request: CredentialRequest
     credential_class: CredentialClass
     decision: Decision
+    lifetime_seconds: int
+    """What the decision allows, shortened to the task's deadline where the provider can."""
+    renews: str = ""
+    """Id of the grant that this one takes the place of."""
+    renewals: int = 0
+    """How often its time was renewed, this time included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +193,8 @@ class Issue:
     """Issue these, all for the bound pod in the settled phase."""
 
     planned: tuple[Planned, ...]
+    denial: str = ""
+    """Digest of the refusals of other requests, which stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +228,9 @@ class Rest:
     """The phase that the task went to without approval."""
     waiting: str = ""
     """What must come first, in a sentence, while policy allows and nothing failed."""
+    unrenewed: str = ""
+    """Why what is due cannot be renewed now, in a sentence. What is held can be used until it runs
+    out."""
     retry: bool = False
     """Whether to look again soon, with back-off, as no event may come."""
 

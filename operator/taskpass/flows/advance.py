@@ -14,7 +14,7 @@ async def enter(ports: Ports, seen: Snapshot, step: Enter) -> None:
     """Move to a declared next phase."""
     notice = Notice(reason="PhaseEntered", message=f"Moved from '{step.left}' to '{step.phase}'")
     entry = audit.phase_entered(seen.live_task.ref, step.left, step.phase, ports.now(), notice)
-    moved = replace(seen.record, phase=step.phase, spent=(), denial="")
+    moved = replace(seen.record, phase=step.phase, renewals={}, denial="")
     await record(ports, Batch(entries=(entry,), tasks=(moved,)), seen.live_task)
 
 
@@ -57,7 +57,7 @@ async def refuse_requests(ports: Ports, seen: Snapshot, step: RefuseRequests) ->
 
 async def unbind(ports: Ports, seen: Snapshot) -> None:
     """End the attempt: its pod ended, the workload goes on."""
-    kept = replace(seen.record, pod_name="", pod_uid="", images=(), spent=(), denial="")
+    kept = replace(seen.record, pod_name="", pod_uid="", images=(), renewals={}, denial="")
     await record(ports, Batch(tasks=(kept,)), seen.live_task)
 
 

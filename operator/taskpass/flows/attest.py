@@ -40,7 +40,7 @@ async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
         workload_uid=step.attested.workload_uid,
         images=pod.images,
         started_at=kept.started_at or now,
-        spent=(),
+        renewals={},
         denial="",
     )
     notice = Notice(

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from taskpass.core.audit import Entry
 from taskpass.core.credential import SecretValue
@@ -59,6 +59,8 @@ class Ports:
     reviewer: AccessReviewer
     workloads: WorkloadReader
     audience: str
+    overlap: timedelta
+    """How long a credential stays beside its renewal."""
     fingerprint_key: bytes
     """Keys the fingerprints that the ledger keeps of secrets."""
     known: dict[str, Mapping[str, SecretValue]] = field(default_factory=dict)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import uuid4
 
 from taskpass.core import audit
@@ -30,6 +31,11 @@ from taskpass.ports import Batch, Delivery
 logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 30.0
 """How long one provider call may take before it counts as no answer."""
+
+
+SHORTEST = timedelta(seconds=5)
+"""What ends sooner than this, by our clock, cannot be used."""
+ISSUED = ("CredentialIssued", "Issued")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,7 @@ async def issue(ports: Ports, seen: Snapshot, step: Issue) -> IssueFailed | None
     ports.fail_point("issue.after-provider")
     if all(isinstance(a, Issued) for a in answers):
         issued = [a for a in answers if isinstance(a, Issued)]
-        await _keep(ports, seen, grants, issued)
+        await _keep(ports, seen, grants, issued, step.denial)
         return None
     return await _give_up(ports, seen, grants, answers)
 
@@ -136,31 +142,40 @@ def _plan(ports: Ports, seen: Snapshot, planned: Planned) -> Grant:
         pod_uid=kept.pod_uid,
         service_account=task.service_account,
         service_account_uid=kept.service_account_uid,
-        lifetime_seconds=planned.decision.lifetime_seconds,
+        lifetime_seconds=planned.lifetime_seconds,
         state=GrantState.INTENT,
         provider_state=provider.prepare(planned.request, used, grant_id),
         intent_at=ports.now(),
+        renews=planned.renews,
+        renewals=planned.renewals,
     )
 
 
 async def _call(ports: Ports, grant: Grant, planned: Planned) -> Issued:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await ports.providers[grant.provider].issue(grant, ports.audience)
+            issued = await ports.providers[grant.provider].issue(grant, ports.audience)
     except TimeoutError as error:
         raise ProviderUnavailable(
             f"{grant.provider} did not answer within {PATIENCE_SECONDS:.0f} s"
         ) from error
+    if issued.expires_at < ports.now() + SHORTEST:
+        # Without this check it would be revoked as run out and issued anew, for ever.
+        raise ProviderUnavailable(
+            f"What {grant.provider} issued ends at {issued.expires_at:%Y-%m-%d %H:%M:%S} UTC, "
+            f"which is over by this clock ({ports.now():%Y-%m-%d %H:%M:%S} UTC); set it right"
+        )
+    return issued
 
 
 async def _keep(
-    ports: Ports, seen: Snapshot, grants: Sequence[Grant], issued: Sequence[Issued]
+    ports: Ports, seen: Snapshot, grants: Sequence[Grant], issued: Sequence[Issued], denial: str
 ) -> None:
     now = ports.now()
     kept = [_issued(ports, g, i) for g, i in zip(grants, issued, strict=True)]
     # The record says that there may be a Secret before it is first written: a lost answer leaves
     # something to delete.
-    written = replace(seen.record, denial="", secret_written=True)
+    written = replace(seen.record, denial=denial, secret_written=True)
     entries = tuple(audit.issue_result(g, now, _notice(g)) for g in kept)
     values = tuple(value for each in issued for value in each.fields.values())
     batch = Batch(entries=entries, grants=tuple(kept), tasks=(written,), hide=values)
@@ -182,13 +197,20 @@ def _issued(ports: Ports, grant: Grant, issued: Issued) -> Grant:
     )
 
 
+def _subject(grant: Grant) -> str:
+    if not grant.renews:
+        return f"Credential '{grant.name}'"
+    return f"Credential '{grant.name}' could not be renewed, and is tried again until it runs out"
+
+
 def _notice(grant: Grant) -> Notice:
     until = grant.expires_at.strftime("%H:%M:%S UTC") if grant.expires_at else "?"
     what = ", ".join(grant.actions)
     where = f" on {', '.join(grant.resources)}" if grant.resources else ""
+    reason, done = ("CredentialRenewed", "Renewed") if grant.renews else ISSUED
     return Notice(
-        reason="CredentialIssued",
-        message=f"Issued '{grant.name}' ({what}{where}) until {until}, allowed by {grant.policy}",
+        reason=reason,
+        message=f"{done} '{grant.name}' ({what}{where}) until {until}, allowed by {grant.policy}",
     )
 
 
@@ -216,7 +238,7 @@ async def _give_up(
             )
             if not isinstance(answer, TaskpassError):
                 surprise = answer
-            findings[grant.name] = false(reason, f"Credential '{grant.name}': {text}")
+            findings[grant.name] = false(reason, f"{_subject(grant)}: {text}")
             failed[len(entries)] = grant.name
             entries.append(audit.issue_failed(grant, now, code))
         back = replace(
@@ -225,10 +247,14 @@ async def _give_up(
         )  # fmt: skip
         moved.append(back)
         entries.append(audit.revoke_intent(back, now))
+    renewing = {g.name for g in grants if g.renews}
     kept = replace(seen.record, denial=_digest_of(findings))
     if seen.record.denial != kept.denial:  # people are told once while it goes on like this
         for at, name in failed.items():
-            entries[at] = replace(entries[at], notice=_complaint(findings[name]))
+            told = _complaint(findings[name])
+            if name in renewing:
+                told = replace(told, reason="RenewalFailed")
+            entries[at] = replace(entries[at], notice=told)
     batch = Batch(entries=tuple(entries), grants=tuple(moved), tasks=(kept,))
     await record(ports, batch, seen.live_task, (kept.pod_name, kept.pod_uid))
     if surprise is not None:
@@ -271,7 +297,7 @@ async def deliver(ports: Ports, seen: Snapshot, step: Deliver) -> Finding | None
         ports,
         Batch(
             entries=tuple(audit.delivered(g, now, uid) for g in new),
-            grants=tuple(replace(g, state=GrantState.DELIVERED) for g in new),
+            grants=tuple(replace(g, state=GrantState.DELIVERED, delivered_at=now) for g in new),
             tasks=(done,),
         ),
         task,

@@ -52,6 +52,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         },
         policies=world.policies(key[0]),
         audience=ports.audience,
+        overlap=ports.overlap,
         held_back=ports.modes.held_back,
         uninstalling=ports.modes.uninstalling,
         looked=run.looked,

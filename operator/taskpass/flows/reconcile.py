@@ -82,7 +82,7 @@ class Reconciler:
                 self._note_broken(seen, step)
                 await self._reporter.report(seen, step)
                 again = step.retry or bool(step.owed or run.unanswered)
-                if seen.held_back and step.waiting == seen.held_back:
+                if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
                     again = again or not self._ports.modes.held_back
                     self._ports.modes.waiting.add(key)
                 return Again(at=step.until, soon=again)

@@ -93,8 +93,8 @@ def _notice(grant: Grant, task: Task | None) -> Notice | None:
     if task is None or task.uid != grant.task.uid:
         return None  # nobody is left to tell; the entry says it
     reason = RevokeReason(grant.revoke_reason)
-    if reason is RevokeReason.ISSUE_FAILED:
-        return None  # it was never there for people; why it failed is told
+    if reason in (RevokeReason.ISSUE_FAILED, RevokeReason.RENEWED):
+        return None  # why it failed is told, and so is the renewal that took its place
     return Notice(reason="CredentialRevoked", message=f"Revoked '{grant.name}' {reason.because}")
 
 

@@ -159,6 +159,7 @@ def policy_from(obj: Object) -> Policy:
             for validation in spec.get("validations", ())
         ),
         max_expiration_seconds=spec.get("limits", {}).get("maxExpirationSeconds"),
+        max_renewals=spec.get("limits", {}).get("maxRenewals"),
         digest=digest(spec),
     )
 

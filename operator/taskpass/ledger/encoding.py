@@ -2,7 +2,7 @@
 
 The fields' own types say how each is read. A field that a stored value lacks (it was written by an
 earlier version) takes its default; one that nobody knows (it was written by a later version) is
-refused, for what it says would be lost at the next write.
+refused, for what it says would be lost at the next write. `RETIRED` names those that say nothing.
 """
 
 import dataclasses
@@ -78,10 +78,12 @@ def _reader(kind: Any) -> _Read:
 
 def _fields_reader(kind: type) -> _Read:
     readers = {name: _reader(hint) for name, hint in get_type_hints(kind).items()}
+    retired: frozenset[str] = getattr(kind, "RETIRED", frozenset())
 
     def read(stored: dict[str, Any], texts: Texts) -> Any:
+        kept = {name: v for name, v in stored.items() if name not in retired} if retired else stored
         try:
-            return kind(**{name: readers[name](v, texts) for name, v in stored.items()})
+            return kind(**{name: readers[name](v, texts) for name, v in kept.items()})
         except KeyError as error:
             raise UnknownField(f"{kind.__name__} has no field {error}") from error
 

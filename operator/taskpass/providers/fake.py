@@ -32,6 +32,8 @@ class FakeProvider:
     """`ports.CredentialProvider` in memory. Resources of a request must each begin with `fake/`."""
 
     def __init__(self, clock: Clock, *, minimum_seconds: int = 60) -> None:
+        self.clock = clock
+        """The issuer's own."""
         self.issue_failures: list[Failure] = []
         """Consumed from the front, one for each call."""
         self.revoke_failures: list[Failure] = []
@@ -40,7 +42,6 @@ class FakeProvider:
         """What works now: the secret by grant id."""
         self.calls: list[tuple[str, str]] = []
         """(`issue`, `revoke` or `undo`; grant id), in order."""
-        self._clock = clock
         self._minimum = minimum_seconds
         self._count = itertools.count(1)
 
@@ -80,7 +81,7 @@ class FakeProvider:
         self._after(failure)
         return Issued(
             provider_state={**grant.provider_state, "uid": str(number)},
-            expires_at=self._clock.now() + timedelta(seconds=grant.lifetime_seconds),
+            expires_at=self.clock.now() + timedelta(seconds=grant.lifetime_seconds),
             credential_ref=f"fake-{number}",
             fields={"token": SecretValue(secret), "server": SecretValue(b"https://fake.example")},
             primary="token",

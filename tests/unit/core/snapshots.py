@@ -10,6 +10,7 @@ from taskpass.core.snapshot import Snapshot
 from taskpass.core.task import CredentialRequest, Task
 from tests.simulation.builders import T0, credential_class, pod, policy, request, task
 
+OVERLAP = timedelta(seconds=90)
 RUNNING = replace(pod(), gated=False)
 GATED = pod()
 ASKING = task(request("tickets"))
@@ -62,6 +63,7 @@ def grant_of(wanted: CredentialRequest | None = None, of: Task = ASKING, **chang
         state=GrantState.DELIVERED,
         intent_at=T0,
         issued_at=T0,
+        delivered_at=T0,
         expires_at=T0 + timedelta(seconds=900),
         audit_index=5,
     )
@@ -85,6 +87,7 @@ def snapshot(**changes: Any) -> Snapshot:
         minimum_lifetimes={"Fake": 60},
         policies=(policy(),),
         audience="taskpass",
+        overlap=OVERLAP,
         may_use={"tickets-api": True},
     )
     return replace(seen, **changes)

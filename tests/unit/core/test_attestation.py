@@ -160,7 +160,7 @@ LIVING = replace(pod(), gated=False)
 
 
 def test_a_pod_that_is_still_what_was_attested_passes() -> None:
-    appraise_again(LIVING, TASK, RECORD, "account-1")
+    appraise_again(LIVING, TASK, RECORD, AROUND)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,8 @@ def test_a_pod_that_is_still_what_was_attested_passes() -> None:
 def test_a_pod_that_changed_is_refused_for(
     claims: dict[str, Any], account: str | None, reason: str
 ) -> None:
+    around = replace(AROUND, service_account_uid=account)
     with pytest.raises(AttestationFailed) as refusal:
-        appraise_again(replace(LIVING, **claims), TASK, RECORD, account)
+        appraise_again(replace(LIVING, **claims), TASK, RECORD, around)
 
     assert refusal.value.reason == reason

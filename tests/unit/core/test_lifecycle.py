@@ -8,6 +8,7 @@ import pytest
 from taskpass.core.credential import GrantState
 from taskpass.core.lifecycle import DELETION_PATIENCE, next_step
 from taskpass.core.records import Outcome
+from taskpass.core.renewal import renewal_time
 from taskpass.core.steps import (
     Block,
     Delete,
@@ -28,8 +29,12 @@ OWED = grant_of(state=GrantState.REVOKING)
 UNANSWERED = frozenset({"g-tickets"})
 
 
-def test_a_task_at_rest_waits_until_its_credential_runs_out() -> None:
-    assert next_step(snapshot(), LATER) == Rest(until=T0 + timedelta(seconds=900))
+def test_a_task_at_rest_waits_until_its_credential_is_due_for_renewal() -> None:
+    due = renewal_time(grant_of(), None, timedelta(), LATER)
+
+    assert next_step(snapshot(), LATER) == Rest(until=due)
+    assert due is not None
+    assert due < T0 + timedelta(seconds=900)
 
 
 def test_the_same_snapshot_has_the_same_next_step() -> None:

@@ -85,12 +85,13 @@ def test_a_policy_that_cannot_be_evaluated_takes_nothing_back() -> None:
     assert isinstance(next_step(seen, LATER), Rest)
 
 
-def test_what_ran_out_in_a_running_pod_is_spent() -> None:
-    step = next_step(snapshot(), T0 + timedelta(seconds=900))
+def test_what_ran_out_in_a_running_pod_counts_as_renewed_when_it_is_issued_again() -> None:
+    held = grant_of(renewals=2)
+
+    step = next_step(snapshot(grants=(held,)), T0 + timedelta(seconds=900))
 
     assert step == Revoke(
-        grants=((grant_of(), RevokeReason.EXPIRED),),
-        record=record_of(spent=(USE,)),
+        grants=((held, RevokeReason.EXPIRED),), record=record_of(renewals={USE: 3})
     )
 
 
@@ -101,28 +102,37 @@ def test_what_ran_out_in_a_running_pod_is_spent() -> None:
         pytest.param({"grants": (grant_of(state=GrantState.ISSUED),)}, id="it was not delivered"),
     ],
 )
-def test_what_ran_out_before_it_could_be_used_is_not_spent(changes: dict[str, object]) -> None:
+def test_what_ran_out_before_it_could_be_used_does_not_count(changes: dict[str, object]) -> None:
     step = next_step(snapshot(**changes), T0 + timedelta(seconds=900))
 
     assert isinstance(step, Revoke)
     assert step.record is None
 
 
-def test_what_is_spent_is_not_issued_again() -> None:
-    kept = replace(BOUND, spent=(USE,))
+@pytest.mark.parametrize(("limit", "issued"), [(None, True), (3, True), (2, False), (0, False)])
+def test_what_ran_out_is_issued_again_as_often_as_policy_allows_renewals(
+    limit: int | None, issued: bool
+) -> None:
+    kept = replace(BOUND, renewals={USE: 3})
+    limited = (policy(), policy("often", effect=Effect.CONSTRAIN, max_renewals=limit))
 
-    step = next_step(replace(EMPTY, own_record=kept, pods=(RUNNING,)), LATER)
+    step = next_step(replace(EMPTY, own_record=kept, pods=(RUNNING,), policies=limited), LATER)
 
-    assert isinstance(step, Rest)
+    assert isinstance(step, Issue) == issued
+    if isinstance(step, Issue):
+        assert [p.renewals for p in step.planned] == [3]
 
 
-def test_what_is_spent_is_issued_anew_for_another_intent() -> None:
-    kept = replace(BOUND, spent=(USE,))
+def test_what_ran_out_is_issued_from_the_start_for_another_intent() -> None:
+    kept = replace(BOUND, renewals={USE: 3})
     changed = replace(ASKING, intent=task(goal="Answer ticket 4712").intent)
 
-    step = next_step(replace(EMPTY, task=changed, own_record=kept, pods=(RUNNING,)), LATER)
+    seen = replace(EMPTY, task=changed, own_record=kept, policies=(policy(max_renewals=0),))
+
+    step = next_step(replace(seen, pods=(RUNNING,)), LATER)
 
     assert isinstance(step, Issue)
+    assert [p.renewals for p in step.planned] == [0]
 
 
 def test_the_right_to_use_a_class_is_asked_for_before_policy() -> None:
@@ -185,12 +195,17 @@ def test_while_something_is_owed_it_is_taken_out_of_the_secret() -> None:
     assert isinstance(next_step(replace(seen, known=frozenset()), LATER), Rest)
 
 
-def test_what_is_not_known_any_more_is_replaced_when_the_secret_must_be_written() -> None:
+def test_what_is_not_known_any_more_is_renewed_when_the_secret_must_be_written() -> None:
     seen = snapshot(
         task=TWO, own_record=record_of(TWO), grants=(TICKETS,), known=frozenset(), pods=(RUNNING,)
     )
 
-    assert next_step(seen, LATER) == Revoke(grants=((TICKETS, RevokeReason.REPLACED),))
+    step = next_step(seen, LATER)
+
+    assert isinstance(step, Issue)
+    assert [(p.request.name, p.renews, p.renewals) for p in step.planned] == [
+        ("kb", "", 0), ("tickets", TICKETS.id, 0),
+    ]  # fmt: skip
 
 
 def test_the_gate_is_lifted_once_everything_is_delivered() -> None:

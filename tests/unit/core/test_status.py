@@ -92,7 +92,7 @@ STATES: list[Any] = [
         id="something must come first",
     ),
     pytest.param(
-        snapshot(own_record=replace(BARE, spent=("a use",)), grants=()), Rest(),
+        snapshot(own_record=replace(BARE, renewals={"a use": 1}), grants=()), Rest(),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/Revoked "
         "Finished=False/Running Ready=False/Revoked Stalled=False/NotStalled",
         id="ran out",
@@ -187,8 +187,12 @@ PHASED = task(phases=[phase("one", request("tickets")), phase("two")])
         pytest.param(Rest(owed=(OWED,)), {}, "before", id="something is owed"),
         pytest.param(Rest(waiting="x"), {}, "before", id="something must come first"),
         pytest.param(
-            Rest(), {"failures": {"tickets": false("ProviderRefused", "no")}}, "before",
+            Rest(), {"failures": {"kb": false("ProviderRefused", "no")}}, "before",
             id="issuing failed",
+        ),
+        pytest.param(
+            Rest(), {"failures": {"tickets": false("ProviderRefused", "no")}}, "one",
+            id="renewing failed",
         ),
         pytest.param(
             Rest(), {"delivery_failure": false("SecretNameTaken", "no")}, "before",

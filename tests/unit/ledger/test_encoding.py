@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from taskpass.core.credential import Grant, GrantState
@@ -19,6 +20,9 @@ FULL_GRANT = replace(
     expires_at=datetime(2026, 11, 25, 10, 15, 0, 123456, tzinfo=UTC),
     fingerprint="ab",
     credential_ref="jti",
+    delivered_at=NOW,
+    renews="g-0",
+    renewals=3,
     revoke_reason="Finished",
     revoking_since=NOW,
     audit_index=7,
@@ -33,11 +37,17 @@ FULL_RECORD = replace(
     secret_written=True,
     delivered=("g-1",),
     blocked_branch="b",
-    spent=("d",),
+    renewals={"d": 1},
     denial="x",
     outcome=Outcome.EXPIRED,
     finished_at=NOW,
 )
+
+
+def test_a_field_that_says_nothing_any_more_is_passed_over() -> None:
+    stored = orjson.loads(encode(FULL_RECORD)) | {"spent": ["a use"]}
+
+    assert decode(TaskRecord, orjson.dumps(stored).decode()) == FULL_RECORD
 
 
 @pytest.mark.parametrize("value", [GRANT, FULL_GRANT, RECORD, FULL_RECORD])
