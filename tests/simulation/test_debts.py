@@ -1,9 +1,11 @@
 """What a provider does not confirm stays owed: visible, retried for ever, and in nobody's way."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from taskpass.core.errors import ProviderUnavailable
+from taskpass.ports import Batch
 from tests.simulation.builders import request, task
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
 from tests.simulation.world import KEY, SimulatedWorld
@@ -200,3 +202,26 @@ async def test_a_clock_an_hour_back_wedges_no_deletion(world: SimulatedWorld) ->
 
     assert KEY not in world.cluster.tasks
     assert len(world.held()) == 1
+
+
+async def test_a_debt_whose_reason_an_earlier_version_recorded_is_paid_and_told(
+    world: SimulatedWorld,
+) -> None:
+    world.create(task(request("tickets")))
+    world.add_pod()
+    await world.settle()
+    world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
+    world.change(intent=task(goal="Something else").intent)
+    await world.look()
+    [owed] = world.held()
+    ledger = world.ports.ledger
+    await ledger.commit(Batch(grants=(replace(owed, revoke_reason="Replaced"),)))
+
+    world.heal()
+    await world.settle()
+
+    assert owed.id not in {g.id for g in world.held()}
+    assert world.told("CredentialRevoked") == [
+        "Revoked 'tickets' to be issued anew with the others (audit 7)"
+    ]
+    assert_at_rest(world)

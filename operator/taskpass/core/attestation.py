@@ -152,7 +152,7 @@ def appraise_again(pod: PodView, task: Task, record: TaskRecord, around: Surroun
 
     Admission freezes labels, containers and volumes of the pod, so what can change is the
     ServiceAccount, which may be made anew under its name; the rest is compared all the same. The
-    workload is, where it was looked up: before each renewal.
+    workload is, where it was looked up: before each issue.
     """
     service_account_uid = around.service_account_uid
     if service_account_uid is None or service_account_uid != record.service_account_uid:

@@ -13,7 +13,7 @@ from taskpass.core.credential import Grant, GrantState
 from taskpass.core.outputs import collision
 from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
 from taskpass.core.records import TaskRecord
-from taskpass.core.renewal import current, renewal_of, renewal_time
+from taskpass.core.renewal import current, fits, renewal_of, renewal_time
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
     Ask,
@@ -136,9 +136,14 @@ def _missing(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> list[C
 
 
 def has_run_out(seen: Snapshot, request: CredentialRequest, now: datetime) -> bool:
-    """Whether policy allows the request no further renewal."""
+    """Whether its credential ran out, and policy or the deadline allows no further renewal."""
     count = seen.record.renewals.get(_use(seen, request), 0)
-    return count > 0 and _exceeds(count, _decision(seen, request, now))
+    if not count:
+        return False
+    if _exceeds(count, _decision(seen, request, now)):
+        return True
+    used = seen.classes.get(request.class_name)
+    return used is not None and not fits(deadline_of(seen), _minimum(seen, used.provider), now)
 
 
 def _exceeds(renewals: int, decision: Decision) -> bool:
@@ -160,8 +165,11 @@ def _is_due(seen: Snapshot, grant: Grant, now: datetime) -> bool:
 
 
 def _renewal_time(seen: Snapshot, grant: Grant, now: datetime) -> datetime | None:
-    minimum = timedelta(seconds=seen.minimum_lifetimes.get(grant.provider, 0))
-    return renewal_time(grant, deadline_of(seen), minimum, now)
+    return renewal_time(grant, deadline_of(seen), _minimum(seen, grant.provider), now)
+
+
+def _minimum(seen: Snapshot, provider: str) -> timedelta:
+    return timedelta(seconds=seen.minimum_lifetimes.get(provider, 0))
 
 
 def _renew(
@@ -286,8 +294,8 @@ def _planned(
     lifetime = decision.lifetime_seconds
     deadline = deadline_of(seen)
     if deadline is not None:
-        left = int((deadline - now).total_seconds())
-        lifetime = min(lifetime, max(left, seen.minimum_lifetimes.get(used.provider, 0)))
+        left = max(deadline - now, _minimum(seen, used.provider))
+        lifetime = min(lifetime, int(left.total_seconds()))
     if before is None:
         renewals = seen.record.renewals.get(_use(seen, request), 0)
     else:

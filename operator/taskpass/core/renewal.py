@@ -15,7 +15,7 @@ JITTER = 1 / 12
 """Of the lifetime, to either side: tasks that began together do not renew together."""
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """What was issued further in the future was issued before the clock went back."""
-SETTLING = timedelta(seconds=30)
+SETTLING = timedelta(seconds=10)
 """How much earlier than it must the last renewal before a deadline begins."""
 ROUNDING = timedelta(seconds=5)
 """An issuer states whole seconds: what ends this much before the deadline reaches it."""
@@ -39,7 +39,8 @@ def renewal_time(
     """Return when the grant is to be renewed; None: not at all.
 
     `minimum` is the shortest lifetime that its provider can issue. What is renewed must not outlast
-    the deadline, so the last renewal comes while a shortest lifetime still fits before it.
+    the deadline, so the last renewal comes while a shortest lifetime still fits before it. What
+    that one leaves open before the deadline is not worth another.
     """
     if grant.state is not GrantState.DELIVERED:
         return None
@@ -53,9 +54,15 @@ def renewal_time(
         moment = grant.issued_at + lifetime * (SHARE + _jitter(grant.task.uid))
     if deadline is None:
         return moment
-    if grant.expires_at >= deadline - ROUNDING or now > deadline - minimum:
+    last = deadline - minimum - SETTLING
+    if grant.expires_at >= deadline - ROUNDING or not fits(deadline, minimum, now):
         return None
-    return min(moment, deadline - minimum - SETTLING)
+    return min(moment, last) if grant.issued_at < last else None
+
+
+def fits(deadline: datetime | None, minimum: timedelta, now: datetime) -> bool:
+    """Whether the shortest lifetime that can be issued now ends before the deadline."""
+    return deadline is None or now + minimum <= deadline
 
 
 def _jitter(task_uid: str) -> float:

@@ -149,8 +149,8 @@ def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
     if gone:
         return false(
             Reason.REVOKED,
-            f"Credential '{gone[0]}' has run out, and policy allows no further renewal "
-            "(limits.maxRenewals)",
+            f"Credential '{gone[0]}' has run out, and is not renewed: limits.maxRenewals of a "
+            "policy is reached, or activeDeadlineSeconds are nearly over",
         )
     where = f"{len(asked)} in Secret 'taskpass-{seen.live_task.name}'"
     return true(Reason.ISSUED, f"{where}. {rest.unrenewed}" if rest.unrenewed else where)

@@ -33,6 +33,8 @@ class RevokeReason(enum.StrEnum):
     INTERRUPTED = "Interrupted"
     ISSUE_FAILED = "IssueFailed"
     RENEWED = "Renewed"
+    REPLACED = "Replaced"
+    """Recorded by versions that did not renew; their debts are told of by it."""
     RELEASED = "Released"
     ORPHANED = "Orphaned"
 
@@ -61,6 +63,7 @@ BECAUSE = {
     RevokeReason.INTERRUPTED: "as it was not delivered before the operator stopped",
     RevokeReason.ISSUE_FAILED: "as issuing it failed",
     RevokeReason.RENEWED: "as its renewal is in place",
+    RevokeReason.REPLACED: "to be issued anew with the others",
     RevokeReason.RELEASED: "because taskpass is being uninstalled",
     RevokeReason.ORPHANED: "as no grant answers for it",
 }

@@ -35,7 +35,6 @@ PATIENCE_SECONDS = 30.0
 
 SHORTEST = timedelta(seconds=5)
 """What ends sooner than this, by our clock, cannot be used."""
-ISSUED = ("CredentialIssued", "Issued")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +159,11 @@ async def _call(ports: Ports, grant: Grant, planned: Planned) -> Issued:
             f"{grant.provider} did not answer within {PATIENCE_SECONDS:.0f} s"
         ) from error
     if issued.expires_at < ports.now() + SHORTEST:
-        # Without this check it would be revoked as run out and issued anew, for ever.
+        # Without this check it would be revoked as run out and issued anew, for ever. No times: a
+        # message that changes with each try would be told with each try.
         raise ProviderUnavailable(
-            f"What {grant.provider} issued ends at {issued.expires_at:%Y-%m-%d %H:%M:%S} UTC, "
-            f"which is over by this clock ({ports.now():%Y-%m-%d %H:%M:%S} UTC); set it right"
+            f"What {grant.provider} issues is over by this clock already; set the operator's clock "
+            "right"
         )
     return issued
 
@@ -207,9 +207,9 @@ def _notice(grant: Grant) -> Notice:
     until = grant.expires_at.strftime("%H:%M:%S UTC") if grant.expires_at else "?"
     what = ", ".join(grant.actions)
     where = f" on {', '.join(grant.resources)}" if grant.resources else ""
-    reason, done = ("CredentialRenewed", "Renewed") if grant.renews else ISSUED
+    done = "Renewed" if grant.renews else "Issued"
     return Notice(
-        reason=reason,
+        reason=f"Credential{done}",
         message=f"{done} '{grant.name}' ({what}{where}) until {until}, allowed by {grant.policy}",
     )
 

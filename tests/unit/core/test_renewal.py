@@ -92,7 +92,7 @@ def test_the_last_renewal_comes_while_the_shortest_lifetime_still_fits() -> None
         grant_of(), T0 + timedelta(seconds=1100), tenth, T0 + timedelta(seconds=501)
     )
 
-    assert moment == T0 + timedelta(seconds=1100 - 600 - 30)
+    assert moment == T0 + timedelta(seconds=1100 - 600 - 10)
     assert late is None  # a renewal now would outlast the deadline
 
 
@@ -113,3 +113,17 @@ def test_a_renewal_counts_once_it_is_in_front_of_the_pod() -> None:
     assert renewal_of(first, [first, issued]) is None
     assert renewal_of(first, [first, delivered]) == delivered
     assert renewal_of(delivered, [first, delivered]) is None
+
+
+def test_the_last_renewal_is_the_last() -> None:
+    end = T0 + timedelta(seconds=665)
+    shortest = grant_of(lifetime_seconds=600, expires_at=T0 + timedelta(seconds=600))
+
+    before = renewal_time(replace(shortest, issued_at=T0), end, timedelta(seconds=600), T0)
+    again = renewal_time(
+        replace(shortest, issued_at=before, expires_at=T0 + timedelta(seconds=655)),
+        end, timedelta(seconds=600), T0 + timedelta(seconds=55),
+    )  # fmt: skip
+
+    assert before == T0 + timedelta(seconds=55)
+    assert again is None

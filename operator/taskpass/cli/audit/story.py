@@ -86,9 +86,10 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
     match step:
         case "issue" if first:
             where = f" at {cred['location']}" if cred.get("location") else ""
+            renews = f", renews grant {cred['renews']}" if cred.get("renews") else ""
             return (
                 f"{cred['name']}: {_asked(cred)}{where} for {cred['ttl']} s, of class "
-                f"{cred['class']}, to {task['agent']}, allowed by {data['policy']['name']}"
+                f"{cred['class']}, to {task['agent']}, allowed by {data['policy']['name']}{renews}"
             )
         case "issue" if data["outcome"] == "success":
             return f"{cred['name']} is issued until {cred['exp'][11:19]}, grant {cred['ref']}"
