@@ -15,7 +15,7 @@ from pathlib import Path
 from e2e.cluster import golang, oci, places
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.say import step
-from e2e.cluster.versions import CONTAINERD, HELM, KUBERNETES, PAUSE_IMAGE
+from e2e.cluster.versions import CONTAINERD, HELM, KUBERNETES, PAUSE_IMAGE, TORCHWOOD
 
 HERE = Path(__file__).parent
 SMALL = "-s -w"
@@ -86,6 +86,12 @@ def tpverify() -> Path:
 
     parts = [(source / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")]
     return _made("tpverify", parts, build, "seconds") / "tpverify"
+
+
+def litewitness() -> Path:
+    """Return the path of a witness that we did not write."""
+    modules = [f"filippo.io/torchwood/cmd/litewitness@{TORCHWOOD}"]
+    return _installed(f"litewitness {TORCHWOOD}", modules, "30 s") / "litewitness"
 
 
 def _installed(name: str, modules: list[str], usually: str) -> Path:

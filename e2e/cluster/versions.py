@@ -4,6 +4,8 @@ KUBERNETES = "v1.37.2"
 """Also in kubernetes/go.mod; a test compares the two."""
 CONTAINERD = "v2.4.2"
 HELM = "v3.22.0"
+TORCHWOOD = "v0.6.1"
+"""Has litewitness."""
 GO_MINIMUM = (1, 26)
 
 NODE_PACKAGES = {

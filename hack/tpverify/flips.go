@@ -18,7 +18,7 @@ import (
 func tryFlips(dir, vkeyFile string) int {
 	log, err := load(dir)
 	if err == nil {
-		_, err = verify(log.read, vkeyFile, "")
+		_, _, err = verify(log.read, vkeyFile, "")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "REFUSED untouched:", err)
@@ -38,7 +38,7 @@ func tryFlips(dir, vkeyFile string) int {
 		for at := range raw {
 			work <- func() {
 				tried.Add(1)
-				if _, err := verify(log.flipped(path, at), vkeyFile, ""); err == nil {
+				if _, _, err := verify(log.flipped(path, at), vkeyFile, ""); err == nil {
 					accepted.Add(1)
 					fmt.Fprintf(os.Stderr, "ACCEPTED with byte %d of %s changed\n", at, path)
 				}

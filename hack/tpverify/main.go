@@ -5,7 +5,10 @@
 //	tpverify -flips DIR VKEY_FILE
 //
 // It reads every entry and every tile that a log of the checkpoint's size consists of. With a
-// checkpoint that was kept elsewhere it also shows that the log begins with that one. It exits with
+// checkpoint that was kept elsewhere it also shows that the log begins with that one. The oldest
+// entries may be absent where an entry of the log says that they were pruned. The first line of
+// VKEY_FILE is the key that signs the log now; the others, those that signed it before, count for
+// the kept checkpoint only. It exits with
 // 0 if all of that holds, 1 if not, and 2 if it was called wrongly. With -flips it tries itself: one
 // bit of each byte of the log's files is flipped in memory, and each time it must refuse.
 package main
@@ -14,6 +17,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -28,6 +32,8 @@ import (
 const (
 	height = 8
 	width  = 1 << height
+
+	pruneType = "dev.taskpass.log.prune"
 )
 
 // files reads one of a log's files by its path in the export.
@@ -46,58 +52,68 @@ func main() {
 		kept = os.Args[3]
 	}
 	read := func(path string) ([]byte, error) { return os.ReadFile(filepath.Join(os.Args[1], path)) }
-	tree, err := verify(read, os.Args[2], kept)
+	tree, absent, err := verify(read, os.Args[2], kept)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "REFUSED:", err)
 		os.Exit(1)
 	}
 	fmt.Printf("OK size %d root %s\n", tree.N, tree.Hash)
+	if absent > 0 {
+		fmt.Printf("bodies absent by policy 0..%d\n", absent-1)
+	}
 	if kept == "" {
 		fmt.Println("no memory given: rollback and fork NOT excluded")
 	}
 }
 
-// verify returns the log's head once everything that is read is found to be under it.
-func verify(read files, vkeyFile, kept string) (tlog.Tree, error) {
+// verify returns the log's head, and how many of its first entries are absent by policy, once
+// everything that is read is found to be under it.
+func verify(read files, vkeyFile, kept string) (tree tlog.Tree, absent int64, err error) {
 	text, err := os.ReadFile(vkeyFile)
 	if err != nil {
-		return tlog.Tree{}, err
+		return tree, 0, err
 	}
-	verifier, err := note.NewVerifier(strings.TrimSuffix(string(text), "\n"))
-	if err != nil {
-		return tlog.Tree{}, fmt.Errorf("key: %w", err)
+	var keys []note.Verifier
+	for line := range strings.Lines(string(text)) {
+		key, err := note.NewVerifier(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			return tree, 0, fmt.Errorf("key: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return tree, 0, errors.New("key: the file has none")
 	}
 	raw, err := read("checkpoint")
 	if err != nil {
-		return tlog.Tree{}, err
+		return tree, 0, err
 	}
-	tree, err := parseCheckpoint(raw, verifier)
-	if err != nil {
-		return tree, fmt.Errorf("checkpoint: %w", err)
+	if tree, err = parseCheckpoint(raw, keys[:1]); err != nil {
+		return tree, 0, fmt.Errorf("checkpoint: %w", err)
 	}
 	hashes := tlog.TileHashReader(tree, tiles{read})
-	if err := checkEntries(read, tree, hashes); err != nil {
-		return tree, err
+	if absent, err = checkEntries(read, tree, hashes); err != nil {
+		return tree, 0, err
 	}
 	if err := checkTiles(read, tree, hashes); err != nil {
-		return tree, err
+		return tree, 0, err
 	}
 	if kept == "" {
-		return tree, nil
+		return tree, absent, nil
 	}
 	if raw, err = os.ReadFile(kept); err != nil {
-		return tree, err
+		return tree, 0, err
 	}
-	old, err := parseCheckpoint(raw, verifier)
+	old, err := parseCheckpoint(raw, keys)
 	if err != nil {
-		return tree, fmt.Errorf("kept checkpoint: %w", err)
+		return tree, 0, fmt.Errorf("kept checkpoint: %w", err)
 	}
-	return tree, checkGrowth(old, tree, hashes)
+	return tree, absent, checkGrowth(old, tree, hashes)
 }
 
-// parseCheckpoint returns the head that a checkpoint of the verifier's log tells of.
-func parseCheckpoint(raw []byte, verifier note.Verifier) (tlog.Tree, error) {
-	opened, err := note.Open(raw, note.VerifierList(verifier))
+// parseCheckpoint returns the head that a checkpoint tells of, if one of the log's keys signed it.
+func parseCheckpoint(raw []byte, keys []note.Verifier) (tlog.Tree, error) {
+	opened, err := note.Open(raw, note.VerifierList(keys...))
 	if err != nil {
 		return tlog.Tree{}, err
 	}
@@ -109,7 +125,7 @@ func parseCheckpoint(raw []byte, verifier note.Verifier) (tlog.Tree, error) {
 		}
 	}
 	lines := strings.Split(opened.Text, "\n")
-	if len(lines) != 4 || lines[0] != verifier.Name() || lines[3] != "" {
+	if len(lines) != 4 || lines[0] != keys[0].Name() || lines[3] != "" {
 		return tlog.Tree{}, errors.New("the body is not origin, size and root of this log")
 	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
@@ -124,13 +140,19 @@ func parseCheckpoint(raw []byte, verifier note.Verifier) (tlog.Tree, error) {
 }
 
 // checkEntries hashes every entry and compares it with the leaf that is proven to be under the root.
-func checkEntries(read files, tree tlog.Tree, hashes tlog.HashReader) error {
+// It returns how many of the first are absent, which an entry must tell of.
+func checkEntries(read files, tree tlog.Tree, hashes tlog.HashReader) (absent int64, err error) {
+	pruned := int64(0)
 	for first := int64(0); first < tree.N; first += width {
 		count := min(width, tree.N-first)
 		path := c2spPath(tlog.Tile{H: height, L: -1, N: first / width, W: int(count)})
 		bundle, err := read(path)
+		if errors.Is(err, os.ErrNotExist) && absent == first && count == width {
+			absent = first + width
+			continue
+		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 		indexes := make([]int64, count)
 		for i := range indexes {
@@ -138,22 +160,42 @@ func checkEntries(read files, tree tlog.Tree, hashes tlog.HashReader) error {
 		}
 		leaves, err := hashes.ReadHashes(indexes)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for i, leaf := range leaves {
 			var entry []byte
 			if entry, bundle, err = nextEntry(bundle); err != nil {
-				return fmt.Errorf("%s: %w", path, err)
+				return 0, fmt.Errorf("%s: %w", path, err)
 			}
 			if tlog.RecordHash(entry) != leaf {
-				return fmt.Errorf("entry %d is not what was signed", first+int64(i))
+				return 0, fmt.Errorf("entry %d is not what was signed", first+int64(i))
+			}
+			if absent > pruned {
+				pruned = prunedBefore(entry)
 			}
 		}
 		if len(bundle) != 0 {
-			return fmt.Errorf("%s has bytes after its last entry", path)
+			return 0, fmt.Errorf("%s has bytes after its last entry", path)
 		}
 	}
-	return nil
+	if absent > pruned {
+		return 0, fmt.Errorf("entries 0..%d are absent, and no entry says that they were pruned", absent-1)
+	}
+	return absent, nil
+}
+
+// prunedBefore returns the index before which an entry says that all were pruned; 0 for any other.
+func prunedBefore(entry []byte) int64 {
+	var said struct {
+		Type string
+		Data struct {
+			MinIndex int64 `json:"min_index"`
+		}
+	}
+	if json.Unmarshal(entry, &said) != nil || said.Type != pruneType {
+		return 0
+	}
+	return said.Data.MinIndex
 }
 
 // nextEntry splits the first entry off a bundle: its length in two bytes, then its bytes.

@@ -9,6 +9,8 @@ import pytest
 
 from e2e.cluster import tools
 from taskpass.ledger.export import export
+from taskpass.ledger.keys import SeedSigner
+from taskpass.ledger.prune import Limit, prune
 from taskpass.ports import Batch
 from tests.unit.ledger import objects
 
@@ -78,6 +80,59 @@ def test_an_export_is_refused_against_another_memory(
 
     assert done.returncode == 1
     assert said in done.stderr
+
+
+@pytest.fixture(scope="module")
+def pruned(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an export whose key has changed, and whose first two bundles are pruned."""
+    directory = tmp_path_factory.mktemp("pruned")
+    path = Path(shutil.copy(place / "ledger.db", directory))
+    other = SeedSigner(bytes([8]) * 32)
+    before = SeedSigner(objects.SEED)
+    objects.opened(path, seed=bytes([8]) * 32, previous=before).close()
+    done = prune(path, Limit(before=550), directory / "archive", other, objects.NOW)
+    assert done.min_index == 512
+    export(path, directory / "export")
+    keys = [line.split()[1] for line in (directory / "export/keys").read_text().splitlines()]
+    (directory / "vkeys").write_text("\n".join(reversed(keys)) + "\n")
+    return directory
+
+
+def test_a_pruned_export_of_two_keys_is_accepted_against_what_the_first_signed(
+    tpverify: Path, place: Path, pruned: Path
+) -> None:
+    alone = run(tpverify, pruned / "export", pruned / "export/vkey")
+    against = run(tpverify, pruned / "export", pruned / "vkeys", place / "kept")
+    fork = run(tpverify, pruned / "export", pruned / "vkeys", place / "forked")
+
+    assert alone.returncode == 0, alone.stderr
+    assert "bodies absent by policy 0..511" in alone.stdout
+    assert against.returncode == 0, against.stderr
+    assert (fork.returncode, "FORK" in fork.stderr) == (1, True)
+
+
+def test_the_first_key_alone_does_not_open_what_the_second_signed(
+    tpverify: Path, pruned: Path, tmp_path: Path
+) -> None:
+    """A key that was replaced is no key of the head."""
+    (tmp_path / "first").write_text((pruned / "vkeys").read_text().splitlines()[1])
+
+    done = run(tpverify, pruned / "export", tmp_path / "first")
+
+    assert (done.returncode, "checkpoint" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["tile/entries/000", "tile/entries/001"])
+def test_entries_that_no_entry_tells_of_may_not_be_absent(
+    tpverify: Path, place: Path, tmp_path: Path, name: str
+) -> None:
+    copy = Path(shutil.copytree(place / "export", tmp_path / "copy"))
+    (copy / name).unlink()
+
+    done = run(tpverify, copy, copy / "vkey")
+
+    assert done.returncode == 1
+    assert "absent, and no entry says" in done.stderr or "no such file" in done.stderr
 
 
 def test_a_flipped_bit_in_any_byte_is_refused(tpverify: Path, place: Path) -> None:
