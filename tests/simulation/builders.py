@@ -62,6 +62,7 @@ def task(
     goal: str = "Answer ticket 4711",
     deadline: int | None = None,
     ttl: int | None = None,
+    mode: str = "Running",
     uid: str = "task-1",
 ) -> Task:
     """Return a task as it was created at T0."""
@@ -81,6 +82,7 @@ def task(
         credentials=tuple(asking),
         phases=tuple(phases),
         phase=phase,
+        operating_mode=mode,
         active_deadline_seconds=deadline,
         ttl_seconds_after_finished=ttl,
     )

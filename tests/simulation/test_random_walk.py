@@ -51,7 +51,8 @@ class Walk:
         self.happenings: list[Callable[[], None]] = [
             *[self.task_comes] * 8, *[self.pod_comes] * 8, *[self.pod_ends] * 2, self.pod_goes,
             *[self.phase_moves] * 3, self.request_changes, self.intent_changes, self.task_goes,
-            self.policy_changes, self.class_changes, self.account_changes, self.job_ends,
+            *[self.mode_changes] * 2, self.policy_changes, self.class_changes,
+            self.account_changes, self.job_ends,
             self.enrolment_changes, self.limits_change, *[self.time_passes] * 3, self.clock_jumps,
             *[self.renewal_comes] * 4,
             *[self.something_fails] * 4, *[self.process_ends] * 3, *[self.heal] * 6,
@@ -65,6 +66,8 @@ class Walk:
         """End all that keeps the world from rest."""
         self.world.heal()
         self.cluster.tenants.add(NAMESPACE)
+        for key in self.cluster.tasks:
+            self.cluster.change_task(key, operating_mode="Running")
         self.world.ports.modes.held_back = ""
         self.cluster.policy_list = [policy()]
         self.cluster.accounts[NAMESPACE, ACCOUNT] = "account-1"
@@ -151,6 +154,12 @@ class Walk:
         if key in self.cluster.tasks:
             goal = f"Goal {self.random.randint(1, 9)}"
             self.cluster.change_task(key, intent=task(goal=goal).intent)
+
+    def mode_changes(self) -> None:
+        key = self.key()
+        if key in self.cluster.tasks:
+            mode = self.random.choice(["Running", "Suspended"])
+            self.cluster.change_task(key, operating_mode=mode)
 
     def task_goes(self) -> None:
         self.cluster.delete_task(self.key())

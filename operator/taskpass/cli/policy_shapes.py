@@ -60,6 +60,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "credentials": [REQUEST],
         "phases": [{"name!": STRING, "next": [STRING], "credentials": [REQUEST]}],
         "phase": STRING,
+        "operatingMode": ("Running", "Suspended"),
         "activeDeadlineSeconds": INTEGER,
         "ttlSecondsAfterFinished": INTEGER,
     },

@@ -35,6 +35,8 @@ class EventType(enum.StrEnum):
     CREDENTIAL_REVOKE = "credential.revoke"
     WORKLOAD_ATTEST = "workload.attest"
     TASK_PHASE = "task.phase"
+    TASK_SUSPEND = "task.suspend"
+    TASK_RESUME = "task.resume"
     TASK_FINISH = "task.finish"
     TASK_FORGET = "task.forget"
     ORPHAN_UNDO = "orphan.undo"
@@ -213,6 +215,24 @@ def branch_blocked(ref: TaskRef, left: str, wanted: str, now: datetime, notice: 
     return _entry(
         op, EventType.TASK_PHASE, Stage.POINT, Result.DENIED, now, ref, data, notice=notice
     )
+
+
+def suspended(record: TaskRecord, reason: str, now: datetime, notice: Notice) -> Entry:
+    """Say that the task holds nothing from now on; `reason` is one of the condition Suspended."""
+    op = operation(record.task.uid, "suspend", reason, moment(now))
+    return _entry(
+        op, EventType.TASK_SUSPEND, Stage.POINT, Result.SUCCESS, now, record.task,
+        {"suspend": reason}, notice=notice,
+    )  # fmt: skip
+
+
+def resumed(record: TaskRecord, reason: str, now: datetime, notice: Notice) -> Entry:
+    """Say that the task goes on, and what it was suspended for."""
+    op = operation(record.task.uid, "resume", reason, moment(now))
+    return _entry(
+        op, EventType.TASK_RESUME, Stage.POINT, Result.SUCCESS, now, record.task,
+        {"suspend": reason}, notice=notice,
+    )  # fmt: skip
 
 
 def finished(record: TaskRecord, outcome: Outcome, now: datetime, notice: Notice) -> Entry:

@@ -21,6 +21,8 @@ class ConditionType(enum.StrEnum):
     """They are in the Secret."""
     READY = "Ready"
     """All of the above: usable now."""
+    SUSPENDED = "Suspended"
+    """The task holds nothing for now; what ends it still ends it."""
     FINISHED = "Finished"
     """The task is over, and nothing is held any more."""
     STALLED = "Stalled"
@@ -71,6 +73,9 @@ class Reason(enum.StrEnum):
     """Credentials are being taken back."""
     REVOKED = "Revoked"
     """What was issued is taken back or has run out; nothing is held."""
+    # Suspended
+    REQUESTED = "Requested"
+    """Somebody has set `operatingMode` to Suspended."""
     # Finished
     RUNNING = "Running"
     """The task goes on."""
@@ -92,6 +97,8 @@ class Reason(enum.StrEnum):
     NOT_STALLED = "NotStalled"
     """Nobody needs to act."""
     # several
+    SUSPENDED = "Suspended"
+    """The task holds nothing for now."""
     READY = "Ready"
     """Usable now."""
     FINISHED = "Finished"

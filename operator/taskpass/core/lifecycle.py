@@ -10,10 +10,11 @@ The order follows docs/concepts.md; the first rule that applies is the step:
 2. What was half done when the process ended (`Intent`, `Issued` without its secret) is undone, and
    what is being revoked is revoked on.
 3. The task is deleted, over, or not served here: revoke all, delete the Secret, release or finish.
-4. The pod ended, or is no longer what was attested: revoke all.
-5. The phase moved: revoke all, then enter it, or block.
-6. A credential whose request, intent, class, policy or lifetime no longer holds: revoke it.
-7. Only then anything new: attest a pod, decide, issue, deliver, lift the gate.
+4. It is suspended: revoke all, and wait; only an end goes on. Not any more: record that it goes on.
+5. The pod ended, or is no longer what was attested: revoke all.
+6. The phase moved: revoke all, then enter it, or block.
+7. A credential whose request, intent, class, policy or lifetime no longer holds: revoke it.
+8. Only then anything new: attest a pod, decide, issue, deliver, lift the gate.
 
 While anything of the task is still owed, nothing new is issued.
 """
@@ -38,6 +39,7 @@ from taskpass.core.steps import (
     Step,
     Withdraw,
 )
+from taskpass.core.suspension import of_suspension
 
 DELETION_PATIENCE = timedelta(seconds=30)
 """How long a deletion waits for a provider that does not answer."""
@@ -49,6 +51,7 @@ def next_step(seen: Snapshot, now: datetime) -> Step:
         _of_the_gone(seen)
         or _undo(seen)
         or _at_the_end(seen, now)
+        or of_suspension(seen, now)
         or lifecycle_pod.of_bound_pod(seen, now)
         or lifecycle_pod.of_workload(seen)
         or _of_phase(seen)
@@ -128,7 +131,7 @@ def _finished(seen: Snapshot, outcome: Outcome, now: datetime) -> Step:
 
 
 def _of_phase(seen: Snapshot) -> Step | None:
-    """Rule 5."""
+    """Rule 6."""
     task, record = seen.live_task, seen.record
     if record.blocked_branch:
         return clear(seen, RevokeReason.UNAPPROVED_BRANCH) or Rest(

@@ -23,24 +23,35 @@ from taskpass.core.task import digest
 
 
 def of_bound_pod(seen: Snapshot, now: datetime) -> Step | None:
-    """Revoke all where the pod ended, or is no longer what was attested (rule 4)."""
-    record, task = seen.record, seen.live_task
-    if not record.pod_uid:
+    """Revoke all where the pod ended, or is no longer what was attested (rule 5)."""
+    record, task, pod = seen.record, seen.live_task, seen.bound_pod
+    if step := of_end(seen, now):
+        return step
+    if pod is None:
         return None
-    pod = seen.bound_pod
-    if pod is None or has_ended(pod, now):
-        if task.workload is not None:
-            return clear(seen, RevokeReason.POD_ENDED) or Unbind()
-        well = pod is not None and pod.ended == "Succeeded"
-        outcome = Outcome.SUCCEEDED if well else Outcome.FAILED
-        return clear(seen, RevokeReason.POD_ENDED, replace(record, outcome=outcome)) or Finish(
-            outcome=outcome
-        )
     try:
         appraise_again(pod, task, record, _around(seen, pod))
     except AttestationFailed as failure:
         return clear(seen, RevokeReason.NO_LONGER_ATTESTED) or _refuse(seen, pod, failure)
     return None
+
+
+def of_end(seen: Snapshot, now: datetime) -> Step | None:
+    """Revoke all where the bound pod ended, and end the attempt or the task with it.
+
+    While a task is suspended its pod may be deleted, to be made anew for the resume.
+    """
+    record, pod = seen.record, seen.bound_pod
+    if not record.pod_uid or (pod is not None and not has_ended(pod, now)):
+        return None
+    deleted = pod is None or pod.deleting_since is not None
+    if seen.live_task.workload is not None or (record.suspended and deleted):
+        return clear(seen, RevokeReason.POD_ENDED) or Unbind()
+    well = pod is not None and pod.ended == "Succeeded"
+    outcome = Outcome.SUCCEEDED if well else Outcome.FAILED
+    return clear(seen, RevokeReason.POD_ENDED, replace(record, outcome=outcome)) or Finish(
+        outcome=outcome
+    )
 
 
 def of_workload(seen: Snapshot) -> Step | None:
@@ -65,7 +76,7 @@ def of_workload(seen: Snapshot) -> Step | None:
 
 
 def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
-    """Attest the oldest pod that can be; say why where none can (rule 7)."""
+    """Attest the oldest pod that can be; say why where none can (rule 8)."""
     task, record = seen.live_task, seen.record
     if record.pod_uid:
         return None

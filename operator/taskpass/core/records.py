@@ -49,6 +49,8 @@ class TaskRecord:
     delivered: tuple[str, ...] = ()
     """Ids of the grants whose fields were last written to the Secret. What is held and what is in
     the Secret are compared by it."""
+    suspended: str = ""
+    """Why the task holds nothing for now, as the condition says it; '' while it goes on."""
     blocked_branch: str = ""
     """A phase that the task went to without approval; '' when it did not."""
     renewals: Mapping[str, int] = field(default_factory=lambda: NO_RENEWALS)

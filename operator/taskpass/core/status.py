@@ -23,6 +23,7 @@ from taskpass.core.records import TrailItem
 from taskpass.core.renewal import current
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import Rest
+from taskpass.core.suspension import Suspension, suspension_of
 
 SERIAL = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -56,9 +57,10 @@ def status_of(
 def findings(seen: Snapshot, rest: Rest) -> Mapping[str, Finding]:
     """Return every condition of the task."""
     finished = _finished(seen, rest)
+    suspension = suspension_of(seen)
     if seen.record.outcome is not None:
         over = false(Reason.FINISHED, "The task is over")
-        attested = authorized = over
+        attested = authorized = suspended = over
         issued = (
             false(Reason.REVOKING, _owing(rest))
             if rest.owed
@@ -70,16 +72,21 @@ def findings(seen: Snapshot, rest: Rest) -> Mapping[str, Finding]:
         attested = _attested(seen, rest)
         authorized = _authorized(seen, rest, attested)
         issued = _issued(seen, rest, authorized)
+        blocking = [attested, authorized, issued]
+        if suspension is not None:
+            blocking.insert(0, false(Reason.SUSPENDED, suspension.message))
         ready = next(
-            (false(f.reason, f.message) for f in (attested, authorized, issued) if _not(f)),
+            (false(f.reason, f.message) for f in blocking if _not(f)),
             true(Reason.READY, "Every credential of the phase can be used now"),
         )
         stalled = _stalled(seen, rest)
+        suspended = _suspended(seen, suspension)
     return {
         ConditionType.ATTESTED: attested,
         ConditionType.AUTHORIZED: authorized,
         ConditionType.CREDENTIALS_ISSUED: issued,
         ConditionType.READY: ready,
+        ConditionType.SUSPENDED: suspended,
         ConditionType.FINISHED: finished,
         ConditionType.STALLED: stalled,
     }
@@ -100,7 +107,8 @@ def _attested(seen: Snapshot, rest: Rest) -> Finding:
         return rest.attested
     record = seen.record
     if not record.pod_uid:
-        return unknown(Reason.PENDING, "Waiting for a pod")
+        wait = "Pods are attested once the task goes on" if rest.suspended else "Waiting for a pod"
+        return unknown(Reason.PENDING, wait)
     return true(
         Reason.POD_VERIFIED,
         f"Pod '{record.pod_name}' is the agent (attempt {record.attempt}): what the API server "
@@ -111,6 +119,8 @@ def _attested(seen: Snapshot, rest: Rest) -> Finding:
 def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
     if rest.blocked:
         return false(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
+    if rest.suspended:
+        return unknown(Reason.PENDING, "Policy is asked once the task goes on")
     if _not(attested):
         return unknown(Reason.PENDING, "Policy is asked once the pod is attested")
     if rest.authorized is not None:
@@ -132,6 +142,8 @@ def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
 def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
     if owed_without_successor(seen):
         return false(Reason.REVOKING, _owing(rest))
+    if rest.suspended:
+        return false(Reason.REVOKED, "Nothing is held while the task is suspended")
     if _not(authorized):
         return false(Reason.NOT_YET, "Nothing is issued before policy allows all of it")
     if rest.waiting:
@@ -154,6 +166,14 @@ def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
         )
     where = f"{len(asked)} in Secret 'taskpass-{seen.live_task.name}'"
     return true(Reason.ISSUED, f"{where}. {rest.unrenewed}" if rest.unrenewed else where)
+
+
+def _suspended(seen: Snapshot, suspension: Suspension | None) -> Finding:
+    if suspension is None:
+        return false(Reason.RUNNING, "The task may hold credentials")
+    owed = len(seen.owed_own)
+    still = f"; {owed} still to be taken back" if owed else "; nothing is held"
+    return true(suspension.reason, suspension.message + still)
 
 
 def _finished(seen: Snapshot, rest: Rest) -> Finding:
@@ -201,7 +221,7 @@ def _owing(rest: Rest) -> str:
 def _settled_phase(seen: Snapshot, rest: Rest) -> str:
     """Return the phase whose requests are decided; until then the last one that was."""
     failed = seen.failures.keys() - {g.name for g in live(seen)}
-    unsettled = rest.owed or rest.waiting or failed or seen.delivery_failure
+    unsettled = rest.owed or rest.waiting or rest.suspended or failed or seen.delivery_failure
     if not seen.record.attempt or unsettled or rest.attested is not None:
         return str(seen.live_task.status.get("phaseName", ""))
     return seen.record.phase

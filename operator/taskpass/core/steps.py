@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from taskpass.core.attestation import AttestedPod, PodView
-from taskpass.core.conditions import Finding
+from taskpass.core.conditions import Finding, Reason
 from taskpass.core.credential import Grant
 from taskpass.core.policy import Decision
 from taskpass.core.records import Outcome, TaskRecord
@@ -25,6 +25,7 @@ class RevokeReason(enum.StrEnum):
     NO_LONGER_ATTESTED = "NoLongerAttested"
     PHASE_CHANGED = "PhaseChanged"
     UNAPPROVED_BRANCH = "UnapprovedBranch"
+    SUSPENDED = "Suspended"
     INTENT_CHANGED = "IntentChanged"
     REQUEST_CHANGED = "RequestChanged"
     CLASS_CHANGED = "ClassChanged"
@@ -55,6 +56,7 @@ BECAUSE = {
     RevokeReason.NO_LONGER_ATTESTED: "because the pod is no longer what was attested",
     RevokeReason.PHASE_CHANGED: "because the phase changed",
     RevokeReason.UNAPPROVED_BRANCH: "because the task left its declared path",
+    RevokeReason.SUSPENDED: "because the task was suspended",
     RevokeReason.INTENT_CHANGED: "because the intent changed",
     RevokeReason.REQUEST_CHANGED: "because the request changed",
     RevokeReason.CLASS_CHANGED: "because its CredentialClass changed or is gone",
@@ -154,6 +156,18 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspend:
+    """Record that the task holds nothing from now on, and why."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Record that the task goes on: what it holds from now on is issued anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """Ask the API server whether the task's `changedBy` may use these classes."""
 
@@ -227,6 +241,8 @@ class Rest:
     authorized: Finding | None = None
     """Where policy could not even be asked: why."""
     denials: tuple[Denial, ...] = ()
+    suspended: bool = False
+    """Whether the task is to hold nothing for now."""
     blocked: str = ""
     """The phase that the task went to without approval."""
     waiting: str = ""
@@ -240,5 +256,5 @@ class Rest:
 
 Step = (
     Revoke | Withdraw | Forget | Release | Finish | Delete | LookUp | Bind | Unbind | RefusePod
-    | Enter | Block | Ask | RefuseRequests | Issue | Deliver | LiftGate | Rest
+    | Enter | Block | Suspend | Resume | Ask | RefuseRequests | Issue | Deliver | LiftGate | Rest
 )  # fmt: skip

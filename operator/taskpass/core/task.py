@@ -21,6 +21,8 @@ FINALIZER = "taskpass.dev/revoke"
 VOLUME = "taskpass"
 CREATED_BY = "taskpass.dev/created-by"
 CREDENTIALS_VERSION = "taskpass.dev/credentials-version"
+RUNNING, SUSPENDED = "Running", "Suspended"
+"""What `operatingMode` can be."""
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -135,6 +137,7 @@ class Task:
     credentials: tuple[CredentialRequest, ...] = ()
     phases: tuple[Phase, ...] = ()
     phase: str = ""
+    operating_mode: str = RUNNING
     active_deadline_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
     status: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

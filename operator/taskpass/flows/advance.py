@@ -5,7 +5,7 @@ from dataclasses import replace
 from taskpass.core import audit
 from taskpass.core.records import Notice, Outcome, Severity
 from taskpass.core.snapshot import Snapshot
-from taskpass.core.steps import Block, Enter, Finish, RefuseRequests
+from taskpass.core.steps import Block, Enter, Finish, RefuseRequests, Suspend
 from taskpass.flows.context import Ports, record
 from taskpass.ports import Batch
 
@@ -53,6 +53,30 @@ async def refuse_requests(ports: Ports, seen: Snapshot, step: RefuseRequests) ->
     kept = replace(seen.record, denial=step.refusal)
     pod = (seen.record.pod_name, seen.record.pod_uid) if seen.record.pod_uid else None
     await record(ports, Batch(entries=tuple(entries), tasks=(kept,)), seen.live_task, pod)
+
+
+async def suspend(ports: Ports, seen: Snapshot, step: Suspend) -> None:
+    """Remember that the task holds nothing for now."""
+    suspended = replace(seen.record, suspended=step.reason.value)
+    notice = Notice(
+        reason="TaskSuspended",
+        message=f"Suspended ({step.reason.value}): nothing is issued until the task goes on",
+        on_pod=True,
+    )
+    entry = audit.suspended(suspended, step.reason.value, ports.now(), notice)
+    pod = (seen.record.pod_name, seen.record.pod_uid) if seen.record.pod_uid else None
+    await record(ports, Batch(entries=(entry,), tasks=(suspended,)), seen.live_task, pod)
+
+
+async def resume(ports: Ports, seen: Snapshot) -> None:
+    """Go on: refusals are told anew."""
+    going = replace(seen.record, suspended="", denial="")
+    notice = Notice(
+        reason="TaskResumed",
+        message="The task goes on: its pod is attested, policy asked, and all issued anew",
+    )
+    entry = audit.resumed(going, seen.record.suspended, ports.now(), notice)
+    await record(ports, Batch(entries=(entry,), tasks=(going,)), seen.live_task)
 
 
 async def unbind(ports: Ports, seen: Snapshot) -> None:

@@ -28,8 +28,10 @@ from taskpass.core.steps import (
     RefuseRequests,
     Release,
     Rest,
+    Resume,
     Revoke,
     Step,
+    Suspend,
     Unbind,
     Withdraw,
 )
@@ -134,6 +136,10 @@ class Reconciler:
                 await advance.enter(ports, seen, step)
             case Block():
                 await advance.block(ports, seen, step)
+            case Suspend():
+                await advance.suspend(ports, seen, step)
+            case Resume():
+                await advance.resume(ports, seen)
             case Unbind():
                 await advance.unbind(ports, seen)
             case Finish():

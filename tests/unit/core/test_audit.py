@@ -44,6 +44,8 @@ ALL: dict[str, Make] = {
     "attestation failed": lambda now: audit.attestation_failed(TASK, "p", "u", "R", now, TOLD),
     "phase entered": lambda now: audit.phase_entered(TASK, "a", "b", now, TOLD),
     "branch blocked": lambda now: audit.branch_blocked(TASK, "a", "c", now, TOLD),
+    "suspended": lambda now: audit.suspended(RECORD, "Requested", now, TOLD),
+    "resumed": lambda now: audit.resumed(RECORD, "Requested", now, TOLD),
     "finished": lambda now: audit.finished(RECORD, Outcome.SUCCEEDED, now, TOLD),
     "forgotten": lambda now: audit.forgotten(RECORD, 0, now),
     "orphan undone": lambda now: audit.orphan_undone("g-2", "Kubernetes", now),

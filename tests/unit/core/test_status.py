@@ -33,26 +33,30 @@ STATES: list[Any] = [
     pytest.param(
         snapshot(), Rest(),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=True/Issued "
-        "Finished=False/Running Ready=True/Ready Stalled=False/NotStalled",
+        "Finished=False/Running Ready=True/Ready Stalled=False/NotStalled "
+        "Suspended=False/Running",
         id="usable",
     ),
     pytest.param(
         NEW, Rest(attested=MISSING),
         "Attested=False/PodMissing Authorized=Unknown/Pending CredentialsIssued=False/NotYet "
-        "Finished=False/Running Ready=False/PodMissing Stalled=False/NotStalled",
+        "Finished=False/Running Ready=False/PodMissing Stalled=False/NotStalled "
+        "Suspended=False/Running",
         id="no pod yet",
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), denied(DecisionReason.NO_POLICY),
         "Attested=True/PodVerified Authorized=False/NoPolicy CredentialsIssued=False/NotYet "
-        "Finished=False/Running Ready=False/NoPolicy Stalled=True/NoPolicy",
+        "Finished=False/Running Ready=False/NoPolicy Stalled=True/NoPolicy "
+        "Suspended=False/Running",
         id="denied",
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), denied(DecisionReason.EVALUATION_FAILED),
         "Attested=True/PodVerified Authorized=Unknown/EvaluationFailed "
         "CredentialsIssued=False/NotYet Finished=False/Running Ready=False/EvaluationFailed "
-        "Stalled=False/NotStalled",
+        "Stalled=False/NotStalled "
+        "Suspended=False/Running",
         id="cannot be decided",
     ),
     pytest.param(
@@ -63,45 +67,60 @@ STATES: list[Any] = [
         Rest(retry=True),
         "Attested=True/PodVerified Authorized=True/Allowed "
         "CredentialsIssued=False/ProviderUnavailable Finished=False/Running "
-        "Ready=False/ProviderUnavailable Stalled=False/NotStalled",
+        "Ready=False/ProviderUnavailable Stalled=False/NotStalled "
+        "Suspended=False/Running",
         id="the provider does not answer",
     ),
     pytest.param(
         snapshot(delivery_failure=false(Reason.SECRET_NAME_TAKEN, "taken")), Rest(retry=True),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/SecretNameTaken "
-        "Finished=False/Running Ready=False/SecretNameTaken Stalled=True/SecretNameTaken",
+        "Finished=False/Running Ready=False/SecretNameTaken Stalled=True/SecretNameTaken "
+        "Suspended=False/Running",
         id="the Secret's name is taken",
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), Rest(blocked="close"),
         "Attested=True/PodVerified Authorized=False/UnapprovedBranch "
         "CredentialsIssued=False/NotYet Finished=False/Running Ready=False/UnapprovedBranch "
-        "Stalled=True/UnapprovedBranch",
+        "Stalled=True/UnapprovedBranch "
+        "Suspended=False/Running",
         id="left its path",
+    ),
+    pytest.param(
+        snapshot(task=replace(ASKING, operating_mode="Suspended"), own_record=BARE, grants=()),
+        Rest(suspended=True),
+        "Attested=True/PodVerified Authorized=Unknown/Pending CredentialsIssued=False/Revoked "
+        "Finished=False/Running Ready=False/Suspended Stalled=False/NotStalled "
+        "Suspended=True/Requested",
+        id="suspended",
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), Rest(enrolled=False),
         "Attested=Unknown/NotEnrolled Authorized=Unknown/Pending CredentialsIssued=False/NotYet "
-        "Finished=False/Running Ready=False/NotEnrolled Stalled=False/NotStalled",
+        "Finished=False/Running Ready=False/NotEnrolled Stalled=False/NotStalled "
+        "Suspended=False/Running",
         id="not enrolled",
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), Rest(waiting="Pod 'old' still runs"),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/NotYet "
-        "Finished=False/Running Ready=False/NotYet Stalled=False/NotStalled",
+        "Finished=False/Running Ready=False/NotYet Stalled=False/NotStalled "
+        "Suspended=False/Running",
         id="something must come first",
     ),
     pytest.param(
         snapshot(own_record=replace(BARE, renewals={"a use": 1}), grants=()), Rest(),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/Revoked "
-        "Finished=False/Running Ready=False/Revoked Stalled=False/NotStalled",
+        "Finished=False/Running Ready=False/Revoked Stalled=False/NotStalled "
+        "Suspended=False/Running",
         id="ran out",
     ),
     pytest.param(
         snapshot(own_record=replace(BARE, outcome=Outcome.FAILED), grants=(OWED,)),
         Rest(owed=(OWED,)),
         "Attested=False/Finished Authorized=False/Finished CredentialsIssued=False/Revoking "
-        "Finished=False/RevocationPending Ready=False/Finished Stalled=False/NotStalled",
+        "Finished=False/RevocationPending Ready=False/Finished Stalled=False/NotStalled "
+        "Suspended=False/Finished",
         id="over, and something is owed",
     ),
     pytest.param(
@@ -110,7 +129,8 @@ STATES: list[Any] = [
         ),
         Rest(),
         "Attested=False/Finished Authorized=False/Finished CredentialsIssued=False/Revoked "
-        "Finished=True/Expired Ready=False/Finished Stalled=False/NotStalled",
+        "Finished=True/Expired Ready=False/Finished Stalled=False/NotStalled "
+        "Suspended=False/Finished",
         id="finished",
     ),
 ]  # fmt: skip

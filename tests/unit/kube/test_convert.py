@@ -78,6 +78,7 @@ def test_a_task_is_converted_whole() -> None:
                 ],
                 "phases": [{"name": "a", "next": ["b"]}, {"name": "b", "credentials": [REQUEST]}],
                 "phase": "a",
+                "operatingMode": "Suspended",
                 "activeDeadlineSeconds": 3600,
                 "ttlSecondsAfterFinished": 0,
             },
@@ -116,6 +117,7 @@ def test_a_task_is_converted_whole() -> None:
     bare = CredentialRequest(name="tickets", class_name="tickets", actions=("tickets.read",))
     assert task.phases == (Phase(name="a", next=("b",)), Phase(name="b", credentials=(bare,)))
     assert (task.phase, task.status) == ("a", {"phaseName": "a"})
+    assert task.operating_mode == "Suspended"
     assert (task.active_deadline_seconds, task.ttl_seconds_after_finished) == (3600, 0)
 
 
@@ -127,6 +129,7 @@ def test_a_task_that_says_little_is_empty_elsewhere() -> None:
     assert (task.deleting_since, task.has_finalizer, task.workload) == (None, False, None)
     assert (task.changed_by, task.sponsor, task.intent) == (User(), "", Intent())
     assert (task.phases, task.phase, task.first_phase) == ((), "", "")
+    assert task.operating_mode == "Running"
     assert (task.active_deadline_seconds, task.ttl_seconds_after_finished) == (None, None)
 
 

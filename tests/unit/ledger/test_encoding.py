@@ -36,6 +36,7 @@ FULL_RECORD = replace(
     secret_uid="s",
     secret_written=True,
     delivered=("g-1",),
+    suspended="Requested",
     blocked_branch="b",
     renewals={"d": 1},
     denial="x",

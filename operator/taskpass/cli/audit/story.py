@@ -15,6 +15,8 @@ _STEPS = {
     "credential.deny": "deny",
     "credential.revoke": "revoke",
     "task.phase": "phase",
+    "task.suspend": "suspend",
+    "task.resume": "resume",
     "task.finish": "finish",
     "task.forget": "forget",
     "orphan.undo": "orphan",
@@ -111,6 +113,10 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
             return f"pod {data['pod']['name']} is not the agent: {data['attest']['result']}"
         case "phase":
             return f"from {data['phase_from'] or '(none)'} to {data['phase']}"
+        case "suspend":
+            return f"suspended, {data['suspend']}: nothing is issued until it goes on"
+        case "resume":
+            return f"it goes on; it was suspended, {data['suspend']}"
         case "finish":
             return f"{data['finish']}, nothing is held any more"
         case "forget":

@@ -17,6 +17,8 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.CREDENTIAL_REVOKE: ("iam", ("deletion", "admin")),
     EventType.WORKLOAD_ATTEST: ("authentication", ("start",)),
     EventType.TASK_PHASE: ("process", ("change",)),
+    EventType.TASK_SUSPEND: ("process", ("change",)),
+    EventType.TASK_RESUME: ("process", ("change",)),
     EventType.TASK_FINISH: ("process", ("end",)),
     EventType.TASK_FORGET: ("process", ("info",)),
     EventType.ORPHAN_UNDO: ("iam", ("deletion", "admin")),

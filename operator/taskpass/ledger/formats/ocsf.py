@@ -23,6 +23,8 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.CREDENTIAL_DENY: (CREATE, "Credential"),
     EventType.CREDENTIAL_REVOKE: (DELETE, "Credential"),
     EventType.TASK_PHASE: (UPDATE, "AgentTask"),
+    EventType.TASK_SUSPEND: (UPDATE, "AgentTask"),
+    EventType.TASK_RESUME: (UPDATE, "AgentTask"),
     EventType.TASK_FINISH: (UPDATE, "AgentTask"),
     EventType.TASK_FORGET: (DELETE, "AgentTask"),
     EventType.ORPHAN_UNDO: (DELETE, "Credential"),
