@@ -35,6 +35,7 @@ from taskpass.expressions.cel import CelExpressions
 from taskpass.flows.anchoring import Anchoring
 from taskpass.flows.context import Ports
 from taskpass.flows.give_up import GivingUp
+from taskpass.flows.kill_switch import KillSwitchRecorder
 from taskpass.flows.reconcile import Reconciler
 from taskpass.flows.standing import StandingReporter
 from taskpass.flows.sweep import Sweeper
@@ -312,6 +313,9 @@ class Operator:
             group.create_task(standing.run()),
             group.create_task(releases.watch()),
         ]
+        thrown = await asyncio.to_thread(History(self._settings.ledger_path).kill_switches)
+        recorder = KillSwitchRecorder(ports, caches, thrown)
+        background.append(group.create_task(recorder.run()))
         garbage.settle()
         logger.info("Serving", extra={"tasks": len(caches.task_keys()), "known": len(known)})
         await queue.run(

@@ -14,6 +14,7 @@ from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, Issued, SecretValue
+from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
@@ -357,6 +358,9 @@ class World(Protocol):
 
     def policies(self, namespace: str) -> Sequence[CompiledPolicy]:
         """Return the policies of a namespace and of the cluster, compiled, in any order."""
+
+    def kill_switches(self) -> Sequence[KillSwitch]:
+        """Return every KillSwitch, by name."""
 
 
 class WorkloadReader(Protocol):

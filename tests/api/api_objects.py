@@ -61,6 +61,7 @@ SPECS: dict[str, Object] = {
         "namespaceSelector": {"matchLabels": {"taskpass.dev/tickets": "true"}},
     },
     "AgentPolicy": POLICY,
+    "KillSwitch": {"target": "Task", "namespace": "support", "of": "ticket-4711", "reason": "INC-42"},
     "ClusterAgentPolicy": {**POLICY, "namespaceSelector": {}},
 }  # fmt: skip
 
@@ -111,6 +112,10 @@ def _class(path: str, value: Any, message: str, why: str) -> Refusal:
 
 def _policy(path: str, value: Any, message: str, why: str) -> Refusal:
     return Refusal("AgentPolicy", f"spec.{path}", value, message, why)
+
+
+def _switch(path: str, value: Any, message: str, why: str, **rest: bool) -> Refusal:
+    return Refusal("KillSwitch", f"spec.{path}", value, message, why, **rest)
 
 
 AGENT = SPECS["AgentTask"]["agent"]
@@ -197,4 +202,14 @@ POLICIES = [
     Refusal("AgentPolicy", "spec.namespaceSelector", {}, "unknown field", "a namespace's policy that selects namespaces"),
     Refusal("ClusterAgentPolicy", "spec.namespaceSelector", None, "{} is every namespace", "an Allow for no namespace"),
 ]  # fmt: skip
-REFUSALS = [*TASKS, *CLASSES, *POLICIES]
+SWITCHES = [
+    _switch("target", "Everything", "Unsupported value", "another target"),
+    _switch("reason", None, "spec.reason: Required value", "no reason"),
+    _switch("reason", "a\nb", "must not hold control characters", "a reason of two lines"),
+    _switch("of", None, "must have `of`, the name of what to stop", "a task without a name"),
+    _switch("namespace", None, "must have `namespace` where target is Task, Agent or Namespace", "a task without a namespace"),
+    _switch("target", "Class", "must have `namespace` where target is Task, Agent or Namespace, and only there", "a class in a namespace"),
+    _switch("target", "Namespace", "must have `of`, the name of what to stop, where target is Task, Agent or Class, and only there", "a namespace with a name in it"),
+    _switch("reason", "INC-43", "must not be changed; make another KillSwitch", "another reason afterwards", on_update=True),
+]  # fmt: skip
+REFUSALS = [*TASKS, *CLASSES, *POLICIES, *SWITCHES]

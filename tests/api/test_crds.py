@@ -38,6 +38,7 @@ def test_there_are_these_kinds() -> None:
         "AuditAnchor": ("Cluster", ["aanchor"]),
         "ClusterAgentPolicy": ("Cluster", ["capol"]),
         "CredentialClass": ("Cluster", ["credclass"]),
+        "KillSwitch": ("Cluster", ["kswitch"]),
     }
 
 

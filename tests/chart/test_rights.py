@@ -40,13 +40,15 @@ def test_rights_in_the_whole_cluster() -> None:
     mutating = [o["metadata"]["name"] for o in of_kind(policies, "MutatingAdmissionPolicy")]
     validating = [o["metadata"]["name"] for o in of_kind(policies, "ValidatingAdmissionPolicy")]
     kinds = ["agenttasks", "credentialclasses", "agentpolicies", "clusteragentpolicies"]
-    names = [f"{kind}.taskpass.dev" for kind in (*kinds, "auditanchors")]
+    names = [f"{kind}.taskpass.dev" for kind in (*kinds, "auditanchors", "killswitches")]
+    kinds.append("killswitches")
 
     assert rights(policies, "ClusterRole", "taskpass-operator") == [
         "get list watch patch delete agenttasks.taskpass.dev",
         "get list watch credentialclasses.taskpass.dev",
         "get list watch agentpolicies.taskpass.dev",
         "get list watch clusteragentpolicies.taskpass.dev",
+        "get list watch killswitches.taskpass.dev",
         *(f"patch {kind}/status.taskpass.dev" for kind in kinds),
         "get auditanchors.taskpass.dev ['taskpass']",
         "patch auditanchors/status.taskpass.dev ['taskpass']",
@@ -218,6 +220,16 @@ def test_what_view_edit_and_admin_mean() -> None:
         assert [k for k in labels if "aggregate" in k] == [
             f"rbac.authorization.k8s.io/aggregate-to-{role}"
         ]
+
+
+def test_kill_switches_are_no_part_of_the_clusters_own_roles() -> None:
+    objects = render()
+
+    assert rights(objects, "ClusterRole", "taskpass-responder") == [
+        "get list watch create delete killswitches.taskpass.dev"
+    ]
+    labels = one(objects, "ClusterRole", "taskpass-responder")["metadata"]["labels"]
+    assert not [k for k in labels if "aggregate" in k]
 
 
 def test_the_chart_makes_no_secret_and_of_our_kinds_the_anchor_alone() -> None:

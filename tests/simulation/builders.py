@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from taskpass.core.attestation import CONTROLLERS, Owner, PodView, WorkloadView
+from taskpass.core.kill_switch import KillSwitch, Target
 from taskpass.core.policy import Agents, CompiledPolicy, Effect, Policy
 from taskpass.core.task import (
     LABEL,
@@ -113,6 +114,14 @@ def pod(name: str = "agent", *, task: str = NAME, job: WorkloadView | None = Non
 def job(name: str = NAME, *, uid: str = "job-1", ended: str = "") -> WorkloadView:
     """Return a Job that goes on, or has ended."""
     return WorkloadView(api_group="batch", kind="Job", name=name, uid=uid, owner=None, ended=ended)
+
+
+def switch(target: Target, name: str = "stop", **where: str) -> KillSwitch:
+    """Return a KillSwitch that ona threw."""
+    return KillSwitch(
+        name=name, uid=f"uid-{name}", generation=1, target=target, reason="INC-42",
+        requester=User(username="ona"), **where,
+    )  # fmt: skip
 
 
 def credential_class(name: str = "tickets-api", **changes: Any) -> CredentialClass:

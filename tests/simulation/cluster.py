@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.task import LABEL, CredentialClass, Task
 from taskpass.ports import Key
@@ -71,6 +72,7 @@ class Cluster:
         default_factory=lambda: {"tickets-api": credential_class()}
     )
     policy_list: list[CompiledPolicy] = field(default_factory=lambda: [policy()])
+    kill_switch_list: list[KillSwitch] = field(default_factory=list)
     accounts: dict[Key, str] = field(default_factory=lambda: {(NAMESPACE, ACCOUNT): "account-1"})
     workloads: dict[tuple[str, str, str], WorkloadView] = field(default_factory=dict)
     """By namespace, kind and name."""
@@ -161,6 +163,9 @@ class Cluster:
 
     def policies(self, namespace: str) -> Sequence[CompiledPolicy]:
         return [p for p in self.policy_list if p.policy.namespace in ("", namespace)]
+
+    def kill_switches(self) -> Sequence[KillSwitch]:
+        return sorted(self.kill_switch_list, key=lambda switch: switch.name)
 
     # What the API server answers to the operator's calls.
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 from taskpass.core.errors import ApiUnavailable, ProviderRefused, ProviderUnavailable
+from taskpass.core.kill_switch import Target
 from taskpass.core.policy import Effect
 from taskpass.core.task import CredentialRequest
 from taskpass.ports import Key
@@ -25,6 +26,7 @@ from tests.simulation.builders import (
     pod,
     policy,
     request,
+    switch,
     task,
 )
 from tests.simulation.conftest import MakeWorld
@@ -51,7 +53,7 @@ class Walk:
         self.happenings: list[Callable[[], None]] = [
             *[self.task_comes] * 8, *[self.pod_comes] * 8, *[self.pod_ends] * 2, self.pod_goes,
             *[self.phase_moves] * 3, self.request_changes, self.intent_changes, self.task_goes,
-            *[self.mode_changes] * 2, self.policy_changes, self.class_changes,
+            *[self.mode_changes] * 2, self.switch_changes, self.policy_changes, self.class_changes,
             self.account_changes, self.job_ends,
             self.enrolment_changes, self.limits_change, *[self.time_passes] * 3, self.clock_jumps,
             *[self.renewal_comes] * 4,
@@ -66,6 +68,7 @@ class Walk:
         """End all that keeps the world from rest."""
         self.world.heal()
         self.cluster.tenants.add(NAMESPACE)
+        self.cluster.kill_switch_list = []
         for key in self.cluster.tasks:
             self.cluster.change_task(key, operating_mode="Running")
         self.world.ports.modes.held_back = ""
@@ -160,6 +163,12 @@ class Walk:
         if key in self.cluster.tasks:
             mode = self.random.choice(["Running", "Suspended"])
             self.cluster.change_task(key, operating_mode=mode)
+
+    def switch_changes(self) -> None:
+        self.cluster.kill_switch_list = self.random.choice(
+            [[], [switch(Target.CLASS, of="tickets-api")]]
+            + [[switch(Target.TASK, namespace=NAMESPACE, of=name)] for name in NAMES]
+        )
 
     def task_goes(self) -> None:
         self.cluster.delete_task(self.key())

@@ -100,7 +100,8 @@ def test_every_condition_is_described() -> None:
 
     assert set(re.findall(r"^\| `(\w+)` ", listed, re.MULTILINE)) == set(ConditionType)
     assert set(re.findall(r"`(\w+)`", listed)) - set(ConditionType) <= set(Reason)
-    assert set(Reason) - set(re.findall(r"`(\w+)`", listed)) == {Reason.INVALID_EXPRESSION}
+    others = {Reason.INVALID_EXPRESSION, Reason.ENFORCED}
+    assert set(Reason) - set(re.findall(r"`(\w+)`", listed)) == others
 
 
 def test_every_setting_is_described_with_its_default() -> None:

@@ -9,7 +9,9 @@ from e2e.operator_process import OperatorProcess
 from e2e.stage import Stage, condition, until
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-KINDS = ("agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses")
+KINDS = (
+    "agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses", "killswitches"
+)  # fmt: skip
 
 
 def test_a_stop_under_load_finishes_what_is_in_flight(stage: Stage, name: str) -> None:

@@ -12,7 +12,9 @@ from e2e.admission import ROOT
 from e2e.impersonate import Api
 from e2e.stage import Stage, until
 
-KINDS = ("agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses")
+KINDS = (
+    "agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses", "killswitches"
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from taskpass import __version__
 from taskpass.cli.audit import audit
 from taskpass.cli.doctor import doctor
 from taskpass.cli.policy import policy
+from taskpass.cli.revoke import lift, revoke
 from taskpass.core.errors import LedgerError, TaskpassError, UsageError
 from taskpass.settings import Settings, flag_of, load, variable_of
 
@@ -27,6 +28,8 @@ def cli() -> None:
 cli.add_command(audit)
 cli.add_command(doctor)
 cli.add_command(policy)
+cli.add_command(revoke)
+cli.add_command(lift)
 
 
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 
 from taskpass.core.anchor import Head
 from taskpass.core.credential import Grant, TaskRef
+from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.records import Notice, Outcome, TaskRecord
 from taskpass.core.task import Task
 
@@ -40,6 +41,8 @@ class EventType(enum.StrEnum):
     TASK_FINISH = "task.finish"
     TASK_FORGET = "task.forget"
     ORPHAN_UNDO = "orphan.undo"
+    KILL_SWITCH_THROW = "kill_switch.throw"
+    KILL_SWITCH_LIFT = "kill_switch.lift"
     LOG_GENESIS = "log.genesis"
     LOG_OPEN = "log.open"
     LOG_KEY_ROTATE = "log.key_rotate"
@@ -257,6 +260,30 @@ def orphan_undone(grant_id: str, provider: str, now: datetime) -> Entry:
     op = operation(grant_id, "orphan", moment(now))
     data = {"cred": {"ref": grant_id, "provider": provider}}
     return _entry(op, EventType.ORPHAN_UNDO, Stage.POINT, Result.SUCCESS, now, None, data)
+
+
+def kill_switch_thrown(switch: KillSwitch, now: datetime) -> Entry:
+    """Say that a KillSwitch is there: what it matches is taken back, and why."""
+    data = {"kill_switch": _of_switch(switch), "reason": switch.reason}
+    return _entry(
+        operation(switch.uid, "throw"), EventType.KILL_SWITCH_THROW, Stage.POINT, Result.SUCCESS,
+        now, None, data, people={"requester": switch.requester.username},
+    )  # fmt: skip
+
+
+def kill_switch_lifted(uid: str, name: str, now: datetime) -> Entry:
+    """Say that a KillSwitch is gone: what it held back may be issued anew."""
+    data = {"kill_switch": {"name": name, "uid": uid}}
+    return _entry(
+        operation(uid, "lift"), EventType.KILL_SWITCH_LIFT, Stage.POINT, Result.SUCCESS, now, None,
+        data,
+    )  # fmt: skip
+
+
+def _of_switch(switch: KillSwitch) -> dict[str, str]:
+    said = {"name": switch.name, "uid": switch.uid, "target": switch.target.value}
+    where = {"ns": switch.namespace, "of": switch.of}
+    return said | {key: value for key, value in where.items() if value}
 
 
 def log_created(origin: str, vkey: str, cluster_id: str, now: datetime) -> Entry:

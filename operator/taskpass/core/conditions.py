@@ -76,6 +76,10 @@ class Reason(enum.StrEnum):
     # Suspended
     REQUESTED = "Requested"
     """Somebody has set `operatingMode` to Suspended."""
+    KILL_SWITCH = "KillSwitch"
+    """A KillSwitch matches the task, or the class of the credential."""
+    ENFORCED = "Enforced"
+    """Of a KillSwitch: nothing that it matches is held."""
     # Finished
     RUNNING = "Running"
     """The task goes on."""

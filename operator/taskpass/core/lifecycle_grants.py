@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from taskpass.core.clearing import deadline_of
 from taskpass.core.credential import Grant, GrantState
+from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.outputs import collision
 from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
 from taskpass.core.records import TaskRecord
@@ -239,6 +240,8 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.INTENT_CHANGED
     if request is None or request.digest != grant.request_digest:
         return RevokeReason.REQUEST_CHANGED
+    if _stopped(seen, request):
+        return RevokeReason.KILL_SWITCH
     if used is None or used.digest != grant.class_digest:
         return RevokeReason.CLASS_CHANGED
     if grant.expires_at is not None and grant.expires_at <= now:
@@ -310,7 +313,13 @@ def _planned(
     )
 
 
+def _stopped(seen: Snapshot, request: CredentialRequest) -> KillSwitch | None:
+    return next((s for s in seen.kill_switches if s.blocks(request.class_name)), None)
+
+
 def _decision(seen: Snapshot, request: CredentialRequest, now: datetime) -> Decision:
+    if switch := _stopped(seen, request):
+        return Decision(allowed=False, reason=DecisionReason.KILL_SWITCH, message=switch.told)
     used = seen.classes.get(request.class_name)
     pod = seen.bound_pod
     agent = Agent(

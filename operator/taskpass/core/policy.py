@@ -78,6 +78,8 @@ class DecisionReason(enum.StrEnum):
     """A Deny, the class or a limit says no."""
     NO_POLICY = "NoPolicy"
     """No Allow covers the request whole."""
+    KILL_SWITCH = "KillSwitch"
+    """A KillSwitch keeps every credential of the class back."""
     EVALUATION_FAILED = "EvaluationFailed"
     """A policy that matters cannot be evaluated: neither yes nor no."""
 

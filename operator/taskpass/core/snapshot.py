@@ -7,6 +7,7 @@ from datetime import timedelta
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, GrantState
+from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import TaskRecord
 from taskpass.core.task import CredentialClass, Task
@@ -46,6 +47,8 @@ class Snapshot:
     minimum_lifetimes: Mapping[str, int]
     """Seconds, by provider."""
     policies: Sequence[CompiledPolicy]
+    kill_switches: Sequence[KillSwitch]
+    """Those that stop the task, or a class; by name."""
     audience: str
     overlap: timedelta
     """How long a credential stays beside its renewal."""

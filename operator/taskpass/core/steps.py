@@ -26,6 +26,7 @@ class RevokeReason(enum.StrEnum):
     PHASE_CHANGED = "PhaseChanged"
     UNAPPROVED_BRANCH = "UnapprovedBranch"
     SUSPENDED = "Suspended"
+    KILL_SWITCH = "KillSwitch"
     INTENT_CHANGED = "IntentChanged"
     REQUEST_CHANGED = "RequestChanged"
     CLASS_CHANGED = "ClassChanged"
@@ -57,6 +58,7 @@ BECAUSE = {
     RevokeReason.PHASE_CHANGED: "because the phase changed",
     RevokeReason.UNAPPROVED_BRANCH: "because the task left its declared path",
     RevokeReason.SUSPENDED: "because the task was suspended",
+    RevokeReason.KILL_SWITCH: "because of a KillSwitch",
     RevokeReason.INTENT_CHANGED: "because the intent changed",
     RevokeReason.REQUEST_CHANGED: "because the request changed",
     RevokeReason.CLASS_CHANGED: "because its CredentialClass changed or is gone",
@@ -160,6 +162,7 @@ class Suspend:
     """Record that the task holds nothing from now on, and why."""
 
     reason: Reason
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,11 @@ class Suspension:
 
 def suspension_of(seen: Snapshot) -> Suspension | None:
     """Return why the task is to hold nothing now; None where it may."""
+    for switch in seen.kill_switches:
+        if switch.stops(seen.live_task):
+            return Suspension(
+                reason=Reason.KILL_SWITCH, message=switch.told, revoking=RevokeReason.KILL_SWITCH
+            )
     if seen.live_task.operating_mode == SUSPENDED:
         return Suspension(
             reason=Reason.REQUESTED,
@@ -44,7 +49,7 @@ def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
     if step := clear(seen, why.revoking):
         return step
     if record.suspended != why.reason:
-        return Suspend(reason=why.reason)
+        return Suspend(reason=why.reason, message=why.message)
     return (
         lifecycle_pod.of_end(seen, now)
         or lifecycle_pod.of_workload(seen)

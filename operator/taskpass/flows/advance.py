@@ -60,7 +60,7 @@ async def suspend(ports: Ports, seen: Snapshot, step: Suspend) -> None:
     suspended = replace(seen.record, suspended=step.reason.value)
     notice = Notice(
         reason="TaskSuspended",
-        message=f"Suspended ({step.reason.value}): nothing is issued until the task goes on",
+        message=f"Everything is taken back. {step.message}",
         on_pod=True,
     )
     entry = audit.suspended(suspended, step.reason.value, ports.now(), notice)

@@ -51,6 +51,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
             name: provider.minimum_lifetime_seconds() for name, provider in ports.providers.items()
         },
         policies=world.policies(key[0]),
+        kill_switches=world.kill_switches(),
         audience=ports.audience,
         overlap=ports.overlap,
         held_back=ports.modes.held_back,

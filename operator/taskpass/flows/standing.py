@@ -1,12 +1,13 @@
-"""Say of every policy and class whether it can be used: its `Ready` condition, and an Event."""
+"""Say of policies and classes whether they can be used, of kill switches what they have done."""
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from taskpass.core.conditions import Finding, Reason, false, true
 from taskpass.core.errors import TaskpassError
+from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity
 from taskpass.core.task import CredentialClass
@@ -26,6 +27,12 @@ class Stock(Protocol):
     def all_classes(self) -> tuple[CredentialClass, ...]:
         """Return every class."""
 
+    def kill_switches(self) -> Sequence[KillSwitch]:
+        """Return every KillSwitch."""
+
+    def tasks_stopped_by(self, switch: KillSwitch) -> int:
+        """Return how many tasks there are that it matches."""
+
 
 class StandingReporter:
     """Compares what was last said of each with what is true now."""
@@ -35,33 +42,40 @@ class StandingReporter:
         self._writer = writer
         self._stock = stock
         self._said: dict[str, tuple[int, Finding]] = {}
+        self._seen: set[str] = set()
+        """UIDs of the kill switches of the look before."""
 
     async def run(self) -> None:
         """Look twice a second: few objects, and no call where nothing changed."""
         while True:
-            for standing in list(self._standings()):
-                said = self._said.get(standing.uid)
-                if said == (standing.generation, standing.finding):
-                    continue
-                try:
-                    await self._say(standing)
-                except TaskpassError as error:
-                    logger.warning(
-                        "Failed to write a Ready condition, will retry",
-                        extra={"kind": standing.kind, "object": standing.name, "error": str(error)},
-                    )
+            await self.look()
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Write what has changed: the condition `Ready`, and an Event."""
+        for standing in list(self._standings()):
+            said = self._said.get(standing.uid)
+            if said == (standing.generation, standing.finding):
+                continue
+            try:
+                await self._say(standing)
+            except TaskpassError as error:
+                logger.warning(
+                    "Failed to write a Ready condition, will retry",
+                    extra={"kind": standing.kind, "object": standing.name, "error": str(error)},
+                )
 
     async def _say(self, standing: Standing) -> None:
         now = self._ports.now()
         await self._writer.say(standing, now)
         self._said[standing.uid] = (standing.generation, standing.finding)
-        if standing.finding.status != "True":
+        if standing.finding.status != "True" or standing.kind == "KillSwitch":
             await self._ports.events.post(
                 kind=standing.kind, namespace=standing.namespace, name=standing.name,
                 uid=standing.uid, unique=f"{standing.generation}-{standing.finding.message}",
                 reason=standing.finding.reason, message=standing.finding.message,
-                severity=Severity.WARNING, at=now,
+                severity=Severity.NORMAL if standing.finding.status == "True" else Severity.WARNING,
+                at=now,
             )  # fmt: skip
 
     def _standings(self) -> Iterator[Standing]:
@@ -76,6 +90,29 @@ class StandingReporter:
                 kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
                 generation=used.generation, finding=self._of_class(used),
             )  # fmt: skip
+
+        switches = self._stock.kill_switches()
+        for switch in switches:
+            if switch.uid in self._seen:
+                yield Standing(
+                    kind="KillSwitch", namespace="", name=switch.name, uid=switch.uid,
+                    generation=switch.generation, finding=self._of_switch(switch),
+                )  # fmt: skip
+        # What was being issued when it came is in the ledger by the next look.
+        self._seen = {switch.uid for switch in switches}
+
+    def _of_switch(self, switch: KillSwitch) -> Finding:
+        held = [g for g in self._ports.ledger.held() if switch.takes(g)]
+        tasks = self._stock.tasks_stopped_by(switch)
+        if not held:
+            what = "1 task is" if tasks == 1 else f"{tasks} tasks are"
+            return true(Reason.ENFORCED, f"Nothing that it matches is held; {what} held back")
+        providers = ", ".join(sorted({g.provider for g in held}))
+        return false(
+            Reason.REVOKING,
+            f"{len(held)} still to be taken back: {providers} has not confirmed it; it is tried "
+            "again until it does",
+        )
 
     def _of_policy(self, compiled: CompiledPolicy) -> Finding:
         label = compiled.policy.label

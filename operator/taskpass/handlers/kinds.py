@@ -22,6 +22,7 @@ KINDS = {
     "credentialclasses": "CredentialClass",
     "agentpolicies": "AgentPolicy",
     "clusteragentpolicies": "ClusterAgentPolicy",
+    "killswitches": "KillSwitch",
 }
 LOGIN_FOR = timedelta(minutes=10)
 """A projected token is replaced within the hour; a login reads it anew."""

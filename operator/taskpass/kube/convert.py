@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from taskpass.core.attestation import Owner, PodView, WorkloadView
+from taskpass.core.kill_switch import KillSwitch, Target
 from taskpass.core.policy_types import Agents, Effect, Policy, Requesters, Validation
 from taskpass.core.task import (
     CREATED_BY,
@@ -276,6 +277,21 @@ def _controller(meta: Object) -> Owner | None:
                 uid=owner["uid"],
             )
     return None
+
+
+def kill_switch_from(obj: Object) -> KillSwitch:
+    """Convert a KillSwitch."""
+    meta, spec = obj["metadata"], obj["spec"]
+    return KillSwitch(
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta["generation"],
+        target=Target(spec["target"]),
+        namespace=spec.get("namespace", ""),
+        of=spec.get("of", ""),
+        reason=spec["reason"],
+        requester=_user(spec.get("requester", {})),
+    )
 
 
 def workload_from(obj: Object) -> WorkloadView:

@@ -26,13 +26,20 @@ CRDS = (
     "agentpolicies.taskpass.dev",
     "clusteragentpolicies.taskpass.dev",
     "auditanchors.taskpass.dev",
+    "killswitches.taskpass.dev",
 )
-MUTATING = ("taskpass-inject", "taskpass-stamp-pods", "taskpass-stamp-tasks")
+MUTATING = (
+    "taskpass-inject",
+    "taskpass-stamp-kill-switches",
+    "taskpass-stamp-pods",
+    "taskpass-stamp-tasks",
+)
 VALIDATING = (
     "taskpass-credentials",
     "taskpass-grants",
     "taskpass-grants-namespace",
     "taskpass-identity-tokens",
+    "taskpass-kill-switches",
     "taskpass-operator-grants",
     "taskpass-operator-pods",
     "taskpass-operator-secrets",

@@ -86,7 +86,7 @@ def needed(
 
 def _in_the_cluster(targets: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[Right]:
     yield from _rights("get list watch patch delete", "agenttasks", OURS)
-    for kind in ("credentialclasses", "agentpolicies", "clusteragentpolicies"):
+    for kind in ("credentialclasses", "agentpolicies", "clusteragentpolicies", "killswitches"):
         yield from _rights("get list watch", kind, OURS)
         yield from _rights("patch", f"{kind}/status", OURS)
     yield from _rights("patch", "agenttasks/status", OURS)

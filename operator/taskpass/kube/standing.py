@@ -1,4 +1,4 @@
-"""The `Ready` condition of policies and classes."""
+"""The `Ready` condition of policies, classes and kill switches."""
 
 from datetime import datetime
 
@@ -10,6 +10,7 @@ PLURALS = {
     "AgentPolicy": "agentpolicies",
     "ClusterAgentPolicy": "clusteragentpolicies",
     "CredentialClass": "credentialclasses",
+    "KillSwitch": "killswitches",
 }
 
 

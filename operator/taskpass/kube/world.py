@@ -14,10 +14,17 @@ from typing import Any
 
 from taskpass.core.attestation import PodView
 from taskpass.core.conditions import ConditionType
+from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
 from taskpass.core.task import LABEL, NO_LABELS, CredentialClass, Task
 from taskpass.kube.client import KubeClient
-from taskpass.kube.convert import class_from, pod_from, policy_from, task_from
+from taskpass.kube.convert import (
+    class_from,
+    kill_switch_from,
+    pod_from,
+    policy_from,
+    task_from,
+)
 from taskpass.kube.reflector import Reflector, key_of
 from taskpass.kube.store import Change, Store
 from taskpass.ports import Key
@@ -27,6 +34,7 @@ PATHS = {
     "CredentialClass": "/apis/taskpass.dev/v1alpha1/credentialclasses",
     "AgentPolicy": "/apis/taskpass.dev/v1alpha1/agentpolicies",
     "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
+    "KillSwitch": "/apis/taskpass.dev/v1alpha1/killswitches",
 }
 TASKS_EVERY = 10
 """Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
@@ -57,6 +65,8 @@ class Caches:
             "AgentPolicy": Store(),
             "ClusterAgentPolicy": Store(),
         }
+        self._switches: Store[KillSwitch] = Store()
+        self._sorted_switches: tuple[KillSwitch, ...] = ()
         self._policies_of: dict[str, tuple[CompiledPolicy, ...]] = {}
         self._tasks_in: dict[str, set[Key]] = defaultdict(set)
         self._tasks_of_account: dict[Key, set[Key]] = defaultdict(set)
@@ -85,13 +95,13 @@ class Caches:
                 group.create_task(each.run())
 
     async def seed(self, client: KubeClient) -> None:
-        """List our four kinds, before kopf starts. `NotFound` where a CRD is missing."""
+        """List our kinds, before kopf starts. `NotFound` where a CRD is missing."""
         for kind in PATHS:
             await self._list(client, kind)
         self._seeded = True
 
     async def resync(self, client: KubeClient) -> None:
-        """List classes and policies, and tasks every tenth time; to be called every minute.
+        """List all but tasks, and tasks every tenth time; to be called every minute.
 
         What is gone is dropped, as kopf never reports a deletion that it missed.
         """
@@ -191,6 +201,10 @@ class Caches:
             self._policies_of[namespace] = known
         return known
 
+    def kill_switches(self) -> Sequence[KillSwitch]:
+        """Return every KillSwitch, by name."""
+        return self._sorted_switches
+
     def all_policies(self) -> tuple[CompiledPolicy, ...]:
         """Return every policy, for its `Ready` condition."""
         return tuple(each for store in self._policies.values() for each in store.values())
@@ -198,6 +212,10 @@ class Caches:
     def all_classes(self) -> tuple[CredentialClass, ...]:
         """Return every class."""
         return tuple(self._classes.values())
+
+    def tasks_stopped_by(self, switch: KillSwitch) -> int:
+        """Return how many tasks a KillSwitch matches."""
+        return len(set(self._matched(switch)))
 
     def stalled(self) -> Iterator[str]:
         """Yield the reason of each task that waits for a person, as its status says."""
@@ -212,6 +230,8 @@ class Caches:
     def _store(self, kind: str) -> Store[Any]:
         if kind == "AgentTask":
             return self._tasks
+        if kind == "KillSwitch":
+            return self._switches
         return self._classes if kind == "CredentialClass" else self._policies[kind]
 
     async def _list(self, client: KubeClient, kind: str) -> None:
@@ -234,6 +254,8 @@ class Caches:
                 return store.put(obj, task_from(obj))
             if kind == "CredentialClass":
                 return store.put(obj, class_from(obj))
+            if kind == "KillSwitch":
+                return store.put(obj, kill_switch_from(obj))
             return store.put(obj, compile_policy(policy_from(obj), self._expressions))
         except (KeyError, TypeError, ValueError, AttributeError):
             self._unreadable.add((kind, key))
@@ -247,16 +269,26 @@ class Caches:
             self._index(change)
             self._look([change.key])
             return
-        if kind != "CredentialClass":
+        if kind == "KillSwitch":
+            self._sorted_switches = tuple(sorted(self._switches.values(), key=lambda s: s.name))
+        elif kind != "CredentialClass":
             self._policies_of.clear()
         if change.only_status:
             return  # most often our own writing
-        if kind == "CredentialClass":
+        if kind == "KillSwitch":
+            for stored in filter(None, (change.old, change.new)):
+                self._look(self._matched(stored.value))
+        elif kind == "CredentialClass":
             self._look(self._tasks_of_class.get(change.key[1], ()))
         elif kind == "AgentPolicy":
             self._look(self._tasks_in.get(change.key[0], ()))
         else:
             self._look(self._tasks.keys())
+
+    def _matched(self, switch: KillSwitch) -> Iterable[Key]:
+        if switch.blocks(switch.of):
+            return self._tasks_of_class.get(switch.of, ())
+        return (task.key for task in self._tasks.values() if switch.stops(task))
 
     def _index(self, change: Change[Task]) -> None:
         for stored, put in ((change.old, False), (change.new, True)):

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import orjson
+
 from taskpass.core.anchor import AnchorReason, Head, compare
+from taskpass.core.audit import PREFIX, EventType
 from taskpass.core.checkpoint import (
     BadCheckpoint,
     PublicKey,
@@ -15,6 +18,7 @@ from taskpass.core.tiles import TileSubtrees
 from taskpass.ledger.chain import declared_chain
 from taskpass.ledger.keys import verify_signature
 from taskpass.ledger.reader import LogReader, reading
+from taskpass.ledger.search import Query, search
 
 
 class History:
@@ -44,6 +48,19 @@ class History:
         """See `ports.LogHistory`."""
         with reading(self._path) as log:
             return consistency_proof(old, size, TileSubtrees(log.size, log.tile))
+
+    def kill_switches(self) -> dict[str, str]:
+        """Return those that were thrown and not lifted, of what is not pruned: name by UID."""
+        open_: dict[str, str] = {}
+        with reading(self._path) as log:
+            for _, body in search(log, Query(type="kill_switch.")):
+                event = orjson.loads(body)
+                told = event["data"]["kill_switch"]
+                if event["type"] == PREFIX + EventType.KILL_SWITCH_LIFT:
+                    open_.pop(told["uid"], None)
+                else:
+                    open_[told["uid"]] = told["name"]
+        return open_
 
     def judged(self, note: str) -> tuple[AnchorReason, str]:
         """See `ports.LogHistory`."""

@@ -86,6 +86,7 @@ def snapshot(**changes: Any) -> Snapshot:
         classes={"tickets-api": credential_class()},
         minimum_lifetimes={"Fake": 60},
         policies=(policy(),),
+        kill_switches=(),
         audience="taskpass",
         overlap=OVERLAP,
         may_use={"tickets-api": True},

@@ -11,8 +11,9 @@ from taskpass.core.anchor import Head
 from taskpass.core.audit import Entry, EventType, Stage
 from taskpass.core.canonical import entry_bytes
 from taskpass.core.credential import Grant, GrantState, TaskRef
+from taskpass.core.kill_switch import KillSwitch, Target
 from taskpass.core.records import Notice, Outcome, TaskRecord
-from taskpass.core.task import Task
+from taskpass.core.task import Task, User
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, 123, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -32,6 +33,11 @@ OBJECT = Task(
     created_at=NOW, service_account="sa",
 )  # fmt: skip
 
+SWITCH = KillSwitch(
+    name="stop", uid="k-1", generation=1, target=Target.TASK, namespace="support", of="ticket",
+    reason="INC-42", requester=User(username="ada"),
+)  # fmt: skip
+
 Make = Callable[[datetime], Entry]
 ALL: dict[str, Make] = {
     "issue intent": lambda now: audit.issue_intent(GRANT, now),
@@ -49,6 +55,8 @@ ALL: dict[str, Make] = {
     "finished": lambda now: audit.finished(RECORD, Outcome.SUCCEEDED, now, TOLD),
     "forgotten": lambda now: audit.forgotten(RECORD, 0, now),
     "orphan undone": lambda now: audit.orphan_undone("g-2", "Kubernetes", now),
+    "kill switch thrown": lambda now: audit.kill_switch_thrown(SWITCH, now),
+    "kill switch lifted": lambda now: audit.kill_switch_lifted("k-1", "stop", now),
     "log created": lambda now: audit.log_created("o", "o+1+k", "3c1f0a9e", now),
     "log opened": lambda now: audit.log_opened("o", 1, "pod", 0, "root", now),
     "key rotated": lambda now: audit.key_rotated("o", "o+1+k", "o+2+l", "yearly", now),

@@ -40,6 +40,11 @@ def a_policy(name: str, version: int, namespace: str = "support", **more: Any) -
             "spec": {"effect": "Allow"}}  # fmt: skip
 
 
+def a_switch(name: str, version: int, **spec: Any) -> Object:
+    whole = {"target": "All", "reason": "INC-42", **spec}
+    return {"kind": "KillSwitch", "metadata": meta(name, version, ""), "spec": whole}
+
+
 def a_pod(name: str, version: int, task: str, created: str = T0, **more: Any) -> Object:
     labels = {"taskpass.dev/task": task}
     metadata = {**meta(name, version, labels=labels), "creationTimestamp": created}

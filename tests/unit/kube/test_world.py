@@ -13,6 +13,7 @@ from tests.unit.kube.objects import (
     a_namespace,
     a_pod,
     a_policy,
+    a_switch,
     a_task,
     an_account,
 )
@@ -145,6 +146,34 @@ class TestWhoNeedsALook:
         filled.apply("ClusterAgentPolicy", "MODIFIED", a_policy("all", 20, "", generation=2))
 
         assert looks.take() == [SALES, OTHER, TICKET]
+
+    @pytest.mark.parametrize(
+        ("spec", "keys"),
+        [
+            ({"target": "Task", "namespace": "support", "of": "ticket"}, [TICKET]),
+            ({"target": "Agent", "namespace": "support", "of": "sales"}, [OTHER]),
+            ({"target": "Class", "of": "tickets"}, [SALES, TICKET]),
+            ({"target": "Namespace", "namespace": "support"}, [OTHER, TICKET]),
+            ({"target": "All"}, [SALES, OTHER, TICKET]),
+        ],
+    )
+    def test_tasks_that_a_kill_switch_matches_when_it_comes_and_when_it_goes(
+        self, filled: Caches, looks: Looks, spec: dict[str, str], keys: list[tuple[str, str]]
+    ) -> None:
+        filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, **spec))
+        came, (switch,) = looks.take(), filled.kill_switches()
+        filled.apply("KillSwitch", "MODIFIED", a_switch("stop", 21, **spec))
+        status = looks.take()
+        count = filled.tasks_stopped_by(switch)
+        filled.apply("KillSwitch", "DELETED", a_switch("stop", 22, **spec))
+
+        assert (came, status, count) == (keys, [], len(keys))
+        assert (looks.take(), filled.kill_switches()) == (keys, ())
+
+    def test_a_kill_switch_that_cannot_be_read_never_passes_for_none(self, filled: Caches) -> None:
+        filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, target="Everybody"))
+
+        assert ("KillSwitch", ("", "stop")) in filled._unreadable
 
     def test_a_task_is_found_by_what_it_says_now(self, filled: Caches, looks: Looks) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("other", 20, of_class="tickets", generation=2))

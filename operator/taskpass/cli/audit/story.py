@@ -20,6 +20,8 @@ _STEPS = {
     "task.finish": "finish",
     "task.forget": "forget",
     "orphan.undo": "orphan",
+    "kill_switch.throw": "kill",
+    "kill_switch.lift": "lift",
     "log.genesis": "begin",
     "log.open": "open",
     "log.key_rotate": "rotate",
@@ -129,6 +131,12 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
 
 def _of_log(step: str, data: Mapping[str, Any]) -> str:
     match step:
+        case "kill":
+            told = data["kill_switch"]
+            where = "/".join(told[key] for key in ("ns", "of") if key in told)
+            return f"KillSwitch {told['name']} stops {told['target']} {where}: {data['reason']}"
+        case "lift":
+            return f"KillSwitch {data['kill_switch']['name']} is lifted"
         case "begin":
             return f"the log begins, with key {data['vkey']}"
         case "open":

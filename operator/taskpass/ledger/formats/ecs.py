@@ -22,6 +22,8 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.TASK_FINISH: ("process", ("end",)),
     EventType.TASK_FORGET: ("process", ("info",)),
     EventType.ORPHAN_UNDO: ("iam", ("deletion", "admin")),
+    EventType.KILL_SWITCH_THROW: ("configuration", ("creation",)),
+    EventType.KILL_SWITCH_LIFT: ("configuration", ("deletion",)),
     EventType.LOG_GENESIS: ("configuration", ("creation",)),
     EventType.LOG_OPEN: ("configuration", ("info",)),
     EventType.LOG_KEY_ROTATE: ("configuration", ("change",)),

@@ -28,6 +28,8 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.TASK_FINISH: (UPDATE, "AgentTask"),
     EventType.TASK_FORGET: (DELETE, "AgentTask"),
     EventType.ORPHAN_UNDO: (DELETE, "Credential"),
+    EventType.KILL_SWITCH_THROW: (CREATE, "KillSwitch"),
+    EventType.KILL_SWITCH_LIFT: (DELETE, "KillSwitch"),
     EventType.LOG_GENESIS: (CREATE, "AuditLog"),
     EventType.LOG_OPEN: (UPDATE, "AuditLog"),
     EventType.LOG_KEY_ROTATE: (UPDATE, "AuditLog"),

@@ -1,0 +1,153 @@
+"""`taskpass revoke` and `taskpass lift`: take back what somebody holds, now, and keep it back."""
+
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from taskpass.core.errors import UsageError
+from taskpass.kube import kill_switches
+from taskpass.kube.client import KubeClient
+
+T = TypeVar("T")
+kubeconfig = click.option(
+    "--kubeconfig", type=click.Path(path_type=Path), envvar="KUBECONFIG", show_envvar=True,
+    help="Where the cluster is; in a pod, the cluster it is in.",
+)  # fmt: skip
+
+
+@click.command(
+    short_help="Take back what a task, agent, class or namespace holds, and keep it back.",
+    epilog="Example: taskpass revoke --agent support/triage-agent --reason 'INC-42, token leaked'",
+)
+@click.option("--task", metavar="NAMESPACE/NAME", help="One task.")
+@click.option("--agent", metavar="NAMESPACE/NAME", help="Every task of a ServiceAccount.")
+@click.option("--class", "of_class", metavar="NAME", help="Every credential of a CredentialClass.")
+@click.option("--namespace", metavar="NAME", help="Every task of a namespace.")
+@click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.option("--reason", required=True, help="Why, for the audit log and whoever waits.")
+@click.option("--name", help="Of the KillSwitch; one is drawn otherwise.")
+@click.option(
+    "--within", type=click.IntRange(0, 3600), default=60, show_default=True,
+    help="Seconds to wait until nothing of it is held; it goes on afterwards all the same.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask, where --all is said.")
+@kubeconfig
+def revoke(
+    task: str | None,
+    agent: str | None,
+    of_class: str | None,
+    namespace: str | None,
+    everything: bool,
+    reason: str,
+    name: str | None,
+    within: int,
+    yes: bool,
+    kubeconfig: Path | None,
+) -> None:
+    """Throw a KillSwitch, and wait until nothing that it matches is held.
+
+    What it matches stays back until `taskpass lift NAME`, whatever else is changed meanwhile. It
+    needs the right to create KillSwitches (ClusterRole taskpass-responder). An API server that is
+    slow is asked again; what could not be taken back yet is named, and is tried again for ever.
+
+    Exit codes: 0 nothing of it is held, 1 something still is, or the operator does not answer,
+    2 what was typed cannot be used, 3 the KillSwitch could not be made.
+    """
+    spec = {**_target(task, agent, of_class, namespace, everything), "reason": reason}
+    if everything and not yes:
+        click.confirm("Take back everything that every task holds?", abort=True, err=True)
+    chosen = name or f"revoke-{secrets.token_hex(4)}"
+    began = time.monotonic()
+
+    async def throw(client: KubeClient) -> tuple[bool, str]:
+        def trouble(said: str) -> None:
+            click.echo(f"Trying again: {said}", err=True)
+
+        await kill_switches.throw(client, chosen, spec, within, trouble)
+        what = " ".join(filter(None, (spec["target"], _of(spec))))
+        click.echo(f"KillSwitch '{chosen}' is thrown: {what}")
+        return await kill_switches.wait(client, chosen, within)
+
+    done, said = _called(kubeconfig, throw)
+    if done:
+        click.echo(f"{said} ({time.monotonic() - began:.1f} s)")
+    else:
+        click.echo(f"Not yet: {said or SILENT}")
+    click.echo(f"Lift it with: taskpass lift {chosen}")
+    if not done:
+        sys.exit(1)
+
+
+@click.command(
+    short_help="Lift a KillSwitch.", epilog="Example: taskpass lift revoke-1a2b3c4d"
+)  # fmt: skip
+@click.argument("name")
+@kubeconfig
+def lift(name: str, kubeconfig: Path | None) -> None:
+    """Delete a KillSwitch: what it held back is attested, decided and issued anew.
+
+    `kubectl get killswitches` lists them. Exit code 1 means that there is none of that name.
+    """
+    if not _called(kubeconfig, lambda client: kill_switches.lift(client, name)):
+        click.echo(f"There is no KillSwitch '{name}'")
+        sys.exit(1)
+    click.echo(f"KillSwitch '{name}' is lifted")
+
+
+SILENT = (
+    "the operator has said nothing of it yet; is it running? Credentials end by themselves when "
+    "they expire"
+)
+
+
+def _target(
+    task: str | None,
+    agent: str | None,
+    of_class: str | None,
+    namespace: str | None,
+    everything: bool,
+) -> dict[str, str]:
+    """Return the part of the spec that says what to stop."""
+    chosen = [
+        *([("Task", task)] if task is not None else []),
+        *([("Agent", agent)] if agent is not None else []),
+        *([("Class", of_class)] if of_class is not None else []),
+        *([("Namespace", namespace)] if namespace is not None else []),
+        *([("All", "")] if everything else []),
+    ]
+    if len(chosen) != 1:
+        raise UsageError("Say exactly one of --task, --agent, --class, --namespace and --all")
+    (target, words), spec = chosen[0], {"target": chosen[0][0]}
+    if target in ("Task", "Agent"):
+        where, slash, of = words.partition("/")
+        if not (where and slash and of) or "/" in of:
+            raise UsageError(f"--{target.lower()} must be NAMESPACE/NAME, such as support/ticket-1")
+        return spec | {"namespace": where, "of": of}
+    if target == "All":
+        return spec
+    return spec | {"namespace" if target == "Namespace" else "of": words}
+
+
+def _of(spec: dict[str, str]) -> str:
+    return "/".join(spec[key] for key in ("namespace", "of") if key in spec)
+
+
+def _called(path: Path | None, call: Callable[[KubeClient], Awaitable[T]]) -> T:
+    async def run() -> T:
+        if path is not None:
+            client = KubeClient.from_kubeconfig(str(path))
+        elif "KUBERNETES_SERVICE_HOST" in os.environ:
+            client = KubeClient.in_cluster()
+        else:
+            raise UsageError("No cluster was named; use --kubeconfig FILE, or set KUBECONFIG")
+        async with client:
+            return await call(client)
+
+    return asyncio.run(run())

@@ -1,0 +1,269 @@
+"""A KillSwitch takes back what it matches, and keeps it back until it is lifted."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from taskpass.core.conditions import Finding
+from taskpass.core.errors import ProviderUnavailable
+from taskpass.core.kill_switch import KillSwitch, Target
+from taskpass.core.policy import Effect
+from taskpass.flows.kill_switch import KillSwitchRecorder
+from taskpass.flows.standing import StandingReporter
+from taskpass.ledger.history import History
+from taskpass.ports import Standing
+from tests.simulation.builders import (
+    ACCOUNT,
+    NAME,
+    NAMESPACE,
+    broken,
+    credential_class,
+    policy,
+    request,
+    switch,
+    task,
+)
+from tests.simulation.invariants import assert_at_rest
+from tests.simulation.world import SimulatedWorld
+
+READ = request("tickets")
+MATCHING: Mapping[Target, dict[str, str]] = {
+    Target.TASK: {"namespace": NAMESPACE, "of": NAME},
+    Target.AGENT: {"namespace": NAMESPACE, "of": ACCOUNT},
+    Target.NAMESPACE: {"namespace": NAMESPACE},
+    Target.ALL: {},
+}
+OTHERS: Mapping[Target, dict[str, str]] = {
+    Target.TASK: {"namespace": "sales", "of": NAME},
+    Target.AGENT: {"namespace": NAMESPACE, "of": "another-agent"},
+    Target.CLASS: {"of": "another-class"},
+    Target.NAMESPACE: {"namespace": "sales"},
+}
+
+
+async def running(world: SimulatedWorld, *more: object) -> None:
+    world.create(task(READ, *more))  # type: ignore[arg-type]
+    world.add_pod()
+    await world.settle()
+    assert world.condition("Ready") == ("True", "Ready")
+
+
+def throw(world: SimulatedWorld, *switches: KillSwitch) -> None:
+    world.cluster.changed()
+    world.cluster.kill_switch_list = list(switches)
+
+
+@pytest.mark.parametrize("target", MATCHING)
+async def test_what_it_matches_is_taken_back_and_stays_back_until_it_is_lifted(
+    world: SimulatedWorld, target: Target
+) -> None:
+    await running(world)
+    old = world.held()[0].id
+
+    throw(world, switch(target, **MATCHING[target]))
+    await world.settle()
+    held, secret, said = world.held(), world.secret(), world.condition("Suspended")
+    world.change(intent=task(goal="Another goal").intent)
+    world.clock.advance(86_400)
+    await world.settle()
+    still = world.held()
+    message = world.message("Ready")
+    throw(world)
+    await world.settle()
+
+    assert (held, secret, still) == ([], None, [])
+    assert said == ("True", "KillSwitch")
+    assert "KillSwitch 'stop' holds it back (INC-42)" in message
+    assert world.reasons() == ["KillSwitch"]
+    assert [g.id == old for g in world.held()] == [False]
+    assert_at_rest(world)
+
+
+@pytest.mark.parametrize("target", OTHERS)
+async def test_what_it_does_not_match_goes_on(world: SimulatedWorld, target: Target) -> None:
+    await running(world)
+    held = [g.id for g in world.held()]
+
+    throw(world, switch(target, **OTHERS[target]))
+    await world.settle()
+
+    assert [g.id for g in world.held()] == held
+    assert world.condition("Ready") == ("True", "Ready")
+
+
+async def test_a_class_is_taken_back_and_what_else_a_task_holds_stays(
+    world: SimulatedWorld,
+) -> None:
+    world.cluster.classes["kb-api"] = credential_class("kb-api")
+    world.cluster.policy_list = [policy(classes=("tickets-api", "kb-api"))]
+    await running(world, request("kb", of="kb-api"))
+
+    throw(world, switch(Target.CLASS, of="tickets-api"))
+    await world.settle()
+
+    assert [g.name for g in world.held()] == ["kb"]
+    assert world.condition("Authorized") == ("False", "KillSwitch")
+    assert world.condition("Stalled") == ("True", "KillSwitch")
+    assert {key.split(".")[0] for key in world.secret() or ()} == {"kb"}
+
+    throw(world)
+    await world.settle()
+    assert [g.name for g in world.held()] == ["kb", "tickets"]
+    assert_at_rest(world)
+
+
+async def test_a_task_that_is_made_later_is_held_back_too(world: SimulatedWorld) -> None:
+    throw(world, switch(Target.NAMESPACE, namespace=NAMESPACE))
+    world.create(task(READ))
+    world.add_pod()
+    await world.settle()
+
+    assert world.provider.calls == []
+    assert world.pod().gated
+
+
+async def test_two_switches_are_both_to_be_lifted(world: SimulatedWorld) -> None:
+    await running(world)
+    first = switch(Target.ALL, "first")
+    throw(world, first, switch(Target.TASK, "second", **MATCHING[Target.TASK]))
+    await world.settle()
+
+    throw(world, first)
+    await world.settle()
+
+    assert world.held() == []
+    assert world.condition("Suspended") == ("True", "KillSwitch")
+
+
+async def test_a_suspended_task_stays_suspended_once_it_is_lifted(world: SimulatedWorld) -> None:
+    await running(world)
+    throw(world, switch(Target.ALL))
+    world.change(operating_mode="Suspended")
+    await world.settle()
+
+    throw(world)
+    await world.settle()
+
+    assert world.condition("Suspended") == ("True", "Requested")
+    assert world.held() == []
+
+
+async def test_a_policy_that_cannot_be_evaluated_does_not_keep_what_a_class_switch_takes(
+    world: SimulatedWorld,
+) -> None:
+    """An error of a policy keeps what is held; a KillSwitch is asked before any policy."""
+    await running(world)
+    world.cluster.policy_list = [policy(), broken("freeze", Effect.DENY)]
+    throw(world, switch(Target.CLASS, of="tickets-api"))
+    await world.settle()
+
+    assert world.held() == []
+
+
+class Said:
+    """A writer of conditions that remembers."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    async def say(self, standing: Standing, now: object) -> None:
+        self.findings.append(standing.finding)
+
+
+class Stock:
+    def __init__(self, world: SimulatedWorld) -> None:
+        self._world = world
+
+    def all_policies(self) -> tuple[()]:
+        return ()
+
+    def all_classes(self) -> tuple[()]:
+        return ()
+
+    def kill_switches(self) -> list[KillSwitch]:
+        return list(self._world.cluster.kill_switches())
+
+    def tasks_stopped_by(self, switch: KillSwitch) -> int:
+        return sum(switch.stops(each) for each in self._world.cluster.tasks.values())
+
+
+async def test_it_is_called_enforced_only_once_nothing_is_held(world: SimulatedWorld) -> None:
+    await running(world)
+    said = Said()
+    reporter = StandingReporter(world.ports, said, Stock(world))
+    world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
+    throw(world, switch(Target.ALL))
+    await reporter.look()
+    assert said.findings == []  # something may be on its way into the ledger
+
+    await world.look()
+    await reporter.look()
+    assert [f.reason for f in said.findings] == ["Revoking"]
+    assert "1 still to be taken back: Fake has not confirmed it" in said.findings[0].message
+
+    world.heal()
+    await world.settle()
+    await reporter.look()
+    assert [f.reason for f in said.findings] == ["Revoking", "Enforced"]
+    assert said.findings[1].message == "Nothing that it matches is held; 1 task is held back"
+
+
+async def test_a_debt_of_a_task_that_is_gone_counts(world: SimulatedWorld) -> None:
+    await running(world)
+    world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
+    world.delete()
+    world.clock.advance(60)
+    await world.look()
+    world.clock.advance(60)
+    await world.look()
+    said = Said()
+    reporter = StandingReporter(world.ports, said, Stock(world))
+    throw(world, switch(Target.AGENT, **MATCHING[Target.AGENT]))
+
+    await reporter.look()
+    await reporter.look()
+
+    assert [f.reason for f in said.findings] == ["Revoking"]
+
+
+async def test_it_is_recorded_once_when_it_is_thrown_and_once_when_it_is_lifted(
+    world: SimulatedWorld,
+) -> None:
+    stock, path = Stock(world), world.path
+    recorder = KillSwitchRecorder(world.ports, stock, History(path).kill_switches())
+    throw(world, switch(Target.ALL))
+    await recorder.look()
+    await recorder.look()
+    world.restart()
+    throw(world)  # while no operator runs
+    again = KillSwitchRecorder(world.ports, stock, History(path).kill_switches())
+    await again.look()
+    await again.look()
+
+    (thrown,), (lifted,) = world.entries("kill_switch.throw"), world.entries("kill_switch.lift")
+    assert thrown["data"]["kill_switch"] == {"name": "stop", "uid": "uid-stop", "target": "All"}
+    assert thrown["data"]["reason"] == "INC-42"
+    assert "requester" in thrown["data"]["by"]
+    assert lifted["data"]["kill_switch"] == {"name": "stop", "uid": "uid-stop"}
+    assert History(path).kill_switches() == {}
+
+
+async def test_a_restart_does_not_record_a_switch_again(
+    world: SimulatedWorld, tmp_path: Path
+) -> None:
+    throw(world, switch(Target.ALL))
+    await KillSwitchRecorder(world.ports, Stock(world), {}).look()
+    world.restart()
+
+    await KillSwitchRecorder(world.ports, Stock(world), {}).look()  # the log was pruned, say
+
+    assert len(world.entries("kill_switch.throw")) == 1
+
+
+def test_a_switch_of_a_class_stops_no_task_whole() -> None:
+    made = switch(Target.CLASS, of=NAME)
+
+    assert not made.stops(replace(task(READ), name=NAME))
+    assert made.blocks(NAME)
