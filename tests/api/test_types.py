@@ -34,6 +34,7 @@ REQUEST = {
 FULL: dict[str, Object] = {
     "AgentTask": {
         "operatingMode": "Running",
+        "startDeadlineSeconds": 600,
         "requester": {"username": "r", "uid": "1", "groups": ["g"]},
         "changedBy": {"username": "c", "uid": "2", "groups": ["g"]},
         "credentials": [REQUEST],

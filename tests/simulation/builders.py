@@ -61,6 +61,7 @@ def task(
     phase: str = "",
     job: str = "",
     goal: str = "Answer ticket 4711",
+    start_deadline: int | None = None,
     deadline: int | None = None,
     ttl: int | None = None,
     mode: str = "Running",
@@ -84,6 +85,7 @@ def task(
         phases=tuple(phases),
         phase=phase,
         operating_mode=mode,
+        start_deadline_seconds=start_deadline,
         active_deadline_seconds=deadline,
         ttl_seconds_after_finished=ttl,
     )

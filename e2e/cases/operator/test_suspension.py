@@ -86,3 +86,16 @@ def test_a_kill_while_it_is_suspended_brings_nothing_back(stage: Stage, name: st
     assert stage.reads(old) != 200
     assert stage.secret(name) is None
     assert stage.api.exists(thing("v1", "Pod", "support", name))
+
+
+def test_a_task_for_which_no_pod_comes_ends_and_a_later_pod_stays_gated(
+    stage: Stage, name: str
+) -> None:
+    stage.alice.create(task(name, startDeadlineSeconds=1))
+
+    stage.wait_finished(name, "Expired")
+    stage.alice.create(pod(name))
+
+    stage.wait_event(name, "TaskFinished")
+    assert stage.gated(name)
+    stage.assert_holds()

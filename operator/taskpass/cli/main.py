@@ -12,6 +12,7 @@ import click
 
 from taskpass import __version__
 from taskpass.cli.audit import audit
+from taskpass.cli.audit.stand import debts
 from taskpass.cli.doctor import doctor
 from taskpass.cli.policy import policy
 from taskpass.cli.revoke import lift, revoke
@@ -30,6 +31,7 @@ cli.add_command(doctor)
 cli.add_command(policy)
 cli.add_command(revoke)
 cli.add_command(lift)
+cli.add_command(debts)
 
 
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -61,6 +61,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "phases": [{"name!": STRING, "next": [STRING], "credentials": [REQUEST]}],
         "phase": STRING,
         "operatingMode": ("Running", "Suspended"),
+        "startDeadlineSeconds": INTEGER,
         "activeDeadlineSeconds": INTEGER,
         "ttlSecondsAfterFinished": INTEGER,
     },

@@ -34,8 +34,12 @@ def clear(seen: Snapshot, reason: RevokeReason, record: TaskRecord | None = None
 
 
 def deadline_of(seen: Snapshot) -> datetime | None:
-    """Return when `activeDeadlineSeconds` are over; None without a deadline or before the start."""
-    task, record = seen.live_task, seen.record
-    if record.started_at is None or task.active_deadline_seconds is None:
-        return None
-    return record.started_at + timedelta(seconds=task.active_deadline_seconds)
+    """Return when its time is over; None where it has all the time there is.
+
+    Before the first attestation `startDeadlineSeconds` count, from the task's creation; after it
+    `activeDeadlineSeconds`, from then.
+    """
+    task, started = seen.live_task, seen.record.started_at
+    since = started or task.created_at
+    seconds = task.start_deadline_seconds if started is None else task.active_deadline_seconds
+    return None if seconds is None else since + timedelta(seconds=seconds)

@@ -90,7 +90,7 @@ class Reason(enum.StrEnum):
     FAILED = "Failed"
     """The workload, or without one the pod, failed."""
     EXPIRED = "Expired"
-    """`activeDeadlineSeconds` were over."""
+    """`activeDeadlineSeconds` were over, or `startDeadlineSeconds` before a pod was attested."""
     CANCELLED = "Cancelled"
     """The workload was deleted before its end."""
     # Stalled

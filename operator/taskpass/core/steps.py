@@ -50,7 +50,7 @@ BECAUSE = {
     RevokeReason.TASK_GONE: "because the task is gone",
     RevokeReason.TASK_DELETED: "because the task was deleted",
     RevokeReason.TASK_OVER: "because the task is over",
-    RevokeReason.DEADLINE: "because activeDeadlineSeconds were over",
+    RevokeReason.DEADLINE: "because its deadline was over",
     RevokeReason.NOT_ENROLLED: "because the namespace is no longer enrolled",
     RevokeReason.POD_ENDED: "because the pod ended",
     RevokeReason.WORKLOAD_ENDED: "because the workload ended",

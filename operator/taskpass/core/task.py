@@ -138,6 +138,7 @@ class Task:
     phases: tuple[Phase, ...] = ()
     phase: str = ""
     operating_mode: str = RUNNING
+    start_deadline_seconds: int | None = None
     active_deadline_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
     status: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

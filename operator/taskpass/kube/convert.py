@@ -67,6 +67,7 @@ def task_from(obj: Object) -> Task:
         phases=tuple(_phase(phase) for phase in spec.get("phases", ())),
         phase=spec.get("phase", ""),
         operating_mode=spec.get("operatingMode", RUNNING),
+        start_deadline_seconds=spec.get("startDeadlineSeconds"),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
         ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
         status=obj.get("status", {}),

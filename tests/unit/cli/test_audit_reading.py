@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
+from taskpass.cli.audit.stand import debts
 from taskpass.core import audit as entries
 from taskpass.core.credential import GrantState, SecretValue, TaskRef
 from taskpass.ledger.keys import fingerprint_key
@@ -212,6 +213,19 @@ def test_what_is_open_is_listed_with_its_reason_and_the_oldest_first(place: Path
         ("Intent", ""), ("Revoking", "TaskDeleted"),
     ]  # fmt: skip
     assert "Revoking  since 2026-11-25T11:00:00Z  sales/forecast" in run(place, "open-ops").output
+
+
+def test_debts_are_what_is_open_and_to_be_taken_back(place: Path, tmp_path: Path) -> None:
+    database = str(place / "ledger.db")
+    owed = CliRunner().invoke(debts, ["--db", database])
+    told = CliRunner().invoke(debts, ["--db", database, "--json"])
+    objects.opened(tmp_path / "none.db").close()
+    none = CliRunner().invoke(debts, ["--db", str(tmp_path / "none.db")])
+
+    assert owed.exit_code == 1
+    assert owed.output.startswith("Revoking  since 2026-11-25T11:00:00Z  sales/forecast")
+    assert [each["reason"] for each in json.loads(told.output)] == ["TaskDeleted"]
+    assert (none.exit_code, none.output) == (0, "Nothing is owed.\n")
 
 
 def test_entries_and_what_is_held_are_counted(place: Path) -> None:

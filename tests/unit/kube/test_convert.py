@@ -79,6 +79,7 @@ def test_a_task_is_converted_whole() -> None:
                 "phases": [{"name": "a", "next": ["b"]}, {"name": "b", "credentials": [REQUEST]}],
                 "phase": "a",
                 "operatingMode": "Suspended",
+                "startDeadlineSeconds": 600,
                 "activeDeadlineSeconds": 3600,
                 "ttlSecondsAfterFinished": 0,
             },
@@ -117,7 +118,7 @@ def test_a_task_is_converted_whole() -> None:
     bare = CredentialRequest(name="tickets", class_name="tickets", actions=("tickets.read",))
     assert task.phases == (Phase(name="a", next=("b",)), Phase(name="b", credentials=(bare,)))
     assert (task.phase, task.status) == ("a", {"phaseName": "a"})
-    assert task.operating_mode == "Suspended"
+    assert (task.operating_mode, task.start_deadline_seconds) == ("Suspended", 600)
     assert (task.active_deadline_seconds, task.ttl_seconds_after_finished) == (3600, 0)
 
 

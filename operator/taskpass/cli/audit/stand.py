@@ -1,13 +1,15 @@
-"""`taskpass audit stats`, `open-ops` and `whois-token`: what a ledger amounts to."""
+"""`taskpass audit stats`, `open-ops` and `whois-token`, `taskpass debts`: what a ledger holds."""
 
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from taskpass.cli.audit import options, story
+from taskpass.core.credential import GrantState
 from taskpass.core.errors import UsageError
 from taskpass.ledger import stand
 from taskpass.ledger.chain import declared_key
@@ -50,6 +52,37 @@ def open_ops(db: Path | None, as_json: bool) -> None:
         return
     if not found:
         click.echo("Nothing is open.")
+    _list(found)
+
+
+@click.command(
+    epilog="Example: kubectl -n taskpass-system exec deploy/taskpass -- taskpass debts",
+    short_help="List what is still to be taken back.",
+)
+@options.database
+@options.as_json
+def debts(db: Path | None, as_json: bool) -> None:
+    """List credentials that are to be taken back, and that no provider has proven to be gone.
+
+    Each is tried again for ever, with back-off, also where its task, namespace or class is gone.
+
+    Exit code 1: something is owed.
+    """
+    with options.told(), reading(options.chosen(db)) as log:
+        found = [
+            each for each in stand.open_operations(log) if each.state == GrantState.REVOKING.value
+        ]
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
+    elif not found:
+        click.echo("Nothing is owed.")
+    else:
+        _list(found)
+    if found:
+        sys.exit(1)
+
+
+def _list(found: Sequence[stand.OpenOperation]) -> None:
     for each in found:
         why = f", {each.reason}" if each.reason else ""
         dies = f"; it dies by itself at {each.until}" if each.until else ""
