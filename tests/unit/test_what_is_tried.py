@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from taskpass.core.conditions import ConditionType, Reason
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/what-is-tried.md"
+LIFE = ROOT / "docs/life.md"
 THREATS = ROOT / "docs/threat-model.md"
 LISTED = [
     "e2e/cases/attacks",
@@ -36,8 +39,8 @@ def cases_in(path: Path) -> set[str]:
     return set(re.findall(r"def (test_\w+)\(", path.read_text()))
 
 
-def named() -> set[tuple[str, str]]:
-    return set(re.findall(r"`([\w/]+\.py)::(test_\w+)`", PAGE.read_text()))
+def named(page: Path = PAGE) -> set[tuple[str, str]]:
+    return set(re.findall(r"`([\w/]+\.py)::(test_\w+)`", page.read_text()))
 
 
 @pytest.mark.parametrize("row", rows(PAGE), ids=lambda row: str(row[0][:60]))
@@ -49,15 +52,37 @@ def test_every_case_says_what_is_seen_and_by_which_test(row: list[str]) -> None:
     assert re.fullmatch(r"(`[\w/]+\.py::test_\w+` ?)+", tests)
 
 
-def test_every_test_that_is_named_exists() -> None:
+@pytest.mark.parametrize("row", rows(LIFE), ids=lambda row: "-".join(row[:3])[:60])
+def test_every_row_of_a_tasks_life_names_its_test_or_says_that_it_is_not_there(
+    row: list[str],
+) -> None:
+    *said, tests = row
+
+    missing = any("**not there yet**" in cell for cell in said)
+    assert re.fullmatch(r"(`[\w/]+\.py::test_\w+` ?)+", tests) or (missing and tests == "none")
+
+
+def test_every_reason_of_a_task_has_a_row() -> None:
+    told = {(row[0].strip("`"), row[2].strip("`")) for row in rows(LIFE)}
+    reasons = {reason for condition, reason in told if condition in set(ConditionType)}
+
+    elsewhere = {
+        Reason.PENDING, Reason.FINISHED, Reason.NOT_STALLED,  # each in every state
+        Reason.ENFORCED, Reason.INVALID_EXPRESSION,  # of other kinds
+    }  # fmt: skip
+    assert reasons == set(Reason) - elsewhere
+
+
+@pytest.mark.parametrize("page", [PAGE, LIFE], ids=lambda page: page.stem)
+def test_every_test_that_is_named_exists(page: Path) -> None:
     missing = {
         f"{file}::{name}"
-        for file, name in named()
+        for file, name in named(page)
         if not (ROOT / file).is_file() or name not in cases_in(ROOT / file)
     }
 
     assert missing == set()
-    assert len(named()) > 100
+    assert len(named(page)) > 30
 
 
 @pytest.mark.parametrize("place", LISTED)
