@@ -295,7 +295,7 @@ class Operator:
             if self._stop.is_set():
                 return
             await asyncio.sleep(0.05)
-        sweeper = Sweeper(ports)
+        sweeper = Sweeper(ports, queue.add)
         await sweeper.sweep(quiet=True)
         known = {g.task.key for g in ports.ledger.held()}
         known |= {r.task.key for r in ports.ledger.records()}

@@ -294,6 +294,10 @@ class MeasuredProvider:
         with self._measured(self._metrics.revocations, self._metrics.revoke_seconds):
             await self._provider.revoke(grant)
 
+    def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
+        """Pass it on."""
+        return self._provider.is_gone(grant, found)
+
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
         """See `ports.CredentialProvider`."""
         return await self._provider.inventory()

@@ -162,6 +162,12 @@ class CredentialProvider(Protocol):
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what exists at the provider by grant id, each with state that `undo` takes."""
 
+    def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
+        """Tell whether the grant's credential works no more, by what `inventory` found of it.
+
+        Pure. None: it found nothing of that grant.
+        """
+
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
         """Remove what `inventory` found and no live grant answers for."""
 

@@ -226,6 +226,19 @@ class ProviderSuite:
         assert await subject.works(kept)
         await subject.provider.revoke(issued_grant(other, kept))
 
+    async def test_what_is_held_is_not_gone_and_what_somebody_removed_is(
+        self, subject: Subject
+    ) -> None:
+        grant = grant_for(subject)
+        issued = issued_grant(grant, await subject.provider.issue(grant, ""))
+
+        there = (await subject.provider.inventory()).get(grant.id)
+        await subject.provider.undo(grant.id, recorded(there or {}))
+        after = (await subject.provider.inventory()).get(grant.id)
+
+        assert not subject.provider.is_gone(issued, there)
+        assert subject.provider.is_gone(issued, after)
+
     async def test_what_nobody_remembers_is_found_and_undone(self, subject: Subject) -> None:
         grant = grant_for(subject)
         issued = await subject.provider.issue(grant, "")

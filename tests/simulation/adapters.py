@@ -163,6 +163,9 @@ class SimulatedProvider:
         with self._life.call("provider.inventory"):
             return await self._provider.inventory()
 
+    def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
+        return self._provider.is_gone(grant, found)
+
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
         with self._life.call("provider.undo"):
             await self._provider.undo(grant_id, state)

@@ -204,7 +204,7 @@ async def _live(world: SimulatedWorld, wire: socket.socket, kill: Kill) -> None:
         audience="taskpass", overlap=world.overlap, fingerprint_key=b"k" * 32, fail_point=point,
     )  # fmt: skip
     ports.modes.held_back = ""
-    await Sweeper(ports).sweep(quiet=True)
+    await Sweeper(ports, lambda _: None).sweep(quiet=True)
     end = time.monotonic() + WATCHDOG_SECONDS
     for _ in range(PASSES):
         before = (cluster.version, ledger.size)

@@ -243,7 +243,7 @@ async def test_orphans_are_removed_too(sealed: Sealed) -> None:
     world = sealed.world
     world.provider.live["g-of-nobody"] = b"left by a crash"
 
-    undone = await Sweeper(sealed.ports).sweep(quiet=True)
+    undone = await Sweeper(sealed.ports, lambda _: None).sweep(quiet=True)
     await sealed.mended()
 
     assert undone == 1

@@ -8,11 +8,12 @@ from taskpass.core.credential import GrantState
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
 from taskpass.flows import issue as issue_flow
 from taskpass.flows.sweep import Sweeper
+from taskpass.ports import Key
 from taskpass.providers.fake import Failure
 from tests.simulation.builders import request, task
 from tests.simulation.faults import When
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
-from tests.simulation.world import SimulatedWorld
+from tests.simulation.world import KEY, SimulatedWorld
 
 DOWN = ProviderUnavailable("no answer")
 
@@ -140,7 +141,7 @@ async def test_a_call_that_arrives_after_its_process_is_found_by_the_second_swee
     await world.settle()
 
     world.provider.live[late.id] = b"arrived late"
-    sweeper = Sweeper(world.ports)
+    sweeper = Sweeper(world.ports, lambda _: None)
     first = await sweeper.sweep(quiet=False)
     second = await sweeper.sweep(quiet=False)
 
@@ -154,7 +155,7 @@ async def test_a_sweep_leaves_alone_what_is_being_issued(world: SimulatedWorld) 
     world.add_pod()
     await world.settle()
 
-    undone = await Sweeper(world.ports).sweep(quiet=True)
+    undone = await Sweeper(world.ports, lambda _: None).sweep(quiet=True)
 
     assert undone == 0
     assert_at_rest(world)
@@ -163,7 +164,7 @@ async def test_a_sweep_leaves_alone_what_is_being_issued(world: SimulatedWorld) 
 async def test_an_orphan_that_cannot_be_removed_yet_ends_no_process(world: SimulatedWorld) -> None:
     world.provider.live["g-orphan"] = b"nobody's"
     world.fail("provider.undo", DOWN)
-    sweeper = Sweeper(world.ports)
+    sweeper = Sweeper(world.ports, lambda _: None)
 
     first = await sweeper.sweep(quiet=True)
     second = await sweeper.sweep(quiet=False)
@@ -175,7 +176,7 @@ async def test_an_orphan_that_cannot_be_removed_yet_ends_no_process(world: Simul
 async def test_a_provider_that_cannot_be_swept_ends_no_process(world: SimulatedWorld) -> None:
     world.provider.live["g-orphan"] = b"nobody's"
     world.fail("provider.inventory", DOWN)
-    sweeper = Sweeper(world.ports)
+    sweeper = Sweeper(world.ports, lambda _: None)
 
     first = await sweeper.sweep(quiet=True)
     later = [await sweeper.sweep(quiet=False) for _ in range(2)]
@@ -200,3 +201,44 @@ async def test_a_provider_that_is_no_longer_configured_leaves_a_debt(
 
     assert owing == ("False", "RevocationPending")
     assert world.condition("Finished") == ("True", "Succeeded")
+
+
+async def test_what_somebody_removed_at_the_provider_is_taken_out_and_decided_anew(
+    world: SimulatedWorld,
+) -> None:
+    world.create(task(request("tickets")))
+    world.add_pod()
+    await world.settle()
+    old = world.held()[0].id
+    world.provider.live.clear()
+    looked: list[Key] = []
+    sweeper = Sweeper(world.ports, looked.append)
+
+    await sweeper.sweep(quiet=False)
+    first = list(looked)
+    await sweeper.sweep(quiet=False)
+    await world.settle()
+    await sweeper.sweep(quiet=False)
+
+    assert (first, looked) == ([], [KEY])  # the first look may have crossed a revocation
+    assert world.reasons() == ["Lost"]
+    assert [g.id == old for g in world.held()] == [False]
+    assert "Revoked 'tickets' as it was gone at its provider" in [
+        step["message"] for step in world.status["trail"]
+    ]
+    assert world.ports.lost == set()
+    assert_at_rest(world)
+
+
+async def test_what_is_gone_is_not_issued_against_a_policy(world: SimulatedWorld) -> None:
+    world.create(task(request("tickets")))
+    world.add_pod()
+    await world.settle()
+    world.provider.live.clear()
+    world.cluster.policy_list = []
+
+    await Sweeper(world.ports, lambda _: None).sweep(quiet=True)
+    await world.settle()
+
+    assert world.held() == []
+    assert world.condition("Stalled") == ("True", "NoPolicy")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.admission import GROUP, TENANT
+from e2e.admission import GRANTS, GROUP, TENANT
 from e2e.impersonate import Object, thing
 from e2e.stage import Stage, condition, credential_class, policy, request, until
 
@@ -107,3 +107,21 @@ def test_a_namespace_that_loses_its_label_loses_the_class(stage: Stage, name: st
     finally:
         stage.api.delete(policy("labelled", "labelled"))
         stage.api.delete(credential_class("labelled"))
+
+
+def test_a_credential_that_an_administrator_removed_is_taken_out_and_issued_anew(
+    stage: Stage, name: str
+) -> None:
+    """The next two sweeps find it: its token opens nothing, and the agent would never know why."""
+    stage.begin_ready(name)
+    old = stage.task(name)["status"]["grants"][0]["id"]
+
+    stage.api.delete(thing("v1", "ServiceAccount", GRANTS, old))
+    until(lambda: [g["id"] for g in stage.task(name)["status"]["grants"]] not in ([], [old]))
+    status = stage.wait_ready(name)
+
+    assert stage.reads(stage.token(name)) == 200
+    assert "Revoked 'tickets' as it was gone at its provider" in [
+        step["message"] for step in status["trail"]
+    ]
+    stage.assert_holds(**{name.replace("-", "_"): 1})

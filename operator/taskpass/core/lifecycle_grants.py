@@ -246,6 +246,8 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.CLASS_CHANGED
     if grant.expires_at is not None and grant.expires_at <= now:
         return RevokeReason.EXPIRED
+    if grant.id in seen.lost:
+        return RevokeReason.LOST
     decision = _decision(seen, request, now)
     if decision.reason is DecisionReason.EVALUATION_FAILED:
         return None  # neither yes nor no: it stays until it expires

@@ -35,6 +35,8 @@ class Snapshot:
     """What is held under the name, of whatever task UID."""
     known: frozenset[str]
     """Ids of grants whose secret is in this process's memory."""
+    lost: frozenset[str]
+    """Ids of grants that a sweep found to be gone at their provider."""
     enrolled: bool
     pods: Sequence[PodView]
     """Pods with the task's label, oldest first."""

@@ -32,6 +32,7 @@ class RevokeReason(enum.StrEnum):
     CLASS_CHANGED = "ClassChanged"
     POLICY_CHANGED = "PolicyChanged"
     EXPIRED = "Expired"
+    LOST = "Lost"
     INTERRUPTED = "Interrupted"
     ISSUE_FAILED = "IssueFailed"
     RENEWED = "Renewed"
@@ -64,6 +65,7 @@ BECAUSE = {
     RevokeReason.CLASS_CHANGED: "because its CredentialClass changed or is gone",
     RevokeReason.POLICY_CHANGED: "because policy no longer allows it",
     RevokeReason.EXPIRED: "as it had run out",
+    RevokeReason.LOST: "as it was gone at its provider",
     RevokeReason.INTERRUPTED: "as it was not delivered before the operator stopped",
     RevokeReason.ISSUE_FAILED: "as issuing it failed",
     RevokeReason.RENEWED: "as its renewal is in place",

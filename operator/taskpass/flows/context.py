@@ -66,6 +66,8 @@ class Ports:
     known: dict[str, Mapping[str, SecretValue]] = field(default_factory=dict)
     """Fields of what is held, by grant id, for as long as this process remembers them. The Secret
     is written whole and never read, so what is not here cannot be written again."""
+    lost: set[str] = field(default_factory=set)
+    """Ids of grants that the last sweeps found to be gone at their provider."""
     broken: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Policies that failed at run time, by label: their generation and what went wrong."""
     modes: Modes = field(default_factory=Modes)

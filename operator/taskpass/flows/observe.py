@@ -39,6 +39,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         gone_records=[r for r in records if r.task.uid != uid],
         grants=ledger.grants(key),
         known=_known(ports, key),
+        lost=frozenset(g.id for g in ledger.grants(key) if g.id in ports.lost),
         enrolled=world.enrolled(key[0]),
         pods=pods,
         bound=bound,

@@ -101,6 +101,10 @@ class FakeProvider:
         """Return what works by grant id."""
         return {grant_id: {"name": grant_id, "actions": [], "uid": ""} for grant_id in self.live}
 
+    def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
+        """Tell whether the grant's credential works no more."""
+        return found is None
+
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
         """Remove what `inventory` found."""
         self.calls.append(("undo", grant_id))

@@ -78,6 +78,7 @@ def snapshot(**changes: Any) -> Snapshot:
         gone_records=(),
         grants=(grant_of(),),
         known=frozenset({"g-tickets", "g-kb"}),
+        lost=frozenset(),
         enrolled=True,
         pods=(RUNNING,),
         bound={RUNNING.uid: ASKING.uid},

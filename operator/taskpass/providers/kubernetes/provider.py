@@ -200,6 +200,15 @@ class KubernetesProvider:
             raise ProviderUnavailable(str(error)) from error
         return {grant_id: state.as_json() for grant_id, state in found.items()}
 
+    def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
+        """Tell whether the grant's ServiceAccount is gone, and its token with it.
+
+        A binding that a target's administrator takes away is their decision; the credential then
+        opens nothing there, and is not issued anew against it.
+        """
+        recorded = State(grant.provider_state).service_account_uid
+        return found is None or State(found).service_account_uid != recorded
+
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
         """Remove what `inventory` found and no live grant answers for."""
         await remove(self._client, State(state))
