@@ -94,6 +94,12 @@ class Ledger(Protocol):
     def held(self) -> Iterable[Grant]:
         """Return every grant that is not Revoked."""
 
+    def holders(self, agent: Key) -> Mapping[str, datetime]:
+        """Return since when each task of an agent holds something, by UID.
+
+        `agent` is namespace and name of a ServiceAccount. What is being revoked does not count.
+        """
+
     def record(self, task_uid: str) -> TaskRecord | None:
         """Return what is remembered of a task."""
 

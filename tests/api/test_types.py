@@ -64,7 +64,7 @@ FULL: dict[str, Object] = {
         },
         "locations": ["l"],
         "validations": [{"expression": "true", "message": "m"}],
-        "limits": {"maxExpirationSeconds": 900, "maxRenewals": 3},
+        "limits": {"maxExpirationSeconds": 900, "maxRenewals": 3, "maxActiveTasks": 9},
     },
 }
 FULL["KillSwitch"] = {

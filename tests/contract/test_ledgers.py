@@ -263,3 +263,22 @@ async def test_a_ledger_that_is_closed_takes_nothing_more(tmp_path: Path) -> Non
 
     with pytest.raises(LedgerError):
         await ledger.commit(Batch(entries=(entry(1),)))
+
+
+async def test_the_tasks_of_an_agent_that_hold_something_are_known_since_when(
+    ledger: Ledger, reopen: Reopen
+) -> None:
+    agent = (objects.GRANT.task.namespace, objects.GRANT.service_account)
+    later = objects.NOW + timedelta(seconds=60)
+    first = objects.another(1)
+    renewal = replace(objects.another(2), intent_at=later)
+    other = replace(objects.another(3, task=replace(objects.TASK, uid="another")), intent_at=later)
+    owed = replace(
+        objects.another(4, task=replace(objects.TASK, uid="owed")), state=GrantState.REVOKING
+    )
+    elsewhere = replace(objects.another(5), service_account="another-agent")
+    await ledger.commit(Batch(grants=(first, renewal, other, owed, elsewhere)))
+
+    for each in before_and_after(ledger, reopen):
+        assert each.holders(agent) == {objects.TASK.uid: objects.NOW, "another": later}
+    assert reopen().holders(("nowhere", "nobody")) == {}

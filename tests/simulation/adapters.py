@@ -114,6 +114,9 @@ class SimulatedLedger:
     def held(self) -> Iterable[Grant]:
         return self._ledger.held()
 
+    def holders(self, agent: Key) -> Mapping[str, datetime]:
+        return self._ledger.holders(agent)
+
     def record(self, task_uid: str) -> TaskRecord | None:
         return self._ledger.record(task_uid)
 

@@ -158,7 +158,7 @@ def policy(name: str = "triage", **changes: Any) -> CompiledPolicy:
         locations=("*",),
     )
     made = replace(made, **changes)
-    limits = [made.max_expiration_seconds, made.max_renewals]
+    limits = [made.max_expiration_seconds, made.max_renewals, made.max_active_tasks]
     shown = [made.name, made.effect, made.classes, made.actions, *limits]
     return CompiledPolicy(policy=replace(made, digest=digest(shown)))
 

@@ -114,6 +114,13 @@ def assert_may_be_issued(world: SimulatedWorld, grant: Grant) -> None:
     effects = [p.policy.effect for p in world.cluster.policy_list]
     assert Effect.ALLOW in effects, "issued without an Allow"
     assert Effect.DENY not in effects, "issued against a Deny that cannot be evaluated"
+    least = min(p.policy.max_active_tasks or 9 for p in world.cluster.policy_list)
+    holding = {
+        g.task.uid
+        for g in world.ports.ledger.held()
+        if g.state is not GrantState.REVOKING and g.task.uid != grant.task.uid
+    }
+    assert len(holding) < least, "issued to one more task than may hold something"
     others = [g for g in world.ports.ledger.grants(grant.task.key) if g.name == grant.name]
     live = [g for g in others if g.id in world.provider.live and g.id != grant.id]
     assert all(g.id == grant.renews for g in live), "issued beside one that it does not renew"

@@ -181,6 +181,7 @@ class Walk:
                 [policy(), policy("second")],
                 [policy(max_expiration_seconds=300)],
                 [policy(max_renewals=1)],
+                [policy(max_active_tasks=1)],
                 [policy(), policy("freeze", effect=Effect.DENY)],
                 [policy(), broken("freeze", Effect.DENY)],
             ]

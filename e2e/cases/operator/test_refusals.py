@@ -286,3 +286,23 @@ def test_an_unknown_setting_ends_the_start_with_one_line(process: OperatorProces
     said = process.log.read_text()[before:]
     assert said.startswith("taskpass: TASKPASS_TENNANTS is not a setting; there are TASKPASS_")
     assert len(said.splitlines()) == 1
+
+
+def test_one_task_more_than_may_hold_something_waits_and_goes_on_when_one_ends(
+    other: Stage, name: str
+) -> None:
+    asked = [request("other", "other")]
+    other.api.apply(policy("other", "other", limits={"maxActiveTasks": 1}))
+    first, second = f"{name}-1", f"{name}-2"
+    try:
+        other.begin_ready(first, credentials=asked)
+        other.begin(second, credentials=asked)
+        status = other.wait_condition(second, "Authorized", "False", "LimitReached")
+
+        assert "lets one task of agent 'triage-agent'" in condition(status, "Authorized")["message"]
+        assert condition(status, "Stalled")["status"] == "False"
+        assert other.gated(second)
+        other.end(first)
+        other.wait_ready(second)
+    finally:
+        other.api.apply(policy("other", "other"))

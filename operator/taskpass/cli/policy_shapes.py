@@ -40,7 +40,11 @@ POLICY: dict[str, Any] = {
     "resources": [STRING],
     "locations": [STRING],
     "validations": [{"expression!": STRING, "message!": STRING}],
-    "limits": {"maxExpirationSeconds": INTEGER, "maxRenewals": INTEGER},
+    "limits": {
+        "maxExpirationSeconds": INTEGER,
+        "maxRenewals": INTEGER,
+        "maxActiveTasks": INTEGER,
+    },
 }
 SPECS: dict[str, dict[str, Any]] = {
     "AgentTask": {

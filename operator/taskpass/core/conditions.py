@@ -56,6 +56,8 @@ class Reason(enum.StrEnum):
     """A policy, the class or RBAC says no; the message says which and what is missing."""
     NO_POLICY = "NoPolicy"
     """No policy allows the request."""
+    LIMIT_REACHED = "LimitReached"
+    """As many tasks of the agent as a policy allows hold credentials; it goes on when one ends."""
     EVALUATION_FAILED = "EvaluationFailed"
     """A policy that selects the request is broken; neither yes nor no."""
     INVALID_EXPRESSION = "InvalidExpression"

@@ -340,6 +340,7 @@ def _decision(seen: Snapshot, request: CredentialRequest, now: datetime) -> Deci
         namespace_labels=seen.namespace_labels,
         minimum_lifetime_seconds=seen.minimum_lifetimes.get(used.provider, 0) if used else 0,
         may_use=seen.may_use.get(request.class_name, True),
+        tasks_ahead=seen.tasks_ahead,
     )
     return evaluate(question, seen.policies, now)
 

@@ -11,10 +11,11 @@ The rules, in the order in which they are asked (docs/api/agentpolicy.md):
 4. One Allow must cover the request whole; two do not add up. Otherwise: NoPolicy, with the Allow
    that comes nearest. An Allow that cannot be evaluated counts only where no other covers: then it
    is rule 6's.
-5. The least `maxExpirationSeconds` and the least `maxRenewals` of every Constrain that selects the
-   request and every Allow that covers it apply, and the class's. A request that asks for more time
-   is Denied, not shortened; one that does not say gets the class's default, shortened. What the
-   provider cannot go as low as is Denied.
+5. The least `maxExpirationSeconds`, `maxRenewals` and `maxActiveTasks` of every Constrain that
+   selects the request and every Allow that covers it apply, and the class's. A request that asks
+   for more time is Denied, not shortened; one that does not say gets the class's default,
+   shortened. What the provider cannot go as low as is Denied. Where as many other tasks of the
+   agent hold something as may: LimitReached.
 6. What is left is a yes, unless a policy on which it depends cannot be evaluated: a Deny or
    Constrain that selects the request, or the only Allow. Then: EvaluationFailed, neither yes nor
    no. It comes last, as what is held stays then: a broken Deny must not keep alive what no Allow
@@ -30,7 +31,7 @@ from datetime import datetime
 from typing import Any
 
 from taskpass.core.errors import EvaluationFailed
-from taskpass.core.policy_lifetime import least_renewals, lifetime_of
+from taskpass.core.policy_lifetime import crowded, least_renewals, lifetime_of
 from taskpass.core.policy_match import in_scope, not_selected
 from taskpass.core.policy_types import (
     Agent,
@@ -78,6 +79,8 @@ class DecisionReason(enum.StrEnum):
     """A Deny, the class or a limit says no."""
     NO_POLICY = "NoPolicy"
     """No Allow covers the request whole."""
+    LIMIT_REACHED = "LimitReached"
+    """As many tasks of the agent as may hold credentials at a time do. It waits."""
     KILL_SWITCH = "KillSwitch"
     """A KillSwitch keeps every credential of the class back."""
     EVALUATION_FAILED = "EvaluationFailed"
@@ -210,6 +213,15 @@ class _Hearing:
         lifetime = lifetime_of(self.question, granted, limiting)
         if self.allows and lifetime.refusal:
             return self._no(DecisionReason.DENIED, lifetime.refusal, lifetime.policy)
+        full = crowded(self.question, limiting)
+        if self.allows and full is not None:
+            return self._no(
+                DecisionReason.LIMIT_REACHED,
+                f"limits.maxActiveTasks of {full.title} lets {_tasks(full.max_active_tasks)} of "
+                f"agent '{self.question.task.service_account}' hold credentials at a time; this "
+                "one waits until one of them holds nothing",
+                full,
+            )
         if blocking or not self.allows:
             policy, error = (blocking or self.failed)[0]
             return self._no(
@@ -273,6 +285,10 @@ def _times(renewals: int) -> str:
     if renewals < 2:
         return ("no renewal", "one renewal")[renewals]
     return f"{renewals} renewals"
+
+
+def _tasks(number: int | None) -> str:
+    return "one task" if number == 1 else f"{number} tasks"
 
 
 def _few(words: Sequence[str], quote: str = "'") -> str:

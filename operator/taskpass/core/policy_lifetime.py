@@ -64,6 +64,17 @@ def least_renewals(limiting: Sequence[Policy]) -> int | None:
     return min((p.max_renewals for p in limiting if p.max_renewals is not None), default=None)
 
 
+def crowded(question: Question, limiting: Sequence[Policy]) -> Policy | None:
+    """Return the policy that lets no further task of the agent hold anything; None where one may.
+
+    Those that hold something already keep it, the first ones where a limit was lowered.
+    """
+    limits = [p for p in limiting if p.max_active_tasks is not None]
+    least = min(limits, key=lambda p: (p.max_active_tasks or 0, p.label), default=None)
+    full = least is not None and question.tasks_ahead >= (least.max_active_tasks or 0)
+    return least if full else None
+
+
 def _least(granted: CredentialClass, limiting: Sequence[Policy]) -> Lifetime:
     of_class = Lifetime(
         seconds=granted.max_expiration_seconds,

@@ -70,6 +70,8 @@ class Policy:
     max_expiration_seconds: int | None = None
     max_renewals: int | None = None
     """How often a credential is renewed at most; None: until the task ends."""
+    max_active_tasks: int | None = None
+    """How many tasks of an agent may hold credentials at a time; None: any number."""
     digest: str = ""
     """Digest of the applied spec."""
 
@@ -163,3 +165,5 @@ class Question:
     """The least that the class's provider can issue."""
     may_use: bool = True
     """Whether the task's `changedBy` has the verb `use` on the class."""
+    tasks_ahead: int = 0
+    """How many other tasks of the same agent hold credentials, and did so before this one."""

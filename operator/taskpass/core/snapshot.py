@@ -49,6 +49,8 @@ class Snapshot:
     minimum_lifetimes: Mapping[str, int]
     """Seconds, by provider."""
     policies: Sequence[CompiledPolicy]
+    tasks_ahead: int
+    """Other tasks of the agent that hold credentials and did so before; 0 where no policy asks."""
     kill_switches: Sequence[KillSwitch]
     """Those that stop the task, or a class; by name."""
     audience: str

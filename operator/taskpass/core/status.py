@@ -25,6 +25,8 @@ from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import Rest
 from taskpass.core.suspension import Suspension, suspension_of
 
+WAITS = (DecisionReason.EVALUATION_FAILED, DecisionReason.LIMIT_REACHED)
+"""What no person of the task's has to act on."""
 SERIAL = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -192,7 +194,7 @@ def _stalled(seen: Snapshot, rest: Rest) -> Finding:
     if rest.blocked:
         return true(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
     for denial in rest.denials:
-        if denial.decision.reason is not DecisionReason.EVALUATION_FAILED:
+        if denial.decision.reason not in WAITS:
             text = f"Credential '{denial.request.name}': {denial.decision.message}"
             return true(denial.decision.reason.value, text)
     failure = seen.delivery_failure

@@ -52,6 +52,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
             name: provider.minimum_lifetime_seconds() for name, provider in ports.providers.items()
         },
         policies=world.policies(key[0]),
+        tasks_ahead=_ahead(ports, task) if task else 0,
         kill_switches=world.kill_switches(),
         audience=ports.audience,
         overlap=ports.overlap,
@@ -67,6 +68,17 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         released=run.released,
         deleted=run.deleted,
     )
+
+
+def _ahead(ports: Ports, task: Task) -> int:
+    """Return how many other tasks of the agent hold something, and did so before this one."""
+    policies = ports.world.policies(task.namespace)
+    if all(each.policy.max_active_tasks is None for each in policies):
+        return 0
+    since = ports.ledger.holders((task.namespace, task.service_account))
+    own = since.get(task.uid)
+    others = ((at, uid) for uid, at in since.items() if uid != task.uid)
+    return sum(own is None or other < (own, task.uid) for other in others)
 
 
 def _known(ports: Ports, key: Key) -> frozenset[str]:

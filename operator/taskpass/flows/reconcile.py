@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from taskpass.core.conditions import Reason, unknown
+from taskpass.core.credential import GrantState
 from taskpass.core.errors import TaskpassError, TransientError
 from taskpass.core.lifecycle import next_step
+from taskpass.core.policy import DecisionReason
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
     Ask,
@@ -57,6 +59,8 @@ class Again:
     at: datetime | None = None
     soon: bool = False
     """With the queue's back-off."""
+    also: Key | None = None
+    """Another task that may go on now."""
 
 
 class Reconciler:
@@ -65,6 +69,8 @@ class Reconciler:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._reporter = Reporter(ports)
+        self._crowded: dict[Key, dict[Key, None]] = {}
+        """Tasks that wait until another of their agent holds nothing, in the order of waiting."""
 
     async def reconcile(self, key: Key) -> Again:
         """Bring one task to rest.
@@ -87,7 +93,7 @@ class Reconciler:
                 if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
                     again = again or not self._ports.modes.held_back
                     self._ports.modes.waiting.add(key)
-                return Again(at=step.until, soon=again)
+                return Again(at=step.until, soon=again, also=self._next_of_agent(seen, step))
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )
@@ -167,6 +173,23 @@ class Reconciler:
             await self._reporter.report(seen, rest)
         except TransientError as second:
             logger.info("Failed to report a failure", extra={"error": str(second)})
+
+    def _next_of_agent(self, seen: Snapshot, rest: Rest) -> Key | None:
+        """Return who may have the place that this task does not take; None where it takes one."""
+        task = seen.task
+        if task is None:
+            return None
+        agent = (task.namespace, task.service_account)
+        if any(d.decision.reason is DecisionReason.LIMIT_REACHED for d in rest.denials):
+            self._crowded.setdefault(agent, {})[task.key] = None
+            return None
+        waiting = self._crowded.get(agent, {})
+        waiting.pop(task.key, None)
+        if not waiting or any(g.state is not GrantState.REVOKING for g in seen.own_grants):
+            return None
+        first = next(iter(waiting))
+        del waiting[first]
+        return first
 
     def _note_broken(self, seen: Snapshot, rest: Rest) -> None:
         """Remember which policies failed at run time, for their `Ready` condition."""

@@ -130,6 +130,8 @@ class WorkQueue:
         self._plan(key, again)
 
     def _plan(self, key: Key, again: Again) -> None:
+        if again.also is not None:
+            self.add(again.also)
         if again.soon:
             tries = self._tries.get(key, 0)
             self._tries[key] = tries + 1

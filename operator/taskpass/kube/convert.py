@@ -164,6 +164,7 @@ def policy_from(obj: Object) -> Policy:
         ),
         max_expiration_seconds=spec.get("limits", {}).get("maxExpirationSeconds"),
         max_renewals=spec.get("limits", {}).get("maxRenewals"),
+        max_active_tasks=spec.get("limits", {}).get("maxActiveTasks"),
         digest=digest(spec),
     )
 

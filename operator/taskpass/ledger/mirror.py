@@ -1,8 +1,9 @@
 """What reads of the ledger see: live state in memory, as of the last commit."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
-from taskpass.core.credential import Grant
+from taskpass.core.credential import Grant, GrantState
 from taskpass.core.records import TaskRecord, TrailItem
 from taskpass.ledger.state import TRAIL_LENGTH
 from taskpass.ledger.store import Written
@@ -15,6 +16,8 @@ class Mirror:
     def __init__(self) -> None:
         self._held: dict[str, Grant] = {}
         self._by_key: dict[Key, dict[str, Grant]] = {}
+        self._by_agent: dict[Key, dict[str, Grant]] = {}
+        """What is held and not being revoked."""
         self._records: dict[str, TaskRecord] = {}
         self._uids: dict[Key, list[str]] = {}
         self._trails: dict[str, tuple[TrailItem, ...]] = {}
@@ -39,6 +42,14 @@ class Mirror:
     def held(self) -> Iterable[Grant]:
         """Return every held grant, as they are now."""
         return tuple(self._held.values())
+
+    def holders(self, agent: Key) -> Mapping[str, datetime]:
+        """See `ports.Ledger`."""
+        since: dict[str, datetime] = {}
+        for grant in self._by_agent.get(agent, {}).values():
+            uid = grant.task.uid
+            since[uid] = min(since.get(uid, grant.intent_at), grant.intent_at)
+        return since
 
     def record(self, task_uid: str) -> TaskRecord | None:
         """Return a task's record."""
@@ -68,6 +79,7 @@ class Mirror:
 
     def _put(self, grant: Grant) -> None:
         key = grant.task.key
+        self._put_by_agent(grant)
         if grant.state.held:
             self._held[grant.id] = grant
             self._by_key.setdefault(key, {})[grant.id] = grant
@@ -77,3 +89,13 @@ class Mirror:
         of_key.pop(grant.id, None)
         if not of_key:
             self._by_key.pop(key, None)
+
+    def _put_by_agent(self, grant: Grant) -> None:
+        agent = (grant.task.namespace, grant.service_account)
+        if grant.state.held and grant.state is not GrantState.REVOKING:
+            self._by_agent.setdefault(agent, {})[grant.id] = grant
+            return
+        of_agent = self._by_agent.get(agent, {})
+        of_agent.pop(grant.id, None)
+        if not of_agent:
+            self._by_agent.pop(agent, None)

@@ -12,7 +12,8 @@ Nothing that would let a credential come into being can be recorded here, so non
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -135,6 +136,10 @@ class SealedLedger:
     def held(self) -> Iterable[Grant]:
         """See `ports.Ledger`."""
         return self._mirror.held()
+
+    def holders(self, agent: Key) -> Mapping[str, datetime]:
+        """See `ports.Ledger`."""
+        return self._mirror.holders(agent)
 
     def record(self, task_uid: str) -> TaskRecord | None:
         """See `ports.Ledger`."""

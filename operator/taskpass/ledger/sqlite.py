@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -171,6 +171,10 @@ class SqliteLedger:
     def held(self) -> Iterable[Grant]:
         """See `ports.Ledger`."""
         return self._mirror.held()
+
+    def holders(self, agent: Key) -> Mapping[str, datetime]:
+        """See `ports.Ledger`."""
+        return self._mirror.holders(agent)
 
     def record(self, task_uid: str) -> TaskRecord | None:
         """See `ports.Ledger`."""

@@ -87,6 +87,7 @@ def snapshot(**changes: Any) -> Snapshot:
         classes={"tickets-api": credential_class()},
         minimum_lifetimes={"Fake": 60},
         policies=(policy(),),
+        tasks_ahead=0,
         kill_switches=(),
         audience="taskpass",
         overlap=OVERLAP,

@@ -165,6 +165,16 @@ async def test_a_first_retry_comes_soon() -> None:
     assert 0.2 <= took < 0.9
 
 
+async def test_another_key_that_may_go_on_now_is_looked_at() -> None:
+    queue, work = WorkQueue(LoopClock()), Work(Again(also=B))
+    queue.add(A)
+
+    async with running(queue, work):
+        await work.until(B, 1)
+
+    assert work.looks == {A: 1, B: 1}
+
+
 async def test_a_ledger_that_fails_ends_the_run() -> None:
     queue, work = WorkQueue(LoopClock()), Work(LedgerError("the disk is full"))
     queue.add(A)
