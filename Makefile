@@ -28,10 +28,10 @@ imports: setup ## The dependency direction (pyproject.toml, [tool.importlinter])
 	$(BIN)/lint-imports
 unit: setup ## Unit, contract, API and simulation tests that are fast; T=path, K=pattern
 	$(BIN)/python -m pytest -m "not slow" $(or $(T),tests --ignore=tests/chart) $(if $(K),-k "$(K)")
-slow: setup ## Those that take longer: crashes, flipped bits, random walks
-	$(BIN)/python -m pytest -m slow tests
+slow: setup ## Those that take longer: crashes, flipped bits, random walks; they give way to e2e beside them
+	nice $(BIN)/python -m pytest -m slow tests
 chart: tools ## Tests of the chart, by helm template
-	$(BIN)/python -m pytest tests/chart
+	nice $(BIN)/python -m pytest tests/chart
 check: ## What a change must pass before review
 	@$(PYTHON) hack/steps.py setup lint types imports unit
 
