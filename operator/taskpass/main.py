@@ -303,19 +303,18 @@ class Operator:
             queue.add(key)
         self._health.caches = ""
         giving = GivingUp(ports=ports, task_keys=caches.task_keys, look=queue.add)
+        history = History(self._settings.ledger_path)
         standing = StandingReporter(ports, KubeStanding(self._client), caches)
         releases = ReleaseRequests(self._client, self._settings.namespace, giving, self._clock.now)
         background += [
             group.create_task(duties.keep_clean(sweeper)),
             group.create_task(duties.record_late()),
             group.create_task(duties.keep_whole()),
+            group.create_task(KillSwitchRecorder(ports, caches).run(history.kill_switches)),
             group.create_task(duties.answer_requests()),
             group.create_task(standing.run()),
             group.create_task(releases.watch()),
         ]
-        thrown = await asyncio.to_thread(History(self._settings.ledger_path).kill_switches)
-        recorder = KillSwitchRecorder(ports, caches, thrown)
-        background.append(group.create_task(recorder.run()))
         garbage.settle()
         logger.info("Serving", extra={"tasks": len(caches.task_keys()), "known": len(known)})
         await queue.run(

@@ -89,6 +89,21 @@ async def test_who_waits_and_cannot_use_the_place_passes_it_on(world: SimulatedW
     assert passed.also == (NAMESPACE, "d")
 
 
+async def test_who_waited_longest_and_is_gone_passes_the_place_on(world: SimulatedWorld) -> None:
+    world.cluster.policy_list = [LIMIT]
+    await begun(world, "a", "b", "c", "d")
+    world.end_pod("a")
+    again = await world.look((NAMESPACE, "a"))
+    assert again is not None
+    assert again.also == (NAMESPACE, "c")
+    del world.cluster.tasks[NAMESPACE, "c"]  # before its turn came; its finalizer was taken off
+
+    passed = await world.look((NAMESPACE, "c"))
+
+    assert passed is not None
+    assert passed.also == (NAMESPACE, "d")
+
+
 async def test_another_agent_has_places_of_its_own(world: SimulatedWorld) -> None:
     both = Agents(service_account_names=(ACCOUNT, "writer"))
     world.cluster.policy_list = [policy(max_active_tasks=2, agents=both)]

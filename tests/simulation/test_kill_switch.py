@@ -13,6 +13,7 @@ from taskpass.core.policy import Effect
 from taskpass.flows.kill_switch import KillSwitchRecorder
 from taskpass.flows.standing import StandingReporter
 from taskpass.ledger.history import History
+from taskpass.ledger.reader import TamperEvidence
 from taskpass.ports import Standing
 from tests.simulation.builders import (
     ACCOUNT,
@@ -20,6 +21,8 @@ from tests.simulation.builders import (
     NAMESPACE,
     broken,
     credential_class,
+    job,
+    pod,
     policy,
     request,
     switch,
@@ -210,6 +213,21 @@ async def test_it_is_called_enforced_only_once_nothing_is_held(world: SimulatedW
     assert said.findings[1].message == "Nothing that it matches is held; 1 task is held back"
 
 
+async def test_one_that_matches_nothing_says_so(world: SimulatedWorld) -> None:
+    """A name that was mistyped in a hurry must not look like success."""
+    await running(world)
+    said = Said()
+    reporter = StandingReporter(world.ports, said, Stock(world))
+    throw(world, switch(Target.AGENT, **OTHERS[Target.AGENT]))
+
+    await reporter.look()
+    await reporter.look()
+
+    assert said.findings[0].message == (
+        "Nothing that it matches is held; no task matches it now, so see that the names are right"
+    )
+
+
 async def test_a_debt_of_a_task_that_is_gone_counts(world: SimulatedWorld) -> None:
     await running(world)
     world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
@@ -232,13 +250,15 @@ async def test_it_is_recorded_once_when_it_is_thrown_and_once_when_it_is_lifted(
     world: SimulatedWorld,
 ) -> None:
     stock, path = Stock(world), world.path
-    recorder = KillSwitchRecorder(world.ports, stock, History(path).kill_switches())
+    recorder = KillSwitchRecorder(world.ports, stock)
+    recorder.begin(History(path).kill_switches())
     throw(world, switch(Target.ALL))
     await recorder.look()
     await recorder.look()
     world.restart()
     throw(world)  # while no operator runs
-    again = KillSwitchRecorder(world.ports, stock, History(path).kill_switches())
+    again = KillSwitchRecorder(world.ports, stock)
+    again.begin(History(path).kill_switches())
     await again.look()
     await again.look()
 
@@ -254,12 +274,47 @@ async def test_a_restart_does_not_record_a_switch_again(
     world: SimulatedWorld, tmp_path: Path
 ) -> None:
     throw(world, switch(Target.ALL))
-    await KillSwitchRecorder(world.ports, Stock(world), {}).look()
+    await KillSwitchRecorder(world.ports, Stock(world)).look()
     world.restart()
 
-    await KillSwitchRecorder(world.ports, Stock(world), {}).look()  # the log was pruned, say
+    await KillSwitchRecorder(world.ports, Stock(world)).look()  # the log was pruned, say
 
     assert len(world.entries("kill_switch.throw")) == 1
+
+
+async def test_a_log_that_cannot_be_read_ends_nothing_but_the_record(
+    world: SimulatedWorld,
+) -> None:
+    """The operator goes on to revoke: what is wrong with the log is told by who examines it."""
+    throw(world, switch(Target.ALL))
+
+    def damaged() -> Mapping[str, str]:
+        raise TamperEvidence("entry 3 is not what was signed")
+
+    await KillSwitchRecorder(world.ports, Stock(world)).run(damaged)
+
+    assert world.entries("kill_switch.throw") == []
+
+
+async def test_a_suspended_task_is_not_looked_at_for_its_own_sake_while_its_pod_lives(
+    world: SimulatedWorld,
+) -> None:
+    found = job()
+    world.cluster.set_workload(NAMESPACE, found)
+    world.create(task(READ, job=found.name))
+    world.cluster.create_pod(pod("agent", job=found))
+    await world.settle()
+    throw(world, switch(Target.ALL))
+    await world.settle()
+
+    again = await world.look()
+    world.remove_pod()
+    await world.settle()
+    without = await world.look()
+
+    assert again is not None
+    assert without is not None
+    assert (again.soon, without.soon) == (False, True)  # the end of a Job makes no event
 
 
 def test_a_switch_of_a_class_stops_no_task_whole() -> None:

@@ -42,12 +42,12 @@ def test_the_agent_in_two_phases_says_what_the_page_says(printed: dict[str, str]
 
 def test_the_agent_that_was_suspended_says_what_the_page_says(printed: dict[str, str]) -> None:
     page = (ROOT / "examples/03-suspension/README.md").read_text()
-    said = printed["kubectl -n support logs job/ticket-4713"]
+    said = printed["kubectl -n support logs job/ticket-4714"]
 
     assert [f"    {line}" for line in said.splitlines()] == [
         line for line in page.splitlines() if line.startswith("    ") and "credential:" in line
     ]
-    assert "Suspended" in printed["kubectl -n support get agenttask ticket-4713"]
+    assert "Suspended" in printed["kubectl -n support get agenttask ticket-4714"]
 
 
 def test_a_task_can_be_explained_and_its_story_told(printed: dict[str, str]) -> None:

@@ -1,25 +1,16 @@
 """`taskpass revoke` and `taskpass lift`: take back what somebody holds, now, and keep it back."""
 
-import asyncio
-import os
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
+from taskpass.cli.cluster import called, kubeconfig
 from taskpass.core.errors import UsageError
 from taskpass.kube import kill_switches
 from taskpass.kube.client import KubeClient
-
-T = TypeVar("T")
-kubeconfig = click.option(
-    "--kubeconfig", type=click.Path(path_type=Path), envvar="KUBECONFIG", show_envvar=True,
-    help="Where the cluster is; in a pod, the cluster it is in.",
-)  # fmt: skip
 
 
 @click.command(
@@ -75,7 +66,7 @@ def revoke(
         click.echo(f"KillSwitch '{chosen}' is thrown: {what}")
         return await kill_switches.wait(client, chosen, within)
 
-    done, said = _called(kubeconfig, throw)
+    done, said = called(kubeconfig, throw)
     if done:
         click.echo(f"{said} ({time.monotonic() - began:.1f} s)")
     else:
@@ -95,7 +86,7 @@ def lift(name: str, kubeconfig: Path | None) -> None:
 
     `kubectl get killswitches` lists them. Exit code 1 means that there is none of that name.
     """
-    if not _called(kubeconfig, lambda client: kill_switches.lift(client, name)):
+    if not called(kubeconfig, lambda client: kill_switches.lift(client, name)):
         click.echo(f"There is no KillSwitch '{name}'")
         sys.exit(1)
     click.echo(f"KillSwitch '{name}' is lifted")
@@ -137,17 +128,3 @@ def _target(
 
 def _of(spec: dict[str, str]) -> str:
     return "/".join(spec[key] for key in ("namespace", "of") if key in spec)
-
-
-def _called(path: Path | None, call: Callable[[KubeClient], Awaitable[T]]) -> T:
-    async def run() -> T:
-        if path is not None:
-            client = KubeClient.from_kubeconfig(str(path))
-        elif "KUBERNETES_SERVICE_HOST" in os.environ:
-            client = KubeClient.in_cluster()
-        else:
-            raise UsageError("No cluster was named; use --kubeconfig FILE, or set KUBECONFIG")
-        async with client:
-            return await call(client)
-
-    return asyncio.run(run())

@@ -222,20 +222,21 @@ def branch_blocked(ref: TaskRef, left: str, wanted: str, now: datetime, notice: 
 
 def suspended(record: TaskRecord, reason: str, now: datetime, notice: Notice) -> Entry:
     """Say that the task holds nothing from now on; `reason` is one of the condition Suspended."""
-    op = operation(record.task.uid, "suspend", reason, moment(now))
-    return _entry(
-        op, EventType.TASK_SUSPEND, Stage.POINT, Result.SUCCESS, now, record.task,
-        {"suspend": reason}, notice=notice,
-    )  # fmt: skip
+    return _of_mode("suspend", EventType.TASK_SUSPEND, record.task, reason, now, notice)
 
 
 def resumed(record: TaskRecord, reason: str, now: datetime, notice: Notice) -> Entry:
     """Say that the task goes on, and what it was suspended for."""
-    op = operation(record.task.uid, "resume", reason, moment(now))
+    return _of_mode("resume", EventType.TASK_RESUME, record.task, reason, now, notice)
+
+
+def _of_mode(
+    verb: str, kind: EventType, ref: TaskRef, reason: str, now: datetime, notice: Notice
+) -> Entry:
+    op = operation(ref.uid, verb, reason, moment(now))
     return _entry(
-        op, EventType.TASK_RESUME, Stage.POINT, Result.SUCCESS, now, record.task,
-        {"suspend": reason}, notice=notice,
-    )  # fmt: skip
+        op, kind, Stage.POINT, Result.SUCCESS, now, ref, {"suspend": reason}, notice=notice
+    )
 
 
 def finished(record: TaskRecord, outcome: Outcome, now: datetime, notice: Notice) -> Entry:

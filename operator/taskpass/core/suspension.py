@@ -57,7 +57,7 @@ def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
             suspended=True,
             owed=seen.owed_own,
             until=deadline_of(seen),
-            # The end of a workload makes no event of ours.
-            retry=seen.live_task.workload is not None and record.attempt > 0,
+            # The end of a workload makes no event of ours; its pod's does.
+            retry=seen.live_task.workload is not None and record.attempt > 0 and not record.pod_uid,
         )
     )

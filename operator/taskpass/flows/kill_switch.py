@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from taskpass.core import audit
-from taskpass.core.errors import EntryRefused
+from taskpass.core.errors import EntryRefused, TaskpassError
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.flows.context import Ports
 from taskpass.ports import Batch
@@ -26,17 +26,27 @@ class KillSwitchRecorder:
     """Compares those that there are with those that the log tells of.
 
     Nothing waits for it: what a KillSwitch matches is taken back whether the log takes entries or
-    not.
+    not. Where the log cannot be read, nothing is recorded; that is told elsewhere, and stops
+    issuing.
     """
 
-    def __init__(self, ports: Ports, switches: Switches, thrown: Mapping[str, str]) -> None:
-        """`thrown` are those that the log tells of as thrown and not as lifted: name by UID."""
+    def __init__(self, ports: Ports, switches: Switches) -> None:
+        """`begin` must come before the first look."""
         self._ports = ports
         self._switches = switches
+        self._thrown: dict[str, str] = {}
+
+    def begin(self, thrown: Mapping[str, str]) -> None:
+        """Take over what the log tells of as thrown and not as lifted: name by UID."""
         self._thrown = dict(thrown)
 
-    async def run(self) -> None:
-        """Look twice a second, for ever."""
+    async def run(self, thrown: Callable[[], Mapping[str, str]]) -> None:
+        """Look twice a second, for ever. `thrown` reads what `begin` takes; it may block."""
+        try:
+            self.begin(await asyncio.to_thread(thrown))
+        except (TaskpassError, ValueError, KeyError) as error:
+            logger.error("Kill switches are not recorded", extra={"error": str(error)})
+            return
         while True:
             await self.look()
             await asyncio.sleep(LOOK_SECONDS)

@@ -71,6 +71,8 @@ class Reconciler:
         self._reporter = Reporter(ports)
         self._crowded: dict[Key, dict[Key, None]] = {}
         """Tasks that wait until another of their agent holds nothing, in the order of waiting."""
+        self._agents: dict[Key, Key] = {}
+        """Of those tasks, until they rest without waiting: one that is gone passes its turn on."""
 
     async def reconcile(self, key: Key) -> Again:
         """Bring one task to rest.
@@ -93,7 +95,8 @@ class Reconciler:
                 if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
                     again = again or not self._ports.modes.held_back
                     self._ports.modes.waiting.add(key)
-                return Again(at=step.until, soon=again, also=self._next_of_agent(seen, step))
+                also = self._next_of_agent(key, seen, step)
+                return Again(at=step.until, soon=again, also=also)
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )
@@ -174,17 +177,19 @@ class Reconciler:
         except TransientError as second:
             logger.info("Failed to report a failure", extra={"error": str(second)})
 
-    def _next_of_agent(self, seen: Snapshot, rest: Rest) -> Key | None:
+    def _next_of_agent(self, key: Key, seen: Snapshot, rest: Rest) -> Key | None:
         """Return who may have the place that this task does not take; None where it takes one."""
-        task = seen.task
-        if task is None:
+        agent = self._agents.pop(key, None)
+        if seen.task is not None:
+            agent = (seen.task.namespace, seen.task.service_account)
+        if agent is None:
             return None
-        agent = (task.namespace, task.service_account)
         if any(d.decision.reason is DecisionReason.LIMIT_REACHED for d in rest.denials):
-            self._crowded.setdefault(agent, {})[task.key] = None
+            self._crowded.setdefault(agent, {})[key] = None
+            self._agents[key] = agent
             return None
         waiting = self._crowded.get(agent, {})
-        waiting.pop(task.key, None)
+        waiting.pop(key, None)
         if not waiting or any(g.state is not GrantState.REVOKING for g in seen.own_grants):
             return None
         first = next(iter(waiting))

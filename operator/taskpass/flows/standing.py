@@ -105,8 +105,9 @@ class StandingReporter:
         held = [g for g in self._ports.ledger.held() if switch.takes(g)]
         tasks = self._stock.tasks_stopped_by(switch)
         if not held:
-            what = "1 task is" if tasks == 1 else f"{tasks} tasks are"
-            return true(Reason.ENFORCED, f"Nothing that it matches is held; {what} held back")
+            what = "1 task is held back" if tasks == 1 else f"{tasks} tasks are held back"
+            what = what if tasks else "no task matches it now, so see that the names are right"
+            return true(Reason.ENFORCED, f"Nothing that it matches is held; {what}")
         providers = ", ".join(sorted({g.provider for g in held}))
         return false(
             Reason.REVOKING,

@@ -1,8 +1,6 @@
 """`taskpass audit anchor` and `re-origin`: the memory of the log in the cluster."""
 
-import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +8,7 @@ from typing import TypeVar
 import click
 
 from taskpass.cli.audit import options
+from taskpass.cli.cluster import called, kubeconfig
 from taskpass.core.anchor import PROVEN
 from taskpass.core.errors import ApiError, NotFound, UsageError
 from taskpass.kube.anchor import KubeAnchor, begin_anew
@@ -18,13 +17,6 @@ from taskpass.ledger.history import History
 from taskpass.ledger.reader import Incomplete
 
 T = TypeVar("T")
-kubeconfig = click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path),
-    envvar="KUBECONFIG",
-    show_envvar=True,
-    help="Where the cluster is; in a pod, the cluster it is in.",
-)
 MOST_REASON = 200
 
 
@@ -96,18 +88,8 @@ def remembered(kubeconfig: Path | None) -> str:
 
 
 def _called(kubeconfig: Path | None, call: Callable[[KubeClient], Awaitable[T]]) -> T:
-    async def run() -> T:
-        if kubeconfig is not None:
-            client = KubeClient.from_kubeconfig(str(kubeconfig))
-        elif "KUBERNETES_SERVICE_HOST" in os.environ:
-            client = KubeClient.in_cluster()
-        else:
-            raise UsageError("No cluster was named; use --kubeconfig FILE, or set KUBECONFIG")
-        async with client:
-            return await call(client)
-
     try:
-        return asyncio.run(run())
+        return called(kubeconfig, call)
     except NotFound as error:
         raise Incomplete("There is no AuditAnchor 'taskpass'; install the chart") from error
     except ApiError as error:

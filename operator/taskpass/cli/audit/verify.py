@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from taskpass.cli import cluster
 from taskpass.cli.audit import memory, options, progress
 from taskpass.cli.audit.remote import at_url
 from taskpass.core.checkpoint import BadCheckpoint
@@ -54,7 +55,7 @@ WHO = {
 @click.option(
     "--anchor", "anchored", is_flag=True, help="Ask the cluster's AuditAnchor what it remembers."
 )
-@memory.kubeconfig
+@cluster.kubeconfig
 @click.option("--witness", "witnesses", multiple=True, help="A witness's key (vkey, or a file).")
 @click.option(
     "--require-witness",

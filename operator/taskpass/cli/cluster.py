@@ -1,0 +1,42 @@
+"""The cluster that a command is about: a kubeconfig's, or the one that its pod is in."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from taskpass.core.errors import UsageError
+from taskpass.kube.client import KubeClient
+
+T = TypeVar("T")
+kubeconfig = click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path),
+    envvar="KUBECONFIG",
+    show_envvar=True,
+    help="Where the cluster is; in a pod, the cluster it is in.",
+)
+
+
+def called(path: Path | None, call: Callable[[KubeClient], Awaitable[T]]) -> T:
+    """Return what a call answers, made as the user of a kubeconfig; None is the pod's own.
+
+    Raises:
+        UsageError: No cluster was named.
+
+    """
+
+    async def run() -> T:
+        if path is not None:
+            client = KubeClient.from_kubeconfig(str(path))
+        elif "KUBERNETES_SERVICE_HOST" in os.environ:
+            client = KubeClient.in_cluster()
+        else:
+            raise UsageError("No cluster was named; use --kubeconfig FILE, or set KUBECONFIG")
+        async with client:
+            return await call(client)
+
+    return asyncio.run(run())
