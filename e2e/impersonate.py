@@ -27,6 +27,7 @@ PATHS = {
     "AgentPolicy": "/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/agentpolicies",
     "CredentialClass": "/apis/taskpass.dev/v1alpha1/credentialclasses",
     "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
+    "TaskApproval": "/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/taskapprovals",
     "KillSwitch": "/apis/taskpass.dev/v1alpha1/killswitches",
     "AuditAnchor": "/apis/taskpass.dev/v1alpha1/auditanchors",
 }

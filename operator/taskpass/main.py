@@ -184,6 +184,7 @@ class Operator:
             events=events,
             reviewer=KubeReviews(client),
             workloads=KubeWorkloads(client),
+            standings=KubeStanding(client),
             audience=settings.audience,
             overlap=timedelta(seconds=settings.renewal_overlap_seconds),
             fingerprint_key=fingerprint_key(seed),
@@ -304,7 +305,7 @@ class Operator:
         self._health.caches = ""
         giving = GivingUp(ports=ports, task_keys=caches.task_keys, look=queue.add)
         history = History(self._settings.ledger_path)
-        standing = StandingReporter(ports, KubeStanding(self._client), caches)
+        standing = StandingReporter(ports, caches)
         releases = ReleaseRequests(self._client, self._settings.namespace, giving, self._clock.now)
         background += [
             group.create_task(duties.keep_clean(sweeper)),

@@ -284,6 +284,10 @@ class MeasuredProvider:
         """See `ports.CredentialProvider`."""
         return self._provider.problem(credential_class)
 
+    async def reach(self, credential_class: CredentialClass) -> str:
+        """See `ports.CredentialProvider`."""
+        return await self._provider.reach(credential_class)
+
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """See `ports.CredentialProvider`."""
         with self._measured(self._metrics.issues, self._metrics.issue_seconds):

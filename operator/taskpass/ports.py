@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from taskpass.core.anchor import AnchorReason, Forgotten, Head
+from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
@@ -88,6 +89,10 @@ class Ledger(Protocol):
 
         """
 
+    @property
+    def epoch(self) -> int:
+        """Return how often the ledger was opened, this time included; each copy counts on."""
+
     def grants(self, key: Key) -> tuple[Grant, ...]:
         """Return the held grants of every task UID that ever had this namespace and name."""
 
@@ -144,6 +149,17 @@ class CredentialProvider(Protocol):
         """Return what keeps the class from ever being issued, in a sentence; '' where nothing does.
 
         Pure: what only the issuer can tell shows when it is asked.
+        """
+
+    async def reach(self, credential_class: CredentialClass) -> str:
+        """Return a digest of what credentials of the class lead to now, beyond what it says itself.
+
+        People approve what they were shown; where a role widens, they are asked again.
+
+        Raises:
+            ProviderUnavailable: It could not be found out.
+            ProviderRefused: The class can never be issued.
+
         """
 
     async def issue(self, grant: Grant, audience: str) -> Issued:
@@ -232,7 +248,7 @@ class TaskWriter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Whether a policy or a class can be used."""
+    """Whether a policy or a class can be used, what has become of a KillSwitch or TaskApproval."""
 
     kind: str
     namespace: str
@@ -244,7 +260,7 @@ class Standing:
 
 
 class StandingWriter(Protocol):
-    """What the operator may change of policies and classes."""
+    """What the operator may change of objects that are no tasks."""
 
     async def say(self, standing: Standing, now: datetime) -> None:
         """Make it the condition `Ready`. An object that is gone is success."""
@@ -373,6 +389,9 @@ class World(Protocol):
 
     def kill_switches(self) -> Sequence[KillSwitch]:
         """Return every KillSwitch, by name."""
+
+    def approvals(self, key: Key) -> Sequence[TaskApproval]:
+        """Return the TaskApprovals that name the task, by name."""
 
 
 class WorkloadReader(Protocol):

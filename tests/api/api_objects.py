@@ -63,6 +63,7 @@ SPECS: dict[str, Object] = {
     },
     "AgentPolicy": POLICY,
     "KillSwitch": {"target": "Task", "namespace": "support", "of": "ticket-4711", "reason": "INC-42"},
+    "TaskApproval": {"taskRef": {"name": "ticket-4711", "uid": "0f"}, "digest": "sha256:" + 64 * "a", "decision": "Approved"},
     "ClusterAgentPolicy": {**POLICY, "namespaceSelector": {}},
 }  # fmt: skip
 
@@ -117,6 +118,10 @@ def _policy(path: str, value: Any, message: str, why: str) -> Refusal:
 
 def _switch(path: str, value: Any, message: str, why: str, **rest: bool) -> Refusal:
     return Refusal("KillSwitch", f"spec.{path}", value, message, why, **rest)
+
+
+def _word(path: str, value: Any, message: str, why: str, **rest: bool) -> Refusal:
+    return Refusal("TaskApproval", f"spec.{path}", value, message, why, **rest)
 
 
 AGENT = SPECS["AgentTask"]["agent"]
@@ -188,7 +193,7 @@ POLICIES = [
     _policy("effect", None, "spec.effect: Required value", "no effect"),
     _policy("classes", None, "must be set when `effect` is 'Allow', as a selector that is absent allows nothing", "an Allow without classes"),
     _policy("actions", None, "must be set when `effect` is 'Allow', as a selector that is absent allows nothing", "an Allow without actions"),
-    _policy("effect", "Constrain", "must be set when `effect` is 'Constrain'", "a Constrain without limits"),
+    _policy("effect", "Constrain", "must have `limits` or `approval` when `effect` is 'Constrain'", "a Constrain without limits"),
     _policy("actions.0", "*.read", "must hold '*' as the last character only", "a star in front"),
     _policy("resources.0", "a*b*", "must hold '*' as the last character only", "two stars"),
     _policy("locations", ["https://*/x"], "must hold '*' as the last character only", "a star in the middle"),
@@ -201,6 +206,9 @@ POLICIES = [
     _policy("validations", [{"expression": "x" * 4097, "message": "m"}], "Too long", "an expression that is too long"),
     _policy("limits", {}, "should have at least 1 properties", "limits without a limit"),
     Refusal("AgentPolicy", "spec", {"effect": "Deny", "limits": {"maxExpirationSeconds": 600}}, "must not be set when `effect` is 'Deny'", "limits on what is denied"),
+    _policy("approval", {"approvals": 2}, "must name who may approve", "an approval of nobody"),
+    _policy("approval", {"approverGroups": ["g"], "approvals": 0}, "should be greater than or equal to 1", "an approval without approvals"),
+    Refusal("AgentPolicy", "spec", {"effect": "Deny", "approval": {"approverGroups": ["g"]}}, "must not be set when `effect` is 'Deny', which nobody can approve", "an approval of what is denied"),
     Refusal("AgentPolicy", "spec.namespaceSelector", {}, "unknown field", "a namespace's policy that selects namespaces"),
     Refusal("ClusterAgentPolicy", "spec.namespaceSelector", None, "{} is every namespace", "an Allow for no namespace"),
 ]  # fmt: skip
@@ -214,4 +222,15 @@ SWITCHES = [
     _switch("target", "Namespace", "must have `of`, the name of what to stop, where target is Task, Agent or Class, and only there", "a namespace with a name in it"),
     _switch("reason", "INC-43", "must not be changed; make another KillSwitch", "another reason afterwards", on_update=True),
 ]  # fmt: skip
-REFUSALS = [*TASKS, *CLASSES, *POLICIES, *SWITCHES]
+APPROVALS = [
+    _word("digest", "sha256:abc", "must be 'sha256:' and 64 hex digits", "a short digest"),
+    _word("digest", None, "spec.digest: Required value", "an approval of whatever it is"),
+    _word("taskRef.uid", None, "spec.taskRef.uid: Required value", "an approval for whoever gets the name"),
+    _word("decision", "Maybe", "Unsupported value", "another decision"),
+    _word("validSeconds", 30, "should be greater than or equal to 60", "an approval that ends at once"),
+    _word("validSeconds", 100000, "should be less than or equal to 86400", "an approval for ever"),
+    _word("reason", "a\nb", "must not hold control characters", "a reason of two lines"),
+    _word("decision", "Denied", "must not be changed; make another TaskApproval", "another decision afterwards", on_update=True),
+    _word("digest", "sha256:" + 64 * "b", "must not be changed; make another TaskApproval", "another request afterwards", on_update=True),
+]  # fmt: skip
+REFUSALS = [*TASKS, *CLASSES, *POLICIES, *SWITCHES, *APPROVALS]

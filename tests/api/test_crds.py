@@ -39,6 +39,7 @@ def test_there_are_these_kinds() -> None:
         "ClusterAgentPolicy": ("Cluster", ["capol"]),
         "CredentialClass": ("Cluster", ["credclass"]),
         "KillSwitch": ("Cluster", ["kswitch"]),
+        "TaskApproval": ("Namespaced", ["tapproval"]),
     }
 
 

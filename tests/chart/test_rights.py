@@ -41,7 +41,8 @@ def test_rights_in_the_whole_cluster() -> None:
     validating = [o["metadata"]["name"] for o in of_kind(policies, "ValidatingAdmissionPolicy")]
     kinds = ["agenttasks", "credentialclasses", "agentpolicies", "clusteragentpolicies"]
     names = [f"{kind}.taskpass.dev" for kind in (*kinds, "auditanchors", "killswitches")]
-    kinds.append("killswitches")
+    names.append("taskapprovals.taskpass.dev")
+    kinds += ["killswitches", "taskapprovals"]
 
     assert rights(policies, "ClusterRole", "taskpass-operator") == [
         "get list watch patch delete agenttasks.taskpass.dev",
@@ -49,6 +50,7 @@ def test_rights_in_the_whole_cluster() -> None:
         "get list watch agentpolicies.taskpass.dev",
         "get list watch clusteragentpolicies.taskpass.dev",
         "get list watch killswitches.taskpass.dev",
+        "get list watch taskapprovals.taskpass.dev",
         *(f"patch {kind}/status.taskpass.dev" for kind in kinds),
         "get auditanchors.taskpass.dev ['taskpass']",
         "patch auditanchors/status.taskpass.dev ['taskpass']",
@@ -229,6 +231,17 @@ def test_kill_switches_are_no_part_of_the_clusters_own_roles() -> None:
         "get list watch create delete killswitches.taskpass.dev"
     ]
     labels = one(objects, "ClusterRole", "taskpass-responder")["metadata"]["labels"]
+    assert not [k for k in labels if "aggregate" in k]
+
+
+def test_approvals_are_no_part_of_the_clusters_own_roles() -> None:
+    objects = render()
+
+    assert rights(objects, "ClusterRole", "taskpass-approver") == [
+        "get list watch create delete taskapprovals.taskpass.dev",
+        "get list watch agenttasks.taskpass.dev",
+    ]
+    labels = one(objects, "ClusterRole", "taskpass-approver")["metadata"]["labels"]
     assert not [k for k in labels if "aggregate" in k]
 
 

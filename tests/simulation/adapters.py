@@ -11,7 +11,7 @@ from taskpass.core.errors import SecretNameTaken
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
 from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch, Delivery, Key
+from taskpass.ports import Batch, Delivery, Key, Standing
 from taskpass.providers.fake import FakeProvider
 from tests.simulation.cluster import Cluster, StoredEvent, StoredSecret
 from tests.simulation.faults import Life
@@ -78,6 +78,10 @@ class SimulatedCalls:
             event = StoredEvent(kind, name, reason, message)
             self._cluster.events.setdefault(f"{uid}|{unique}", event)
 
+    async def say(self, standing: Standing, now: datetime) -> None:
+        with self._life.call("standings.say", standing.finding.reason):
+            self._cluster.say(standing)
+
     async def may_use(self, user: User, class_name: str) -> bool:
         with self._life.call("reviewer.may_use"):
             return (user.username, class_name) not in self._cluster.may_not_use
@@ -107,6 +111,10 @@ class SimulatedLedger:
     async def forget(self, task_uid: str) -> None:
         with self._life.call("ledger.commit", "forget"):
             await self._ledger.forget(task_uid)
+
+    @property
+    def epoch(self) -> int:
+        return self._ledger.epoch
 
     def grants(self, key: Key) -> tuple[Grant, ...]:
         return self._ledger.grants(key)
@@ -153,6 +161,10 @@ class SimulatedProvider:
 
     def problem(self, credential_class: CredentialClass) -> str:
         return ""
+
+    async def reach(self, credential_class: CredentialClass) -> str:
+        with self._life.call("provider.reach"):
+            return await self._provider.reach(credential_class)
 
     async def issue(self, grant: Grant, audience: str) -> Issued:
         with self._life.call("provider.issue"):

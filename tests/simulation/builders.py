@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from taskpass.core.approval import TaskApproval, Verdict
 from taskpass.core.attestation import CONTROLLERS, Owner, PodView, WorkloadView
 from taskpass.core.kill_switch import KillSwitch, Target
 from taskpass.core.policy import Agents, CompiledPolicy, Effect, Policy
+from taskpass.core.policy_types import ApprovalRule
 from taskpass.core.task import (
     LABEL,
     CredentialClass,
@@ -123,6 +125,22 @@ def switch(target: Target, name: str = "stop", **where: str) -> KillSwitch:
     return KillSwitch(
         name=name, uid=f"uid-{name}", generation=1, target=target, reason="INC-42",
         requester=User(username="ona"), **where,
+    )  # fmt: skip
+
+
+ASKS_LEADS = ApprovalRule(approver_groups=("support-leads",), excluded_usernames=("argocd",))
+LEA = User(username="lea", uid="u-lea", groups=("support-leads",))
+
+
+def word(
+    of: Task, digest: str, who: User = LEA, *, decision: Verdict = Verdict.APPROVED,
+    seconds: int | None = None, name: str = "",
+) -> TaskApproval:  # fmt: skip
+    """Return a TaskApproval on what a digest names, as admission stamped it."""
+    return TaskApproval(
+        namespace=of.namespace, name=name, uid="", generation=1, created_at=T0,
+        task_name=of.name, task_uid=of.uid, digest=digest, decision=decision, reason="looked at it",
+        valid_seconds=seconds, approver=who,
     )  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.task import LABEL, CredentialClass, Task
-from taskpass.ports import Key
+from taskpass.ports import Key, Standing
 from tests.simulation.builders import ACCOUNT, NAMESPACE, T0, credential_class, policy
 
 
@@ -73,6 +74,7 @@ class Cluster:
     )
     policy_list: list[CompiledPolicy] = field(default_factory=lambda: [policy()])
     kill_switch_list: list[KillSwitch] = field(default_factory=list)
+    approval_list: list[TaskApproval] = field(default_factory=list)
     accounts: dict[Key, str] = field(default_factory=lambda: {(NAMESPACE, ACCOUNT): "account-1"})
     workloads: dict[tuple[str, str, str], WorkloadView] = field(default_factory=dict)
     """By namespace, kind and name."""
@@ -130,6 +132,19 @@ class Cluster:
         self.changed()
         self.known_pods.pop(uid, None)
 
+    def approve(self, approval: TaskApproval) -> TaskApproval:
+        """Create a TaskApproval with a UID of its own."""
+        number = self.changed()
+        name = approval.name or f"approval-{number}"
+        made = replace(approval, name=name, uid=f"approval-{number}", created_at=self.clock.now())
+        self.approval_list.append(made)
+        return made
+
+    def withdraw_approval(self, uid: str) -> None:
+        """Have a TaskApproval gone."""
+        self.changed()
+        self.approval_list = [a for a in self.approval_list if a.uid != uid]
+
     def set_workload(self, namespace: str, workload: WorkloadView) -> WorkloadView:
         """Create or change a workload."""
         self.changed()
@@ -167,6 +182,9 @@ class Cluster:
     def kill_switches(self) -> Sequence[KillSwitch]:
         return sorted(self.kill_switch_list, key=lambda switch: switch.name)
 
+    def approvals(self, key: Key) -> Sequence[TaskApproval]:
+        return [a for a in self.approval_list if (a.namespace, a.task_name) == key]
+
     # What the API server answers to the operator's calls.
 
     def patch_status(self, task: Task, patch: Mapping[str, Any]) -> None:
@@ -178,6 +196,14 @@ class Cluster:
         status = {k: v for k, v in {**live.status, **patch}.items() if v is not None}
         self.statuses.append(status)
         self.tasks[task.key] = replace(live, status=status)
+
+    def say(self, standing: Standing) -> None:
+        """Write the `Ready` condition of a TaskApproval."""
+        said = (standing.finding.reason, standing.finding.message)
+        for at, each in enumerate(self.approval_list):
+            if each.uid == standing.uid and each.said != said:
+                self.changed()
+                self.approval_list[at] = replace(each, said=said)
 
     def release(self, task: Task) -> None:
         """Remove the finalizer; a task that is being deleted then goes."""

@@ -201,6 +201,7 @@ async def _live(world: SimulatedWorld, wire: socket.socket, kill: Kill) -> None:
     ports = Ports(
         clock=clock, world=cluster, ledger=ledger, providers={"Fake": provider}, sink=calls,
         pods=calls, tasks=calls, events=calls, reviewer=calls, workloads=calls,
+        standings=calls,
         audience="taskpass", overlap=world.overlap, fingerprint_key=b"k" * 32, fail_point=point,
     )  # fmt: skip
     ports.modes.held_back = ""

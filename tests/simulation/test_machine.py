@@ -22,9 +22,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from taskpass.core.approval import Verdict
 from taskpass.core.credential import Grant, GrantState, Issued
 from taskpass.core.policy import Effect
-from tests.simulation.builders import NAMESPACE
+from tests.simulation.builders import LEA, NAMESPACE
 from tests.simulation.faults import Crash, When
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left, assert_safe
 from tests.simulation.test_random_walk import CALLS, NAMES, Walk
@@ -142,9 +143,25 @@ def assert_held_for_a_reason(world: SimulatedWorld, grant: Grant) -> None:
     assert grant.intent_digest == task.intent.digest, "for another intent"
     assert grant.expires_at is None or grant.expires_at > world.now(), "past its end"
     policies = world.cluster.policy_list
+    if any(p.policy.approval for p in policies) and not any(p.error for p in policies):
+        assert_approved(world, grant)
     if not any(p.error for p in policies):  # such a one keeps what is held
         effects = {p.policy.effect for p in policies}
         assert (Effect.ALLOW in effects, Effect.DENY in effects) == (True, False), "not allowed"
+
+
+def assert_approved(world: SimulatedWorld, grant: Grant) -> None:
+    """Lea alone may approve: her word on this very grant is there, and has not ended."""
+    task, approval = world.cluster.tasks[grant.task.key], grant.approval
+    assert approval is not None, "not approved"
+    words = [a for a in world.cluster.approval_list if a.digest == approval.digest]
+    yes = [a for a in words if (a.decision, a.approver) == (Verdict.APPROVED, LEA)]
+    assert yes, "approved by nobody who may"
+    assert not [a for a in words if (a.decision, a.approver) == (Verdict.DENIED, LEA)], "denied"
+    assert approval.until > world.now(), "its approval has ended"
+    assert grant.generation == task.generation, "approved before the task was changed"
+    others = [g for g in world.ports.ledger.held() if g.approval and g.task != grant.task]
+    assert approval.digest not in {g.approval.digest for g in others if g.approval}, "used twice"
 
 
 async def _made(path: Path, overlap: timedelta) -> SimulatedWorld:

@@ -11,13 +11,16 @@ from datetime import timedelta
 
 import pytest
 
+from taskpass.core.approval import Verdict
 from taskpass.core.errors import ApiUnavailable, ProviderRefused, ProviderUnavailable
 from taskpass.core.kill_switch import Target
 from taskpass.core.policy import Effect
-from taskpass.core.task import CredentialRequest
+from taskpass.core.task import CredentialRequest, User
 from taskpass.ports import Key
 from tests.simulation.builders import (
     ACCOUNT,
+    ASKS_LEADS,
+    LEA,
     NAMESPACE,
     broken,
     credential_class,
@@ -28,6 +31,7 @@ from tests.simulation.builders import (
     request,
     switch,
     task,
+    word,
 )
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.faults import Crash, When
@@ -56,7 +60,7 @@ class Walk:
             *[self.mode_changes] * 2, self.switch_changes, self.policy_changes, self.class_changes,
             self.account_changes, self.job_ends,
             self.enrolment_changes, self.limits_change, *[self.time_passes] * 3, self.clock_jumps,
-            *[self.renewal_comes] * 4,
+            *[self.renewal_comes] * 4, *[self.somebody_approves] * 4, self.word_is_taken_back,
             *[self.something_fails] * 4, *[self.process_ends] * 3, *[self.heal] * 6,
         ]  # fmt: skip
 
@@ -182,10 +186,23 @@ class Walk:
                 [policy(max_expiration_seconds=300)],
                 [policy(max_renewals=1)],
                 [policy(max_active_tasks=1)],
+                [policy(approval=ASKS_LEADS)],
+                [policy(approval=ASKS_LEADS)],
                 [policy(), policy("freeze", effect=Effect.DENY)],
                 [policy(), broken("freeze", Effect.DENY)],
             ]
         )
+
+    def somebody_approves(self) -> None:
+        found = self.cluster.tasks.get(self.key())
+        for asked in found.status.get("pendingApprovals", ()) if found else ():
+            who = self.random.choice([LEA] * 4 + [User(username="ada", groups=LEA.groups)])
+            said = self.random.choice([Verdict.APPROVED] * 5 + [Verdict.DENIED])
+            self.cluster.approve(word(found, asked["digest"], who, decision=said))
+
+    def word_is_taken_back(self) -> None:
+        if self.cluster.approval_list:
+            self.cluster.withdraw_approval(self.random.choice(self.cluster.approval_list).uid)
 
     def class_changes(self) -> None:
         seconds = self.random.choice([300, 600, 900])

@@ -112,6 +112,7 @@ class SimulatedWorld:
             clock=self.clock, world=self.cluster, ledger=SimulatedLedger(self._ledger, self.life),
             providers={"Fake": SimulatedProvider(self.provider, self.life)}, sink=calls,
             pods=calls, tasks=calls, events=calls, reviewer=calls, workloads=calls,
+            standings=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
             fail_point=self.life.point,
         )  # fmt: skip

@@ -69,6 +69,7 @@ def test_every_reason_of_a_task_has_a_row() -> None:
     elsewhere = {
         Reason.PENDING, Reason.FINISHED, Reason.NOT_STALLED,  # each in every state
         Reason.ENFORCED, Reason.INVALID_EXPRESSION,  # of other kinds
+        Reason.COUNTS, Reason.COUNTS_NOT, Reason.ENDED, Reason.USED, Reason.VOID,
     }  # fmt: skip
     assert reasons == set(Reason) - elsewhere
 

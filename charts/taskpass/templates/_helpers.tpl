@@ -110,10 +110,10 @@ spec:
 
 {{/* Names of all policies: what the operator may read of them, to see at its start that they are there. */}}
 {{- define "taskpass.mutatingPolicies" -}}
-[taskpass-inject, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks]
+[taskpass-inject, taskpass-stamp-approvals, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks]
 {{- end }}
 {{- define "taskpass.validatingPolicies" -}}
-[taskpass-credentials, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-grants, taskpass-operator-pods,
+[taskpass-approvals, taskpass-credentials, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-grants, taskpass-operator-pods,
  taskpass-operator-secrets, taskpass-operator-tasks, taskpass-pod-bindings, taskpass-pods, taskpass-secret-references, taskpass-stamps,
  taskpass-status, taskpass-use]
 {{- end }}

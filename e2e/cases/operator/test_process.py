@@ -10,7 +10,8 @@ from e2e.stage import Stage, condition, until
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 KINDS = (
-    "agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses", "killswitches"
+    "agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses", "killswitches",
+    "taskapprovals",
 )  # fmt: skip
 
 

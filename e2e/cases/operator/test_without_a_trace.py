@@ -13,7 +13,8 @@ from e2e.impersonate import Api
 from e2e.stage import Stage, until
 
 KINDS = (
-    "agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses", "killswitches"
+    "agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses", "killswitches",
+    "taskapprovals",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from taskpass import __version__
+from taskpass.cli.approve import approvals, approve
 from taskpass.cli.audit import audit
 from taskpass.cli.audit.stand import debts
 from taskpass.cli.doctor import doctor
@@ -29,6 +30,8 @@ def cli() -> None:
 cli.add_command(audit)
 cli.add_command(doctor)
 cli.add_command(policy)
+cli.add_command(approvals)
+cli.add_command(approve)
 cli.add_command(revoke)
 cli.add_command(lift)
 cli.add_command(debts)

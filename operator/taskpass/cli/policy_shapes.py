@@ -45,6 +45,13 @@ POLICY: dict[str, Any] = {
         "maxRenewals": INTEGER,
         "maxActiveTasks": INTEGER,
     },
+    "approval": {
+        "approvals": INTEGER,
+        "approverGroups": [STRING],
+        "approverUsernames": [STRING],
+        "excludedUsernames": [STRING],
+        "validSeconds": INTEGER,
+    },
 }
 SPECS: dict[str, dict[str, Any]] = {
     "AgentTask": {
@@ -54,6 +61,7 @@ SPECS: dict[str, dict[str, Any]] = {
         },
         "requester": USER,
         "changedBy": USER,
+        "changers": [STRING],
         "sponsor": STRING,
         "intent": {
             "goal!": STRING,

@@ -7,7 +7,7 @@ the canonical bytes.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from taskpass.core.anchor import Head
+from taskpass.core.approval import Asked, TaskApproval, Verdict
 from taskpass.core.credential import Grant, TaskRef
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.records import Notice, Outcome, TaskRecord
@@ -40,6 +41,8 @@ class EventType(enum.StrEnum):
     TASK_RESUME = "task.resume"
     TASK_FINISH = "task.finish"
     TASK_FORGET = "task.forget"
+    APPROVAL_ASK = "approval.ask"
+    APPROVAL_GIVE = "approval.give"
     ORPHAN_UNDO = "orphan.undo"
     KILL_SWITCH_THROW = "kill_switch.throw"
     KILL_SWITCH_LIFT = "kill_switch.lift"
@@ -202,10 +205,17 @@ def attestation_failed(
     )
 
 
-def phase_entered(ref: TaskRef, left: str, entered: str, now: datetime, notice: Notice) -> Entry:
-    """Say that the task moved to a declared next phase; what the old one held is gone."""
+def phase_entered(
+    ref: TaskRef, left: str, entered: str, now: datetime, notice: Notice, approval: str = ""
+) -> Entry:
+    """Say that the task moved; what the old phase held is gone.
+
+    `approval` is the digest of what people approved, where the phase is no declared next one.
+    """
     op = operation(ref.uid, "phase", left, entered, moment(now))
     data = {"phase": entered, "phase_from": left}
+    if approval:
+        data["approval"] = approval
     return _entry(
         op, EventType.TASK_PHASE, Stage.POINT, Result.SUCCESS, now, ref, data, notice=notice
     )
@@ -218,6 +228,45 @@ def branch_blocked(ref: TaskRef, left: str, wanted: str, now: datetime, notice: 
     return _entry(
         op, EventType.TASK_PHASE, Stage.POINT, Result.DENIED, now, ref, data, notice=notice
     )
+
+
+def approval_asked(
+    task: Task, asked: Asked, policies: Sequence[tuple[str, str]], now: datetime, notice: Notice
+) -> Entry:
+    """Say that people are asked; `policies` are label and digest of those that ask."""
+    data = {
+        "approval": _of_asked(asked),
+        "policies": [{"name": name, "digest": digest} for name, digest in policies],
+        "digests": {"intent": task.intent.digest},
+        "task": {"uid": task.uid, "generation": task.generation},
+    }
+    return _entry(
+        operation(task.uid, "ask", asked.digest), EventType.APPROVAL_ASK, Stage.POINT,
+        Result.PENDING, now, task.ref, data, notice=notice, people=people_of(task),
+    )  # fmt: skip
+
+
+def approval_given(
+    task: Task, asked: Asked, word: TaskApproval, now: datetime, notice: Notice
+) -> Entry:
+    """Say whose word counts for what was asked, as admission proved them."""
+    approved = word.decision is Verdict.APPROVED
+    data = {
+        "approval": {**_of_asked(asked), "object": word.name, "object_uid": word.uid},
+        "decision": {"by": "person", "reason_code": word.decision.value},
+        "reason": word.reason,
+        "task": {"uid": task.uid, "generation": task.generation},
+    }
+    return _entry(
+        operation(word.uid, "give", asked.digest), EventType.APPROVAL_GIVE, Stage.POINT,
+        Result.SUCCESS if approved else Result.DENIED, now, task.ref, data, notice=notice,
+        people={"approver": word.approver.username},
+    )  # fmt: skip
+
+
+def _of_asked(asked: Asked) -> dict[str, str]:
+    what = {"credential": asked.name, "branch": asked.branch}
+    return {"digest": asked.digest} | {key: value for key, value in what.items() if value}
 
 
 def suspended(record: TaskRecord, reason: str, now: datetime, notice: Notice) -> Entry:
@@ -380,6 +429,8 @@ def _of_grant(
     }  # fmt: skip
     if grant.location:
         cred["location"] = grant.location
+    if grant.approval is not None:
+        cred["approval"] = grant.approval.digest
     if grant.renews:
         cred |= {"renews": grant.renews, "renewal_n": grant.renewals}
     if grant.expires_at is not None:

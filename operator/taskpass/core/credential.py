@@ -88,6 +88,18 @@ class TaskRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """What people approved of one grant and its renewals (core/approval.py)."""
+
+    digest: str
+    """Of the text that they approved."""
+    nonce: str
+    until: datetime
+    given_by: tuple[str, ...]
+    """UIDs of their TaskApprovals: it ends with any of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """One decision carried out: one credential of one task. Holds no secret.
 
@@ -142,6 +154,8 @@ class Grant:
     """Id of the grant that it takes the place of; '' for the first of its name."""
     renewals: int = 0
     """How often its time was renewed before, in this phase and attempt."""
+    approval: Approval | None = None
+    """None: nobody's was asked for."""
     revoke_reason: str = ""
     revoking_since: datetime | None = None
     audit_index: int = -1

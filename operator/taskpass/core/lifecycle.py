@@ -14,7 +14,7 @@ The order follows docs/concepts.md; the first rule that applies is the step:
 5. The pod ended, or is no longer what was attested: revoke all.
 6. The phase moved: revoke all, then enter it, or block.
 7. A credential whose request, intent, class, policy or lifetime no longer holds: revoke it.
-8. Only then anything new: attest a pod, decide, issue, deliver, lift the gate.
+8. Only then anything new: attest a pod, decide, have people approve, issue, deliver, lift the gate.
 
 While anything of the task is still owed, nothing new is issued.
 """
@@ -22,7 +22,7 @@ While anything of the task is still owed, nothing new is issued.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from taskpass.core import lifecycle_grants, lifecycle_pod
+from taskpass.core import lifecycle_approval, lifecycle_grants, lifecycle_pod
 from taskpass.core.clearing import clear, deadline_of, revoke
 from taskpass.core.credential import GrantState
 from taskpass.core.records import Outcome
@@ -54,7 +54,7 @@ def next_step(seen: Snapshot, now: datetime) -> Step:
         or of_suspension(seen, now)
         or lifecycle_pod.of_bound_pod(seen, now)
         or lifecycle_pod.of_workload(seen)
-        or _of_phase(seen)
+        or _of_phase(seen, now)
         or lifecycle_grants.no_longer_held(seen, now)
         or _of_secret(seen)
         or lifecycle_pod.of_new_pod(seen, now)
@@ -130,16 +130,19 @@ def _finished(seen: Snapshot, outcome: Outcome, now: datetime) -> Step:
     return Delete()
 
 
-def _of_phase(seen: Snapshot) -> Step | None:
+def _of_phase(seen: Snapshot, now: datetime) -> Step | None:
     """Rule 6."""
     task, record = seen.live_task, seen.record
     if record.blocked_branch:
-        return clear(seen, RevokeReason.UNAPPROVED_BRANCH) or Rest(
+        if step := clear(seen, RevokeReason.UNAPPROVED_BRANCH):
+            return step
+        rest = Rest(
             blocked=record.blocked_branch,
             owed=seen.owed_own,
             until=deadline_of(seen),
             retry=task.workload is not None and not record.pod_uid,  # its end makes no event
         )
+        return rest if seen.owed_own else lifecycle_approval.of_branch(seen, now, rest)
     wanted = task.phase or record.phase or task.first_phase
     if not record.attempt or wanted == record.phase:
         return None

@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from taskpass.core.clearing import deadline_of
-from taskpass.core.credential import Grant, GrantState
-from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.credential import Approval, Grant, GrantState
+from taskpass.core.deciding import decision_of, stopped
+from taskpass.core.lifecycle_approval import holds, of_approval
 from taskpass.core.outputs import collision
-from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
+from taskpass.core.policy import Decision, DecisionReason
 from taskpass.core.records import TaskRecord
 from taskpass.core.renewal import current, fits, renewal_of, renewal_time
 from taskpass.core.snapshot import Snapshot
@@ -141,7 +142,7 @@ def has_run_out(seen: Snapshot, request: CredentialRequest, now: datetime) -> bo
     count = seen.record.renewals.get(_use(seen, request), 0)
     if not count:
         return False
-    if _exceeds(count, _decision(seen, request, now)):
+    if _exceeds(count, decision_of(seen, request, now)):
         return True
     used = seen.classes.get(request.class_name)
     return used is not None and not fits(deadline_of(seen), _minimum(seen, used.provider), now)
@@ -162,11 +163,12 @@ def _is_due(seen: Snapshot, grant: Grant, now: datetime) -> bool:
         return False
     requests = seen.live_task.requests_in(seen.record.phase)
     request = next(r for r in requests if r.name == grant.name)
-    return not _exceeds(grant.renewals + 1, _decision(seen, request, now))
+    return not _exceeds(grant.renewals + 1, decision_of(seen, request, now))
 
 
 def _renewal_time(seen: Snapshot, grant: Grant, now: datetime) -> datetime | None:
-    return renewal_time(grant, deadline_of(seen), _minimum(seen, grant.provider), now)
+    end = _earlier(deadline_of(seen), grant.approval)
+    return renewal_time(grant, end, _minimum(seen, grant.provider), now)
 
 
 def _minimum(seen: Snapshot, provider: str) -> timedelta:
@@ -192,7 +194,7 @@ def _renew(
     step = _decide(seen, asked, unknown, held, now, rest)
     if not isinstance(step, Rest) or not step.denials:
         return step
-    # Neither yes nor no: a no has taken it back before.
+    # Neither yes nor no: a no has taken it back before, and so has an approval that is missing.
     told = step.denials[0].decision.message
     return replace(step, denials=rest.denials, unrenewed=rest.unrenewed or told)
 
@@ -240,7 +242,7 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.INTENT_CHANGED
     if request is None or request.digest != grant.request_digest:
         return RevokeReason.REQUEST_CHANGED
-    if _stopped(seen, request):
+    if stopped(seen, request):
         return RevokeReason.KILL_SWITCH
     if used is None or used.digest != grant.class_digest:
         return RevokeReason.CLASS_CHANGED
@@ -248,12 +250,12 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.EXPIRED
     if grant.id in seen.lost:
         return RevokeReason.LOST
-    decision = _decision(seen, request, now)
+    decision = decision_of(seen, request, now)
     if decision.reason is DecisionReason.EVALUATION_FAILED:
         return None  # neither yes nor no: it stays until it expires
     if not decision.allowed or grant.lifetime_seconds > decision.lifetime_seconds:
         return RevokeReason.POLICY_CHANGED
-    return None
+    return holds(seen, grant, decision, now)
 
 
 def _decide(
@@ -270,7 +272,7 @@ def _decide(
     unasked = {r.class_name for r in requests if r.class_name in seen.classes} - set(seen.may_use)
     if unasked:
         return Ask(classes=tuple(sorted(unasked)))
-    decisions = [(r, _decision(seen, r, now)) for r in requests]
+    decisions = [(r, decision_of(seen, r, now)) for r in requests]
     denials = tuple(Denial(request=r, decision=d) for r, d in decisions if not d.allowed)
     if denials:
         # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.
@@ -280,8 +282,13 @@ def _decide(
         failed = any(d.decision.reason is DecisionReason.EVALUATION_FAILED for d in denials)
         again = min(rest.until or now + LOOK_AGAIN, now + LOOK_AGAIN)
         return replace(rest, denials=denials, retry=rest.retry or failed, until=again)
+    answer = of_approval(seen, decisions, held, now, rest)
+    if not isinstance(answer, Mapping):
+        return answer
     return Issue(
-        planned=tuple(_planned(seen, r, d, held.get(r.name), now) for r, d in decisions),
+        planned=tuple(
+            _planned(seen, r, d, held.get(r.name), answer.get(r.name), now) for r, d in decisions
+        ),
         denial=refusal_of(rest.denials) if rest.denials else "",
     )
 
@@ -293,11 +300,11 @@ def refusal_of(denials: Sequence[Denial]) -> str:
 
 def _planned(
     seen: Snapshot, request: CredentialRequest, decision: Decision, before: Grant | None,
-    now: datetime,
+    approval: Approval | None, now: datetime,
 ) -> Planned:  # fmt: skip
     used = seen.classes[request.class_name]
     lifetime = decision.lifetime_seconds
-    deadline = deadline_of(seen)
+    deadline = _earlier(deadline_of(seen), approval)
     if deadline is not None:
         left = max(deadline - now, _minimum(seen, used.provider))
         lifetime = min(lifetime, int(left.total_seconds()))
@@ -312,37 +319,14 @@ def _planned(
         lifetime_seconds=lifetime,
         renews=before.id if before else "",
         renewals=renewals,
+        approval=approval,
     )
 
 
-def _stopped(seen: Snapshot, request: CredentialRequest) -> KillSwitch | None:
-    return next((s for s in seen.kill_switches if s.blocks(request.class_name)), None)
-
-
-def _decision(seen: Snapshot, request: CredentialRequest, now: datetime) -> Decision:
-    if switch := _stopped(seen, request):
-        return Decision(allowed=False, reason=DecisionReason.KILL_SWITCH, message=switch.told)
-    used = seen.classes.get(request.class_name)
-    pod = seen.bound_pod
-    agent = Agent(
-        service_account=seen.live_task.service_account,
-        pod_labels=pod.labels if pod else {},
-        images=seen.record.images,
-        pod_name=pod.name if pod else "",
-        created_by=pod.created_by if pod else "",
-    )
-    question = Question(
-        task=seen.live_task,
-        phase=seen.record.phase,
-        request=request,
-        credential_class=used,
-        agent=agent,
-        namespace_labels=seen.namespace_labels,
-        minimum_lifetime_seconds=seen.minimum_lifetimes.get(used.provider, 0) if used else 0,
-        may_use=seen.may_use.get(request.class_name, True),
-        tasks_ahead=seen.tasks_ahead,
-    )
-    return evaluate(question, seen.policies, now)
+def _earlier(deadline: datetime | None, approval: Approval | None) -> datetime | None:
+    """Return when what is held must be gone: at the deadline, or when its approval ends."""
+    ends = [deadline, approval.until if approval else None]
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _reader(seen: Snapshot) -> str:
@@ -365,6 +349,7 @@ def _until(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> datetime
         deadline_of(seen),
         pod.deleting_since if pod else None,
         *(g.expires_at for g in all_held),
+        *(g.approval.until for g in all_held if g.approval),
         *(m for m in renewals if m is not None and m > now),
         *(g.delivered_at + seen.overlap for g in renewed if g and g.delivered_at),
     ]

@@ -20,6 +20,8 @@ The rules, in the order in which they are asked (docs/api/agentpolicy.md):
    Constrain that selects the request, or the only Allow. Then: EvaluationFailed, neither yes nor
    no. It comes last, as what is held stays then: a broken Deny must not keep alive what no Allow
    covers any more.
+7. A yes names the policies that ask for people's approval: every Constrain that selects and every
+   Allow that covers. Nothing is issued before all of them have it.
 
 Ties are broken by the policy's label, never by listing order.
 """
@@ -103,6 +105,8 @@ class Decision:
     """What to ask the provider for; 0 if not allowed."""
     max_renewals: int | None = None
     """How often it may be renewed; None: without end."""
+    demands: tuple[Policy, ...] = ()
+    """Policies that ask for people's approval first: all of them (core/approval.py)."""
     nearest: str = ""
     """Label of the Allow that came nearest, where none covers."""
     broken: tuple[tuple[str, str], ...] = ()
@@ -230,7 +234,7 @@ class _Hearing:
                 "until then, and what is held stays until it expires",
                 policy,
             )
-        return self._yes(lifetime.seconds, least_renewals(limiting))
+        return self._yes(lifetime.seconds, limiting)
 
     def _no_policy(self) -> Decision:
         namespace = self.question.task.namespace
@@ -250,17 +254,20 @@ class _Hearing:
             nearest=policy.label,
         )
 
-    def _yes(self, seconds: int, renewals: int | None) -> Decision:
-        allow = self.allows[0]
+    def _yes(self, seconds: int, limiting: Sequence[Policy]) -> Decision:
+        allow, renewals = self.allows[0], least_renewals(limiting)
+        demands = tuple(policy for policy in limiting if policy.approval is not None)
+        once = f", once it is approved ({_few([p.title for p in demands], '')})" if demands else ""
         often = "" if renewals is None else f", and {_times(renewals)}"
         return Decision(
             allowed=True,
             reason=DecisionReason.ALLOWED,
-            message=f"{allow.title} allows it for {seconds} s{often}",
+            message=f"{allow.title} allows it for {seconds} s{often}{once}",
             policy=allow.label,
             policy_digest=allow.digest,
             lifetime_seconds=seconds,
             max_renewals=renewals,
+            demands=demands,
             broken=tuple(self.failed_now),
         )
 

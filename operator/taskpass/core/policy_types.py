@@ -47,6 +47,19 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRule:
+    """Whose word a policy asks for before anything is issued (core/approval.py)."""
+
+    approvals: int = 1
+    """Of so many different users."""
+    approver_groups: tuple[str, ...] = ()
+    approver_usernames: tuple[str, ...] = ()
+    excluded_usernames: tuple[str, ...] = ()
+    valid_seconds: int = 900
+    """How long after it was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One AgentPolicy or ClusterAgentPolicy. None is a selector that is absent."""
 
@@ -72,6 +85,8 @@ class Policy:
     """How often a credential is renewed at most; None: until the task ends."""
     max_active_tasks: int | None = None
     """How many tasks of an agent may hold credentials at a time; None: any number."""
+    approval: ApprovalRule | None = None
+    """None: nobody's."""
     digest: str = ""
     """Digest of the applied spec."""
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar
 
+from taskpass.core.approval import Asked
 from taskpass.core.credential import TaskRef
 
 NO_RENEWALS: Mapping[str, int] = MappingProxyType({})
@@ -56,6 +57,10 @@ class TaskRecord:
     renewals: Mapping[str, int] = field(default_factory=lambda: NO_RENEWALS)
     """Of credentials that ran out without a successor in this phase and attempt, by use (request
     and intent): the number that the next renewal has."""
+    asked: tuple[Asked, ...] = ()
+    """Approvals that were asked for and are not used up."""
+    asked_at: tuple[datetime, ...] = ()
+    """When people were last asked, oldest first: they are not asked without end."""
     denial: str = ""
     """Digest of the refusal that was last recorded: one entry for each change, not each look."""
     outcome: Outcome | None = None

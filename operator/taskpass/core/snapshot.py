@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, GrantState
@@ -53,6 +54,10 @@ class Snapshot:
     """Other tasks of the agent that hold credentials and did so before; 0 where no policy asks."""
     kill_switches: Sequence[KillSwitch]
     """Those that stop the task, or a class; by name."""
+    approvals: Sequence[TaskApproval]
+    """Those that name the task, by name."""
+    epoch: int
+    """Which opening of the ledger this is."""
     audience: str
     overlap: timedelta
     """How long a credential stays beside its renewal."""
@@ -64,6 +69,8 @@ class Snapshot:
     looked: Looked | None = None
     may_use: Mapping[str, bool] = field(default_factory=dict)
     """Answers by class, for the task's `changedBy`."""
+    reach: Mapping[str, str] = field(default_factory=dict)
+    """By class: digest of what its credentials lead to now."""
     unanswered: frozenset[str] = frozenset()
     """Ids of grants whose provider did not confirm their revocation in this run."""
     failures: Mapping[str, Finding] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from taskpass.core.approval_status import blocking, pending, shown_before
 from taskpass.core.conditions import (
     ConditionType,
     Finding,
@@ -51,6 +52,8 @@ def status_of(
         status["startTime"] = record.started_at.strftime(SERIAL)
     if expirations:
         status["expirationTime"] = min(expirations).strftime(SERIAL)
+    if asked := pending(rest.awaiting) or shown_before(seen, rest):
+        status["pendingApprovals"] = asked
     before = task.status.get("conditions", ())
     status["conditions"] = conditions(findings(seen, rest), before, task.generation, now)
     return status
@@ -82,7 +85,7 @@ def findings(seen: Snapshot, rest: Rest) -> Mapping[str, Finding]:
             true(Reason.READY, "Every credential of the phase can be used now"),
         )
         stalled = _stalled(seen, rest)
-        suspended = _suspended(seen, suspension)
+        suspended = _suspended(seen, rest, suspension)
     return {
         ConditionType.ATTESTED: attested,
         ConditionType.AUTHORIZED: authorized,
@@ -133,12 +136,17 @@ def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
         if first.decision.reason is DecisionReason.EVALUATION_FAILED:
             return unknown(Reason.EVALUATION_FAILED, text)
         return false(first.decision.reason.value, text)
+    if asking := blocking(seen, rest):
+        return asking
     if owed_without_successor(seen):
         return unknown(Reason.PENDING, "Policy is asked once everything owed is taken back")
-    names = sorted({g.policy for g in live(seen)})
-    return true(
-        Reason.ALLOWED, f"Allowed by {', '.join(names)}" if names else "Nothing more is asked for"
-    )
+    held = live(seen)
+    names = sorted({g.policy for g in held})
+    said = f"Allowed by {', '.join(names)}" if names else "Nothing more is asked for"
+    ends = [g.approval.until for g in held if g.approval is not None]
+    if ends:
+        return true(Reason.APPROVED, f"{said}; approved until {min(ends):%H:%M:%S} UTC")
+    return true(Reason.ALLOWED, said)
 
 
 def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
@@ -170,7 +178,10 @@ def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
     return true(Reason.ISSUED, f"{where}. {rest.unrenewed}" if rest.unrenewed else where)
 
 
-def _suspended(seen: Snapshot, suspension: Suspension | None) -> Finding:
+def _suspended(seen: Snapshot, rest: Rest, suspension: Suspension | None) -> Finding:
+    asking = blocking(seen, rest)
+    if suspension is None and asking is not None:
+        return true(Reason.AWAITING_APPROVAL, f"Nothing is held. {asking.message}")
     if suspension is None:
         return false(Reason.RUNNING, "The task may hold credentials")
     owed = len(seen.owed_own)
@@ -193,6 +204,9 @@ def _finished(seen: Snapshot, rest: Rest) -> Finding:
 def _stalled(seen: Snapshot, rest: Rest) -> Finding:
     if rest.blocked:
         return true(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
+    asking = blocking(seen, rest)
+    if asking is not None and asking.reason == Reason.APPROVAL_DENIED:
+        return true(asking.reason, asking.message)
     for denial in rest.denials:
         if denial.decision.reason not in WAITS:
             text = f"Credential '{denial.request.name}': {denial.decision.message}"
@@ -204,9 +218,15 @@ def _stalled(seen: Snapshot, rest: Rest) -> Finding:
 
 
 def _branch(seen: Snapshot, rest: Rest) -> str:
-    return (
+    left = (
         f"Phase '{rest.blocked}' may not follow '{seen.record.phase}': it is not in its `next`. "
-        "Everything was revoked; make a new task, with the phase declared"
+        "Everything was revoked"
+    )
+    if asking := blocking(seen, rest):
+        return f"{left}. {asking.message}"
+    return (
+        f"{left}; make a new task, with the phase declared. (No policy with `approval` covers what "
+        "that phase asks for, so nobody can approve the move.)"
     )
 
 
@@ -224,7 +244,8 @@ def _settled_phase(seen: Snapshot, rest: Rest) -> str:
     """Return the phase whose requests are decided; until then the last one that was."""
     failed = seen.failures.keys() - {g.name for g in live(seen)}
     unsettled = rest.owed or rest.waiting or rest.suspended or failed or seen.delivery_failure
-    if not seen.record.attempt or unsettled or rest.attested is not None:
+    asking = rest.awaiting or rest.asking_later
+    if not seen.record.attempt or unsettled or asking or rest.attested is not None:
         return str(seen.live_task.status.get("phaseName", ""))
     return seen.record.phase
 

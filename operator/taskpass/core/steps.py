@@ -1,13 +1,16 @@
 """The steps in a task's life: what `lifecycle.next_step` answers and `flows/` carries out."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from taskpass.core.approval import Asked, Awaiting, TaskApproval
 from taskpass.core.attestation import AttestedPod, PodView
 from taskpass.core.conditions import Finding, Reason
-from taskpass.core.credential import Grant
-from taskpass.core.policy import Decision
+from taskpass.core.credential import Approval, Grant
+from taskpass.core.policy import Decision, Policy
 from taskpass.core.records import Outcome, TaskRecord
 from taskpass.core.task import CredentialClass, CredentialRequest
 
@@ -27,6 +30,8 @@ class RevokeReason(enum.StrEnum):
     UNAPPROVED_BRANCH = "UnapprovedBranch"
     SUSPENDED = "Suspended"
     KILL_SWITCH = "KillSwitch"
+    APPROVAL_NEEDED = "ApprovalNeeded"
+    APPROVAL_ENDED = "ApprovalEnded"
     INTENT_CHANGED = "IntentChanged"
     REQUEST_CHANGED = "RequestChanged"
     CLASS_CHANGED = "ClassChanged"
@@ -60,6 +65,8 @@ BECAUSE = {
     RevokeReason.UNAPPROVED_BRANCH: "because the task left its declared path",
     RevokeReason.SUSPENDED: "because the task was suspended",
     RevokeReason.KILL_SWITCH: "because of a KillSwitch",
+    RevokeReason.APPROVAL_NEEDED: "because an approval is needed first",
+    RevokeReason.APPROVAL_ENDED: "as its approval had ended",
     RevokeReason.INTENT_CHANGED: "because the intent changed",
     RevokeReason.REQUEST_CHANGED: "because the request changed",
     RevokeReason.CLASS_CHANGED: "because its CredentialClass changed or is gone",
@@ -149,6 +156,8 @@ class Enter:
 
     left: str
     phase: str
+    approval: str = ""
+    """Digest of what people approved, where it is no declared next phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +189,38 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inspect:
+    """Find out what credentials of these classes lead to now."""
+
+    classes: tuple[CredentialClass, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What people are to be asked."""
+
+    name: str
+    branch: str
+    terms: Mapping[str, Any]
+    demands: tuple[Policy, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskApproval:
+    """Record that people are asked, all at once; `kept` was asked before and still holds."""
+
+    wishes: tuple[Wish, ...]
+    kept: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteApprovals:
+    """Record whose word counts; each once."""
+
+    heard: tuple[tuple[Asked, tuple[TaskApproval, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
     """A request that was refused."""
 
@@ -208,6 +249,7 @@ class Planned:
     """Id of the grant that this one takes the place of."""
     renewals: int = 0
     """How often its time was renewed, this time included."""
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +292,10 @@ class Rest:
     """Whether the task is to hold nothing for now."""
     blocked: str = ""
     """The phase that the task went to without approval."""
+    awaiting: tuple[Awaiting, ...] = ()
+    """Approvals that are asked for."""
+    asking_later: str = ""
+    """Why people are not asked now, in a sentence."""
     waiting: str = ""
     """What must come first, in a sentence, while policy allows and nothing failed."""
     unrenewed: str = ""
@@ -261,5 +307,6 @@ class Rest:
 
 Step = (
     Revoke | Withdraw | Forget | Release | Finish | Delete | LookUp | Bind | Unbind | RefusePod
-    | Enter | Block | Suspend | Resume | Ask | RefuseRequests | Issue | Deliver | LiftGate | Rest
+    | Enter | Block | Suspend | Resume | Ask | Inspect | AskApproval | NoteApprovals
+    | RefuseRequests | Issue | Deliver | LiftGate | Rest
 )  # fmt: skip

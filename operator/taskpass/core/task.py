@@ -132,6 +132,8 @@ class Task:
     workload: WorkloadRef | None = None
     requester: User = field(default_factory=User)
     changed_by: User = field(default_factory=User)
+    changers: tuple[str, ...] = ()
+    """Names of all who ever changed the spec, its phase included."""
     sponsor: str = ""
     intent: Intent = field(default_factory=Intent)
     credentials: tuple[CredentialRequest, ...] = ()

@@ -11,10 +11,18 @@ from taskpass.ports import Batch
 
 
 async def enter(ports: Ports, seen: Snapshot, step: Enter) -> None:
-    """Move to a declared next phase."""
-    notice = Notice(reason="PhaseEntered", message=f"Moved from '{step.left}' to '{step.phase}'")
-    entry = audit.phase_entered(seen.live_task.ref, step.left, step.phase, ports.now(), notice)
-    moved = replace(seen.record, phase=step.phase, renewals={}, denial="")
+    """Move to a declared next phase, or to one that people have approved."""
+    approved = ", which was approved" if step.approval else ""
+    notice = Notice(
+        reason="PhaseEntered", message=f"Moved from '{step.left}' to '{step.phase}'{approved}"
+    )
+    entry = audit.phase_entered(
+        seen.live_task.ref, step.left, step.phase, ports.now(), notice, step.approval
+    )
+    asked = tuple(each for each in seen.record.asked if not each.branch)
+    moved = replace(
+        seen.record, phase=step.phase, blocked_branch="", asked=asked, renewals={}, denial=""
+    )
     await record(ports, Batch(entries=(entry,), tasks=(moved,)), seen.live_task)
 
 

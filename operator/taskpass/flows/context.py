@@ -18,6 +18,7 @@ from taskpass.ports import (
     Key,
     Ledger,
     PodControl,
+    StandingWriter,
     TaskWriter,
     WorkloadReader,
     World,
@@ -58,6 +59,7 @@ class Ports:
     events: EventPoster
     reviewer: AccessReviewer
     workloads: WorkloadReader
+    standings: StandingWriter
     audience: str
     overlap: timedelta
     """How long a credential stays beside its renewal."""

@@ -147,6 +147,7 @@ def _plan(ports: Ports, seen: Snapshot, planned: Planned) -> Grant:
         intent_at=ports.now(),
         renews=planned.renews,
         renewals=planned.renewals,
+        approval=planned.approval,
     )
 
 
@@ -290,8 +291,13 @@ async def deliver(ports: Ports, seen: Snapshot, step: Deliver) -> Finding | None
     ports.fail_point("deliver.after-secret")
     now = ports.now()
     new = [g for g in step.grants if g.state is GrantState.ISSUED]
+    used = {g.approval.digest for g in step.grants if g.approval is not None}
     done = replace(
-        kept, secret_uid=uid, secret_written=True, delivered=tuple(g.id for g in step.grants)
+        kept,
+        secret_uid=uid,
+        secret_written=True,
+        delivered=tuple(g.id for g in step.grants),
+        asked=tuple(each for each in kept.asked if each.digest not in used),
     )
     await record(
         ports,

@@ -16,6 +16,7 @@ class Run:
 
     looked: Looked | None = None
     may_use: dict[str, bool] = field(default_factory=dict)
+    reach: dict[str, str] = field(default_factory=dict)
     unanswered: set[str] = field(default_factory=set)
     failures: dict[str, Finding] = field(default_factory=dict)
     delivery_failure: Finding | None = None
@@ -54,12 +55,15 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         policies=world.policies(key[0]),
         tasks_ahead=_ahead(ports, task) if task else 0,
         kill_switches=world.kill_switches(),
+        approvals=world.approvals(key),
+        epoch=ledger.epoch,
         audience=ports.audience,
         overlap=ports.overlap,
         held_back=ports.modes.held_back,
         uninstalling=ports.modes.uninstalling,
         looked=run.looked,
         may_use=dict(run.may_use),
+        reach=dict(run.reach),
         unanswered=frozenset(run.unanswered),
         failures=dict(run.failures),
         delivery_failure=run.delivery_failure,

@@ -16,6 +16,7 @@ from taskpass.core.policy import DecisionReason
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
     Ask,
+    AskApproval,
     Bind,
     Block,
     Delete,
@@ -23,9 +24,11 @@ from taskpass.core.steps import (
     Enter,
     Finish,
     Forget,
+    Inspect,
     Issue,
     LiftGate,
     LookUp,
+    NoteApprovals,
     RefusePod,
     RefuseRequests,
     Release,
@@ -37,7 +40,7 @@ from taskpass.core.steps import (
     Unbind,
     Withdraw,
 )
-from taskpass.flows import advance, attest
+from taskpass.flows import advance, approve, attest
 from taskpass.flows.context import Ports
 from taskpass.flows.issue import deliver, issue
 from taskpass.flows.observe import Run, observe
@@ -91,6 +94,7 @@ class Reconciler:
             if isinstance(step, Rest):
                 self._note_broken(seen, step)
                 await self._reporter.report(seen, step)
+                await approve.answer_approvals(self._ports, seen, step)
                 again = step.retry or bool(step.owed or run.unanswered)
                 if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
                     again = again or not self._ports.modes.held_back
@@ -125,6 +129,8 @@ class Reconciler:
                 await attest.refuse_pod(ports, seen, step)
             case Ask():
                 await self._ask(seen, step, run)
+            case Inspect():
+                await approve.inspect(ports, seen, step, run)
             case RefuseRequests():
                 await advance.refuse_requests(ports, seen, step)
             case Issue():
@@ -141,6 +147,10 @@ class Reconciler:
     async def _move(self, seen: Snapshot, step: Step, run: Run) -> None:
         ports = self._ports
         match step:
+            case AskApproval():
+                await approve.ask_approval(ports, seen, step)
+            case NoteApprovals():
+                await approve.note_approvals(ports, seen, step)
             case Enter():
                 await advance.enter(ports, seen, step)
             case Block():
@@ -166,7 +176,7 @@ class Reconciler:
         """Show what could not be found out; best effort, as the API server may be what is away."""
         if isinstance(step, LookUp):
             rest = Rest(attested=unknown(Reason.CHECK_FAILED, str(error)), owed=seen.owed_own)
-        elif isinstance(step, Ask):
+        elif isinstance(step, Ask | Inspect):
             rest = Rest(
                 authorized=unknown(Reason.EVALUATION_FAILED, str(error)), owed=seen.owed_own
             )

@@ -12,7 +12,7 @@ from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity
 from taskpass.core.task import CredentialClass
 from taskpass.flows.context import Ports
-from taskpass.ports import Standing, StandingWriter
+from taskpass.ports import Standing
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
@@ -37,9 +37,8 @@ class Stock(Protocol):
 class StandingReporter:
     """Compares what was last said of each with what is true now."""
 
-    def __init__(self, ports: Ports, writer: StandingWriter, stock: Stock) -> None:
+    def __init__(self, ports: Ports, stock: Stock) -> None:
         self._ports = ports
-        self._writer = writer
         self._stock = stock
         self._said: dict[str, tuple[int, Finding]] = {}
         self._seen: set[str] = set()
@@ -67,7 +66,7 @@ class StandingReporter:
 
     async def _say(self, standing: Standing) -> None:
         now = self._ports.now()
-        await self._writer.say(standing, now)
+        await self._ports.standings.say(standing, now)
         self._said[standing.uid] = (standing.generation, standing.finding)
         if standing.finding.status != "True" or standing.kind == "KillSwitch":
             await self._ports.events.post(

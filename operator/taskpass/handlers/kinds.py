@@ -23,6 +23,7 @@ KINDS = {
     "agentpolicies": "AgentPolicy",
     "clusteragentpolicies": "ClusterAgentPolicy",
     "killswitches": "KillSwitch",
+    "taskapprovals": "TaskApproval",
 }
 LOGIN_FOR = timedelta(minutes=10)
 """A projected token is replaced within the hour; a login reads it anew."""

@@ -70,7 +70,7 @@ class KubeClient:
         self._where = where
         self._limit = limit
         self._on_call = on_call
-        self._impersonate = tuple(impersonate)
+        self._impersonate = tuple(impersonate) or where.impersonate
         self._call_seconds = call_seconds
         self._idle_seconds = idle_seconds
         self._fence = fence

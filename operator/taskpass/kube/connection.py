@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from taskpass.core.errors import UsageError
 
@@ -25,6 +26,8 @@ class Connection:
     """None for an API server without TLS (tests)."""
     authorization: Callable[[], str] = lambda: ""
     """Returns the value of the header Authorization; '' where a certificate says who we are."""
+    impersonate: tuple[tuple[str, str], ...] = ()
+    """Headers `Impersonate-…`: the user that this one speaks as."""
 
 
 class Kept:
@@ -90,7 +93,30 @@ def from_kubeconfig(path: str, context: str = "") -> Connection:
         # Refreshes tokens of exec plugins when they are about to expire, and takes 0.2 ms.
         return config.get_api_key_with_prefix("BearerToken") or ""
 
-    return Connection(server=config.host.rstrip("/"), tls=tls, authorization=Kept(authorization))
+    return Connection(
+        server=config.host.rstrip("/"), tls=tls, authorization=Kept(authorization),
+        impersonate=_impersonated(path, context),
+    )  # fmt: skip
+
+
+def _impersonated(path: str, context: str) -> tuple[tuple[str, str], ...]:
+    """Return the headers for `as`, `as-uid`, `as-groups` and `as-user-extra` of the user.
+
+    The client library reads none of them: without this a word would be given in another's name.
+    """
+    from kubernetes.config.kube_config import KubeConfigMerger
+
+    merged = KubeConfigMerger(path).config  # type: ignore[no-untyped-call]
+    chosen = merged["contexts"].get_with_name(context or merged["current-context"])
+    name = chosen["context"].value.get("user", "")
+    user = merged["users"].get_with_name(name)["user"].value if name else {}
+    headers = [("Impersonate-User", user["as"])] if user.get("as") else []
+    if user.get("as-uid"):
+        headers.append(("Impersonate-Uid", user["as-uid"]))
+    headers += [("Impersonate-Group", group) for group in user.get("as-groups") or ()]
+    for key, values in (user.get("as-user-extra") or {}).items():
+        headers += [(f"Impersonate-Extra-{quote(key, safe='')}", value) for value in values]
+    return tuple(headers)
 
 
 def authority_of(path: str, context: str = "") -> str:

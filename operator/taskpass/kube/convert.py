@@ -10,9 +10,17 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from taskpass.core.approval import TaskApproval, Verdict
 from taskpass.core.attestation import Owner, PodView, WorkloadView
 from taskpass.core.kill_switch import KillSwitch, Target
-from taskpass.core.policy_types import Agents, Effect, Policy, Requesters, Validation
+from taskpass.core.policy_types import (
+    Agents,
+    ApprovalRule,
+    Effect,
+    Policy,
+    Requesters,
+    Validation,
+)
 from taskpass.core.task import (
     CREATED_BY,
     FINALIZER,
@@ -61,6 +69,7 @@ def task_from(obj: Object) -> Task:
         else None,
         requester=_user(spec.get("requester", {})),
         changed_by=_user(spec.get("changedBy", {})),
+        changers=tuple(spec.get("changers", ())),
         sponsor=spec.get("sponsor", ""),
         intent=_intent(spec.get("intent", {})),
         credentials=_requests(spec),
@@ -165,6 +174,7 @@ def policy_from(obj: Object) -> Policy:
         max_expiration_seconds=spec.get("limits", {}).get("maxExpirationSeconds"),
         max_renewals=spec.get("limits", {}).get("maxRenewals"),
         max_active_tasks=spec.get("limits", {}).get("maxActiveTasks"),
+        approval=_approval(spec.get("approval")),
         digest=digest(spec),
     )
 
@@ -174,6 +184,18 @@ def _requesters(requesters: Object | None) -> Requesters | None:
         return None
     return Requesters(
         usernames=tuple(requesters.get("usernames", ())), groups=tuple(requesters.get("groups", ()))
+    )
+
+
+def _approval(approval: Object | None) -> ApprovalRule | None:
+    if approval is None:
+        return None
+    return ApprovalRule(
+        approvals=approval.get("approvals", 1),
+        approver_groups=tuple(approval.get("approverGroups", ())),
+        approver_usernames=tuple(approval.get("approverUsernames", ())),
+        excluded_usernames=tuple(approval.get("excludedUsernames", ())),
+        valid_seconds=approval.get("validSeconds", 900),
     )
 
 
@@ -293,6 +315,29 @@ def kill_switch_from(obj: Object) -> KillSwitch:
         of=spec.get("of", ""),
         reason=spec["reason"],
         requester=_user(spec.get("requester", {})),
+    )
+
+
+def approval_from(obj: Object) -> TaskApproval:
+    """Convert a TaskApproval."""
+    meta, spec = obj["metadata"], obj["spec"]
+    ready: Object = next(
+        (c for c in obj.get("status", {}).get("conditions", ()) if c["type"] == "Ready"), {}
+    )
+    return TaskApproval(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta["generation"],
+        created_at=_time(meta["creationTimestamp"]),
+        task_name=spec["taskRef"]["name"],
+        task_uid=spec["taskRef"]["uid"],
+        digest=spec["digest"],
+        decision=Verdict(spec["decision"]),
+        reason=spec.get("reason", ""),
+        valid_seconds=spec.get("validSeconds"),
+        approver=_user(spec.get("approver", {})),
+        said=(ready.get("reason", ""), ready.get("message", "")),
     )
 
 

@@ -27,14 +27,17 @@ CRDS = (
     "clusteragentpolicies.taskpass.dev",
     "auditanchors.taskpass.dev",
     "killswitches.taskpass.dev",
+    "taskapprovals.taskpass.dev",
 )
 MUTATING = (
     "taskpass-inject",
+    "taskpass-stamp-approvals",
     "taskpass-stamp-kill-switches",
     "taskpass-stamp-pods",
     "taskpass-stamp-tasks",
 )
 VALIDATING = (
+    "taskpass-approvals",
     "taskpass-credentials",
     "taskpass-grants",
     "taskpass-grants-namespace",

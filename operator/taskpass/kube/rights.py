@@ -30,6 +30,9 @@ EVERYBODYS = frozenset(
 )
 """(group, resource): what Kubernetes itself lets every ServiceAccount do."""
 MOST_NAMED = 4
+OTHER_KINDS = (
+    "credentialclasses", "agentpolicies", "clusteragentpolicies", "killswitches", "taskapprovals",
+)  # fmt: skip
 Rule = Mapping[str, Any]
 
 
@@ -86,7 +89,7 @@ def needed(
 
 def _in_the_cluster(targets: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[Right]:
     yield from _rights("get list watch patch delete", "agenttasks", OURS)
-    for kind in ("credentialclasses", "agentpolicies", "clusteragentpolicies", "killswitches"):
+    for kind in OTHER_KINDS:
         yield from _rights("get list watch", kind, OURS)
         yield from _rights("patch", f"{kind}/status", OURS)
     yield from _rights("patch", "agenttasks/status", OURS)

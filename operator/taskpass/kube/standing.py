@@ -1,4 +1,4 @@
-"""The `Ready` condition of policies, classes and kill switches."""
+"""The `Ready` condition of policies, classes, kill switches and approvals."""
 
 from datetime import datetime
 
@@ -11,6 +11,7 @@ PLURALS = {
     "ClusterAgentPolicy": "clusteragentpolicies",
     "CredentialClass": "credentialclasses",
     "KillSwitch": "killswitches",
+    "TaskApproval": "taskapprovals",
 }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView
 from taskpass.core.conditions import ConditionType
 from taskpass.core.kill_switch import KillSwitch
@@ -19,6 +20,7 @@ from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
 from taskpass.core.task import LABEL, NO_LABELS, CredentialClass, Task
 from taskpass.kube.client import KubeClient
 from taskpass.kube.convert import (
+    approval_from,
     class_from,
     kill_switch_from,
     pod_from,
@@ -35,6 +37,7 @@ PATHS = {
     "AgentPolicy": "/apis/taskpass.dev/v1alpha1/agentpolicies",
     "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
     "KillSwitch": "/apis/taskpass.dev/v1alpha1/killswitches",
+    "TaskApproval": "/apis/taskpass.dev/v1alpha1/taskapprovals",
 }
 TASKS_EVERY = 10
 """Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
@@ -67,6 +70,8 @@ class Caches:
         }
         self._switches: Store[KillSwitch] = Store()
         self._sorted_switches: tuple[KillSwitch, ...] = ()
+        self._approvals: Store[TaskApproval] = Store()
+        self._approvals_of: dict[Key, set[Key]] = defaultdict(set)
         self._policies_of: dict[str, tuple[CompiledPolicy, ...]] = {}
         self._tasks_in: dict[str, set[Key]] = defaultdict(set)
         self._tasks_of_account: dict[Key, set[Key]] = defaultdict(set)
@@ -205,6 +210,11 @@ class Caches:
         """Return every KillSwitch, by name."""
         return self._sorted_switches
 
+    def approvals(self, key: Key) -> Sequence[TaskApproval]:
+        """Return the TaskApprovals that name the task, by name."""
+        found = (self._approvals.get(each) for each in sorted(self._approvals_of.get(key, ())))
+        return [each for each in found if each is not None]
+
     def all_policies(self) -> tuple[CompiledPolicy, ...]:
         """Return every policy, for its `Ready` condition."""
         return tuple(each for store in self._policies.values() for each in store.values())
@@ -232,6 +242,8 @@ class Caches:
             return self._tasks
         if kind == "KillSwitch":
             return self._switches
+        if kind == "TaskApproval":
+            return self._approvals
         return self._classes if kind == "CredentialClass" else self._policies[kind]
 
     async def _list(self, client: KubeClient, kind: str) -> None:
@@ -256,6 +268,8 @@ class Caches:
                 return store.put(obj, class_from(obj))
             if kind == "KillSwitch":
                 return store.put(obj, kill_switch_from(obj))
+            if kind == "TaskApproval":
+                return store.put(obj, approval_from(obj))
             return store.put(obj, compile_policy(policy_from(obj), self._expressions))
         except (KeyError, TypeError, ValueError, AttributeError):
             self._unreadable.add((kind, key))
@@ -268,6 +282,9 @@ class Caches:
         if kind == "AgentTask":
             self._index(change)
             self._look([change.key])
+            return
+        if kind == "TaskApproval":
+            self._approval_changed(change)
             return
         if kind == "KillSwitch":
             self._sorted_switches = tuple(sorted(self._switches.values(), key=lambda s: s.name))
@@ -284,6 +301,14 @@ class Caches:
             self._look(self._tasks_in.get(change.key[0], ()))
         else:
             self._look(self._tasks.keys())
+
+    def _approval_changed(self, change: Change[TaskApproval]) -> None:
+        for stored, put in ((change.old, False), (change.new, True)):
+            if stored is not None:
+                task = (stored.value.namespace, stored.value.task_name)
+                _mark(self._approvals_of, task, change.key, put)
+                if not change.only_status:
+                    self._look([task])
 
     def _matched(self, switch: KillSwitch) -> Iterable[Key]:
         if switch.blocks(switch.of):

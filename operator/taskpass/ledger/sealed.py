@@ -129,6 +129,11 @@ class SealedLedger:
         self._add(Forget(task_uid))
         self._mirror.apply(Written(forgotten=task_uid))
 
+    @property
+    def epoch(self) -> int:
+        """See `ports.Ledger`. It was not opened for writing: nothing is asked for."""
+        return 0
+
     def grants(self, key: Key) -> tuple[Grant, ...]:
         """See `ports.Ledger`."""
         return self._mirror.grants(key)

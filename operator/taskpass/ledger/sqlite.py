@@ -127,6 +127,11 @@ class SqliteLedger:
         return self._head.root
 
     @property
+    def epoch(self) -> int:
+        """See `ports.Ledger`."""
+        return self._store.log.epoch
+
+    @property
     def origin(self) -> str:
         """The log's name."""
         return self._store.log.origin

@@ -38,6 +38,8 @@ class FakeProvider:
         """Consumed from the front, one for each call."""
         self.revoke_failures: list[Failure] = []
         self.release = asyncio.Event()
+        self.reaches: dict[str, str] = {}
+        """What credentials lead to, by class; a test widens it here."""
         self.live: dict[str, bytes] = {}
         """What works now: the secret by grant id."""
         self.calls: list[tuple[str, str]] = []
@@ -69,6 +71,10 @@ class FakeProvider:
             if not resource.startswith("fake/"):
                 raise ProviderRefused(f"resources must each begin with 'fake/': '{resource}'")
         return {"name": grant_id, "actions": list(request.actions), "uid": ""}
+
+    async def reach(self, credential_class: CredentialClass) -> str:
+        """Return what a test says."""
+        return self.reaches.get(credential_class.name, "sha256:fake")
 
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """Issue a canary. A second issue of one grant replaces the first."""

@@ -89,6 +89,8 @@ def snapshot(**changes: Any) -> Snapshot:
         policies=(policy(),),
         tasks_ahead=0,
         kill_switches=(),
+        approvals=(),
+        epoch=1,
         audience="taskpass",
         overlap=OVERLAP,
         may_use={"tickets-api": True},

@@ -8,6 +8,7 @@ import pytest
 
 from taskpass.core import audit
 from taskpass.core.anchor import Head
+from taskpass.core.approval import Asked, TaskApproval, Verdict
 from taskpass.core.audit import Entry, EventType, Stage
 from taskpass.core.canonical import entry_bytes
 from taskpass.core.credential import Grant, GrantState, TaskRef
@@ -38,6 +39,12 @@ SWITCH = KillSwitch(
     reason="INC-42", requester=User(username="ada"),
 )  # fmt: skip
 
+ASKED = Asked(name="tickets", text="{}", nonce="n", since=NOW, epoch=1)
+WORD = TaskApproval(
+    namespace="support", name="yes", uid="a-1", generation=1, created_at=NOW, task_name="ticket",
+    task_uid="u-1", digest=ASKED.digest, decision=Verdict.APPROVED, approver=User(username="lea"),
+)  # fmt: skip
+
 Make = Callable[[datetime], Entry]
 ALL: dict[str, Make] = {
     "issue intent": lambda now: audit.issue_intent(GRANT, now),
@@ -50,6 +57,8 @@ ALL: dict[str, Make] = {
     "attestation failed": lambda now: audit.attestation_failed(TASK, "p", "u", "R", now, TOLD),
     "phase entered": lambda now: audit.phase_entered(TASK, "a", "b", now, TOLD),
     "branch blocked": lambda now: audit.branch_blocked(TASK, "a", "c", now, TOLD),
+    "approval asked": lambda now: audit.approval_asked(OBJECT, ASKED, [("p", "d")], now, TOLD),
+    "approval given": lambda now: audit.approval_given(OBJECT, ASKED, WORD, now, TOLD),
     "suspended": lambda now: audit.suspended(RECORD, "Requested", now, TOLD),
     "resumed": lambda now: audit.resumed(RECORD, "Requested", now, TOLD),
     "finished": lambda now: audit.finished(RECORD, Outcome.SUCCEEDED, now, TOLD),

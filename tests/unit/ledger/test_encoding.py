@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from taskpass.core.credential import Grant, GrantState
+from taskpass.core.approval import Asked
+from taskpass.core.credential import Approval, Grant, GrantState
 from taskpass.core.records import Outcome, TaskRecord
 from taskpass.ledger.encoding import UnknownField, decode, encode
 from tests.unit.ledger.objects import GRANT, NOW, RECORD
@@ -23,6 +24,7 @@ FULL_GRANT = replace(
     delivered_at=NOW,
     renews="g-0",
     renewals=3,
+    approval=Approval(digest="sha256:a", nonce="n", until=NOW, given_by=("a-1",)),
     revoke_reason="Finished",
     revoking_since=NOW,
     audit_index=7,
@@ -39,6 +41,8 @@ FULL_RECORD = replace(
     suspended="Requested",
     blocked_branch="b",
     renewals={"d": 1},
+    asked=(Asked(name="t", text="{}", nonce="n", since=NOW, epoch=2, noted=("a-1",)),),
+    asked_at=(NOW,),
     denial="x",
     outcome=Outcome.EXPIRED,
     finished_at=NOW,

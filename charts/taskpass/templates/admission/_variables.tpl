@@ -10,11 +10,19 @@
   expression: request.operation == 'CREATE'
 {{ include "taskpass.userVariable" . }}
 - name: said
-  expression: "dyn(object.spec).map(k, k).filter(k, !(k in ['phase', 'requester', 'changedBy']))"
+  expression: "dyn(object.spec).map(k, k).filter(k, !(k in ['phase', 'requester', 'changedBy', 'changers']))"
 - name: saidBefore
-  expression: "variables.creating ? [] : dyn(oldObject.spec).map(k, k).filter(k, !(k in ['phase', 'requester', 'changedBy']))"
+  expression: "variables.creating ? [] : dyn(oldObject.spec).map(k, k).filter(k, !(k in ['phase', 'requester', 'changedBy', 'changers']))"
 - name: changed
   expression: >-
     variables.creating || variables.said.exists(k, !(k in variables.saidBefore)) ||
     variables.saidBefore.exists(k, !(k in variables.said) || dyn(object.spec)[k] != dyn(oldObject.spec)[k])
+- name: changersBefore
+  expression: "variables.creating ? dyn([]) : dyn(oldObject.spec).?changers.orValue(dyn([]))"
+- name: moved
+  expression: "!variables.creating && object.spec.?phase != oldObject.spec.?phase"
+- name: changers
+  expression: >-
+    (variables.changed || variables.moved) && !variables.changersBefore.exists(name, name == request.userInfo.username)
+      ? dyn(variables.changersBefore + [dyn(request.userInfo.username)]) : variables.changersBefore
 {{- end }}

@@ -17,6 +17,8 @@ _STEPS = {
     "task.phase": "phase",
     "task.suspend": "suspend",
     "task.resume": "resume",
+    "approval.ask": "ask",
+    "approval.give": "give",
     "task.finish": "finish",
     "task.forget": "forget",
     "orphan.undo": "orphan",
@@ -119,6 +121,11 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
             return f"suspended, {data['suspend']}: nothing is issued until it goes on"
         case "resume":
             return f"it goes on; it was suspended, {data['suspend']}"
+        case "ask":
+            return f"people are asked to approve {_approval(data)}"
+        case "give":
+            said = data["decision"]["reason_code"].lower()
+            return f"{said}: {_approval(data)}" + (f" ({data['reason']})" if data["reason"] else "")
         case "finish":
             return f"{data['finish']}, nothing is held any more"
         case "forget":
@@ -127,6 +134,12 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
             return f"{cred['ref']} at {cred['provider']} had no grant, and is removed"
         case _:
             return _of_log(step, data)
+
+
+def _approval(data: Mapping[str, Any]) -> str:
+    told = data["approval"]
+    what = told.get("credential") or f"the move to {told.get('branch')}"
+    return f"{what} ({told['digest'][:15]}…)"
 
 
 def _of_log(step: str, data: Mapping[str, Any]) -> str:
@@ -162,7 +175,7 @@ def _by(by: object, people: Mapping[str, str]) -> str:
         for role, who in by.items()
         if isinstance(who, Mapping)
     }
-    words = (("requester", "asked for by"), ("sponsor", "sponsor"))
+    words = (("requester", "asked for by"), ("sponsor", "sponsor"), ("approver", "by"))
     return ", ".join(f"{word} {names[role]}" for role, word in words if role in names)
 
 

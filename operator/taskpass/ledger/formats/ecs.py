@@ -21,6 +21,8 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.TASK_RESUME: ("process", ("change",)),
     EventType.TASK_FINISH: ("process", ("end",)),
     EventType.TASK_FORGET: ("process", ("info",)),
+    EventType.APPROVAL_ASK: ("process", ("info",)),
+    EventType.APPROVAL_GIVE: ("iam", ("info", "admin")),
     EventType.ORPHAN_UNDO: ("iam", ("deletion", "admin")),
     EventType.KILL_SWITCH_THROW: ("configuration", ("creation",)),
     EventType.KILL_SWITCH_LIFT: ("configuration", ("deletion",)),

@@ -27,6 +27,8 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.TASK_RESUME: (UPDATE, "AgentTask"),
     EventType.TASK_FINISH: (UPDATE, "AgentTask"),
     EventType.TASK_FORGET: (DELETE, "AgentTask"),
+    EventType.APPROVAL_ASK: (UPDATE, "AgentTask"),
+    EventType.APPROVAL_GIVE: (CREATE, "TaskApproval"),
     EventType.ORPHAN_UNDO: (DELETE, "Credential"),
     EventType.KILL_SWITCH_THROW: (CREATE, "KillSwitch"),
     EventType.KILL_SWITCH_LIFT: (DELETE, "KillSwitch"),

@@ -35,7 +35,7 @@ from taskpass.core.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from taskpass.core.task import CredentialClass, CredentialRequest
+from taskpass.core.task import CredentialClass, CredentialRequest, digest
 from taskpass.ports import ApiClient, Clock
 from taskpass.providers.kubernetes.access import must_be_new, reviews_of, wait_until_effective
 from taskpass.providers.kubernetes.calls import labelled, together
@@ -147,6 +147,24 @@ class KubernetesProvider:
 
         """
         return initial_state(request, credential_class, grant_id, self._grants, self._server)
+
+    async def reach(self, credential_class: CredentialClass) -> str:
+        """Return a digest of the rules of every role that the class binds, by where it is.
+
+        Raises:
+            ProviderUnavailable, ProviderRefused: See `ports.CredentialProvider`.
+
+        """
+        config = credential_class.config
+        roles = [
+            {"role_kind": r["kind"], "role_name": r["name"], "namespace": n}
+            for r in config["roles"]
+            for n in config["namespaces"]
+        ]
+        paths = list(dict.fromkeys(role_path(role) for role in roles))
+        with _issuing():
+            answers = await together(*(self._read_role(path) for path in paths))
+        return digest(dict(zip(paths, answers, strict=True)))
 
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """Issue what `grant.provider_state` says. Usable on return.

@@ -1,0 +1,42 @@
+"""One request of the task as it is seen, put to policy."""
+
+from datetime import datetime
+
+from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
+from taskpass.core.snapshot import Snapshot
+from taskpass.core.task import CredentialRequest
+
+
+def stopped(seen: Snapshot, request: CredentialRequest) -> KillSwitch | None:
+    """Return the KillSwitch that keeps every credential of the request's class back."""
+    return next((s for s in seen.kill_switches if s.blocks(request.class_name)), None)
+
+
+def decision_of(
+    seen: Snapshot, request: CredentialRequest, now: datetime, phase: str | None = None
+) -> Decision:
+    """Return the decision on a request, for the phase that has settled if no other is named."""
+    if switch := stopped(seen, request):
+        return Decision(allowed=False, reason=DecisionReason.KILL_SWITCH, message=switch.told)
+    used = seen.classes.get(request.class_name)
+    pod = seen.bound_pod
+    agent = Agent(
+        service_account=seen.live_task.service_account,
+        pod_labels=pod.labels if pod else {},
+        images=seen.record.images,
+        pod_name=pod.name if pod else "",
+        created_by=pod.created_by if pod else "",
+    )
+    question = Question(
+        task=seen.live_task,
+        phase=seen.record.phase if phase is None else phase,
+        request=request,
+        credential_class=used,
+        agent=agent,
+        namespace_labels=seen.namespace_labels,
+        minimum_lifetime_seconds=seen.minimum_lifetimes.get(used.provider, 0) if used else 0,
+        may_use=seen.may_use.get(request.class_name, True),
+        tasks_ahead=seen.tasks_ahead,
+    )
+    return evaluate(question, seen.policies, now)

@@ -1,0 +1,105 @@
+"""Ask people, and record whose word counts (core/approval.py)."""
+
+import secrets
+from dataclasses import replace
+
+from taskpass.core import audit
+from taskpass.core.approval import Asked, TaskApproval, Verdict, asked_text
+from taskpass.core.approval_status import needed_of, verdicts
+from taskpass.core.conditions import Reason, false
+from taskpass.core.errors import ProviderRefused
+from taskpass.core.lifecycle_approval import MOST_ASKED
+from taskpass.core.records import Notice, Severity
+from taskpass.core.snapshot import Snapshot
+from taskpass.core.steps import AskApproval, Inspect, NoteApprovals, Rest, Wish
+from taskpass.flows.context import Ports, record
+from taskpass.flows.observe import Run
+from taskpass.ports import Batch, Standing
+
+NONCE_BYTES = 16
+MOST_SHOWN = 1000
+"""Characters of an Event's note, whose limit is 1,024."""
+
+
+async def inspect(ports: Ports, seen: Snapshot, step: Inspect, run: Run) -> None:
+    """Find out what credentials of the classes lead to now."""
+    for used in step.classes:
+        try:
+            run.reach[used.name] = await ports.providers[used.provider].reach(used)
+        except ProviderRefused as refusal:
+            for each in seen.live_task.requests_in(seen.record.phase):
+                if each.class_name == used.name:
+                    run.failures[each.name] = false(
+                        Reason.PROVIDER_REFUSED, f"Credential '{each.name}': {refusal}"
+                    )
+
+
+async def ask_approval(ports: Ports, seen: Snapshot, step: AskApproval) -> None:
+    """Draw a nonce for each wish, and ask; durable on return, and told on task and pod."""
+    now, task, kept = ports.now(), seen.live_task, seen.record
+    asked, entries = list(step.kept), []
+    for wish in step.wishes:
+        nonce = secrets.token_hex(NONCE_BYTES)
+        new = Asked(
+            name=wish.name, branch=wish.branch, text=asked_text(wish.terms, nonce), nonce=nonce,
+            since=now, epoch=seen.epoch,
+        )  # fmt: skip
+        asked.append(new)
+        policies = [(p.label, p.digest) for p in wish.demands]
+        entries.append(audit.approval_asked(task, new, policies, now, _asking(task.key, wish, new)))
+    moved = replace(
+        kept, asked=tuple(asked), asked_at=(*kept.asked_at, now)[-MOST_ASKED:], denial=""
+    )
+    pod = (kept.pod_name, kept.pod_uid) if kept.pod_uid else None
+    await record(ports, Batch(entries=tuple(entries), tasks=(moved,)), task, pod)
+
+
+def _asking(key: tuple[str, str], wish: Wish, asked: Asked) -> Notice:
+    what = f"Credential '{wish.name}'" if wish.name else f"The move to phase '{wish.branch}'"
+    needs = " and ".join(needed_of(p, p.approval.approvals) for p in wish.demands if p.approval)
+    told = f"{what} needs {needs}. Asked: {asked.digest}"
+    whole = f"{told} {asked.text}"
+    if len(whole) > MOST_SHOWN:
+        whole = f"{told}; `status.pendingApprovals` has it in full"
+    return Notice(reason="ApprovalRequired", message=whole, on_pod=True)
+
+
+async def note_approvals(ports: Ports, seen: Snapshot, step: NoteApprovals) -> None:
+    """Record whose word counts for what, each once; durable before anything comes of it."""
+    now, task, entries = ports.now(), seen.live_task, []
+    noted = {asked.digest: [w.uid for w in words] for asked, words in step.heard}
+    for asked, words in step.heard:
+        for word in words:
+            entries.append(audit.approval_given(task, asked, word, now, _said(asked, word)))
+    heard = tuple(
+        replace(each, noted=(*each.noted, *noted.get(each.digest, ())))
+        for each in seen.record.asked
+    )
+    await record(
+        ports,
+        Batch(entries=tuple(entries), tasks=(replace(seen.record, asked=heard),)),
+        task,
+    )
+
+
+def _said(asked: Asked, word: TaskApproval) -> Notice:
+    what = f"credential '{asked.name}'" if asked.name else f"the move to phase '{asked.branch}'"
+    because = f": {word.reason}" if word.reason else ""
+    if word.decision is Verdict.DENIED:
+        return Notice(
+            reason="ApprovalDenied",
+            message=f"'{word.approver.username}' denied {what}{because}",
+            severity=Severity.WARNING,
+            on_pod=True,
+        )
+    return Notice(reason="Approved", message=f"'{word.approver.username}' approved {what}{because}")
+
+
+async def answer_approvals(ports: Ports, seen: Snapshot, rest: Rest) -> None:
+    """Say on each TaskApproval of the task what has become of it, where that has changed."""
+    for approval, finding in verdicts(seen, rest):
+        standing = Standing(
+            kind="TaskApproval", namespace=approval.namespace, name=approval.name,
+            uid=approval.uid, generation=approval.generation, finding=finding,
+        )  # fmt: skip
+        await ports.standings.say(standing, ports.now())
