@@ -226,6 +226,47 @@ async def test_whoever_changes_anything_has_what_is_held_approved_anew(
     assert world.condition("Ready") == ("True", "Ready")
 
 
+async def test_a_change_by_somebody_else_makes_void_what_is_held_as_well(
+    world: SimulatedWorld,
+) -> None:
+    await approved(world)
+
+    world.change(ttl_seconds_after_finished=60)
+    await world.settle()
+
+    assert world.reasons() == ["ApprovalNeeded"]
+    assert len(pending(world)) == 1
+
+
+async def test_a_renewal_for_a_role_that_widened_is_approved_anew(world: SimulatedWorld) -> None:
+    rule = ApprovalRule(approver_groups=("support-leads",), valid_seconds=86400)
+    await approved(world, rule=rule)
+    world.provider.reaches["tickets-api"] = "sha256:wider"
+    await world.settle()
+    assert len(world.held()) == 1  # what is held is what it was
+
+    world.clock.advance(700)
+    await world.settle()
+
+    assert world.held() == []
+    assert len(pending(world)) == 1
+
+
+async def test_where_enough_others_approved_one_word_less_takes_nothing_back(
+    world: SimulatedWorld,
+) -> None:
+    (asked,) = await asking(world)
+    give(world, asked["digest"], LEO)
+    uid = give(world, asked["digest"])
+    await world.settle()
+    (grant,) = world.held()
+
+    world.cluster.withdraw_approval(uid)
+    await world.settle()
+
+    assert world.held() == [grant]
+
+
 async def test_a_role_that_widened_is_approved_anew(world: SimulatedWorld) -> None:
     (asked,) = await asking(world)
     world.provider.reaches["tickets-api"] = "sha256:wider"

@@ -96,7 +96,7 @@ class Approval:
     nonce: str
     until: datetime
     given_by: tuple[str, ...]
-    """UIDs of their TaskApprovals: it ends with any of them."""
+    """UIDs of their TaskApprovals: it ends where those that are left are too few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,8 +88,6 @@ def holds(seen: Snapshot, grant: Grant, decision: Decision, now: datetime) -> Re
         return RevokeReason.APPROVAL_NEEDED
     if approval.until <= now:
         return RevokeReason.APPROVAL_ENDED
-    if not {a.uid for a in seen.approvals}.issuperset(approval.given_by):
-        return RevokeReason.APPROVAL_NEEDED
     words = judge(approval.digest, decision.demands, seen.approvals, seen.live_task, now)
     return None if words.until else RevokeReason.APPROVAL_NEEDED
 
