@@ -7,9 +7,11 @@ READY := $(VENV)/.ready
 NAME ?=
 
 ##@ Start here
-.PHONY: demo test
+.PHONY: demo demo-life test
 demo: setup ## The story: a task gets a credential, uses it and loses it, on a real cluster
 	$(BIN)/python -m e2e.demo $(if $(NAME),--name $(NAME))
+demo-life: setup ## The long life of a task: approval, suspension, delegation, a policy that goes, a kill switch
+	$(BIN)/python -m e2e.demo --life $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
 	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e
 

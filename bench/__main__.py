@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.ends import run_ends, run_family
 from bench.figures import say, tell
 from bench.many import run_many
 from bench.rates import run_rate
@@ -31,6 +32,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rates", type=_numbers, default=[5, 20, 50], help="tasks a second")
     parser.add_argument("--seconds", type=float, default=60, help="of each rate")
     parser.add_argument("--live", type=_numbers, default=[1_000, 10_000], help="live tasks at once")
+    parser.add_argument("--ends", type=int, default=200, help="credentials that end, of each kind")
+    parser.add_argument("--family", type=int, default=200, help="tasks that one root delegates to")
     parser.add_argument("--name", default=None, help="the cluster's; it is taken away at the end")
     parser.add_argument("--kubeconfig", type=Path, help="a cluster made for tests, which is kept")
     chosen = parser.parse_args(arguments)
@@ -52,6 +55,10 @@ async def _measure(name: str, kubeconfig: str, chosen: argparse.Namespace) -> li
     async with stage(name, kubeconfig, directory) as made:
         for rate in chosen.rates:
             await run_rate(made, rate, chosen.seconds)
+        if chosen.ends:
+            await run_ends(made, chosen.ends)
+        if chosen.family:
+            await run_family(made, chosen.family)
         for count in chosen.live:
             await run_many(made, count, by_policy=count <= POLICY_ENDS)
         await made.verify()

@@ -13,6 +13,8 @@ from bench.stage import POLICY, Stage
 PATIENCE = 300.0
 RESTART_TARGET = 15.0
 MEMORY_TARGET = 300.0
+DECIDE_TARGET = 1.0
+DECIDED = "taskpass_reconcile_seconds_count"
 
 
 async def run_many(stage: Stage, count: int, *, by_policy: bool) -> None:
@@ -37,6 +39,7 @@ async def run_many(stage: Stage, count: int, *, by_policy: bool) -> None:
     )  # fmt: skip
     _tell_memory(stage, count, "grown")
     await _restart(stage, lives)
+    await _decide_again(stage, count)
     if by_policy:
         await _end_by_policy(stage, lives)
     await _clear(stage, lives)
@@ -82,6 +85,24 @@ async def _restart(stage: Stage, lives: Sequence[Life]) -> None:
     await stage.players.clear(newcomer)
     await asyncio.wait_for(newcomer.until(Moment.GONE), PATIENCE)
     del stage.witness.lives[newcomer.name]
+
+
+async def _decide_again(stage: Stage, count: int) -> None:
+    """Change the policy in what takes nothing from anybody: every live grant is decided anew."""
+    say(f"a policy changes over {count} tasks")
+    seen = await stage.metric(DECIDED)
+    changed = {"spec": {"limits": {"maxChildren": 999}}}
+    before, began = await stage.calls(), time.monotonic()
+    await asyncio.to_thread(stage.api.merge, POLICY, changed)
+    while await stage.metric(DECIDED) - seen < count:
+        if time.monotonic() - began > PATIENCE:
+            stage.fail("not every task was decided anew after its policy had changed")
+            return
+        await asyncio.sleep(0.01)
+    took = time.monotonic() - began
+    target = {"target": DECIDE_TARGET, "met": took <= DECIDE_TARGET} if count == 1_000 else {}
+    made = (await stage.calls() - before).total()
+    tell("decided-again", live=count, unit="s", value=round(took, 2), **target, calls=made)
 
 
 async def _end_by_policy(stage: Stage, lives: Sequence[Life]) -> None:

@@ -28,6 +28,7 @@ CLASS = "bench"
 HOLDS_SECONDS = 3600
 PODS = f"/api/v1/namespaces/{TENANT}/pods"
 TASKS = f"/apis/taskpass.dev/v1alpha1/namespaces/{TENANT}/agenttasks"
+SWITCHES = "/apis/taskpass.dev/v1alpha1/killswitches"
 PROBE_PAUSE = 0.01
 CALL_SECONDS = 120.0
 """Whoever makes tasks waits for an API server that has too much to do."""
@@ -46,6 +47,7 @@ class Players:
         patience: dict[str, Any] = {"limit": 256, "call_seconds": CALL_SECONDS}
         self._creator = KubeClient.from_kubeconfig(kubeconfig, impersonate=ALICE, **patience)
         self._kubelet = KubeClient.from_kubeconfig(kubeconfig, **patience)
+        self._stopped: list[str] = []
         self._server = connection.from_kubeconfig(kubeconfig).server
         # Without the administrator's certificate, which would win over a token.
         trusted = ssl.create_default_context(cadata=connection.authority_of(kubeconfig))
@@ -57,10 +59,13 @@ class Players:
         await self._kubelet.close()
         await self._agent.close()
 
-    async def begin(self, life: Life) -> Made:
+    async def begin(self, life: Life, parent: str = "") -> Made:
         """Make task and pod; return both as they were answered."""
-        asked = request(CLASS, CLASS, expirationSeconds=HOLDS_SECONDS)
-        task = await self._creator.create(TASKS, admission.task(life.name, credentials=[asked]))
+        seconds = {} if parent else {"expirationSeconds": HOLDS_SECONDS}
+        spec: dict[str, Any] = {"credentials": [request(CLASS, CLASS, **seconds)]}
+        if parent:
+            spec["parentRef"] = {"name": parent}
+        task = await self._creator.create(TASKS, admission.task(life.name, **spec))
         spec = {"schedulerName": "nobody"}
         pod = await self._creator.create(PODS, admission.pod(life.name, spec=spec))
         life.mark(Moment.EXISTS)
@@ -74,6 +79,29 @@ class Players:
         """End the pod."""
         await self._phase(life, "Succeeded")
         life.mark(Moment.ENDED)
+
+    async def change(self, life: Life, spec: dict[str, Any]) -> None:
+        """Change the task."""
+        await self._creator.merge_patch(f"{TASKS}/{life.name}", {"spec": spec})
+
+    async def delete_task(self, life: Life) -> None:
+        """Delete the task alone."""
+        await self._creator.delete(f"{TASKS}/{life.name}")
+
+    async def stop(self, life: Life) -> None:
+        """Throw a KillSwitch on the task, as an administrator."""
+        spec = {"target": "Task", "namespace": TENANT, "of": life.name, "reason": "bench"}
+        body = {
+            "apiVersion": "taskpass.dev/v1alpha1", "kind": "KillSwitch",
+            "metadata": {"name": life.name}, "spec": spec,
+        }  # fmt: skip
+        self._stopped.append(life.name)
+        await self._kubelet.create(SWITCHES, body)
+
+    async def lift(self) -> None:
+        """Lift every KillSwitch that was thrown."""
+        while self._stopped:
+            await self._kubelet.delete(f"{SWITCHES}/{self._stopped.pop()}")
 
     async def clear(self, life: Life) -> None:
         """Delete pod and task."""

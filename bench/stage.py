@@ -26,8 +26,11 @@ USE = {
     "apiGroups": ["taskpass.dev"], "resources": ["credentialclasses"], "verbs": ["use"],
     "resourceNames": [CLASS],
 }  # fmt: skip
-POLICY = policy("bench", CLASS)
+POLICY = policy("bench", CLASS, limits={"maxChildren": 1000})
+DELEGATE = {"apiGroups": ["taskpass.dev"], "resources": ["agenttasks"], "verbs": ["delegate"]}
 OURS = [
+    cluster_role("delegate-bench", DELEGATE),
+    binding("ClusterRoleBinding", "", "delegate-bench", "ClusterRole/delegate-bench", "User/alice"),
     cluster_role("use-bench", USE),
     binding("ClusterRoleBinding", "", "use-bench", "ClusterRole/use-bench", "User/alice"),
     credential_class(CLASS),

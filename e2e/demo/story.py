@@ -37,6 +37,11 @@ def tell(stage: Stage, telling: Telling) -> None:
     phases(stage, telling)
     denied(stage, telling)
     record(stage, telling, held)
+    farewell(stage, telling)
+
+
+def farewell(stage: Stage, telling: Telling) -> None:
+    """Say what is still there."""
     telling.plain()
     telling.plain("All of this is still there. Look around, then take it away:")
     name, make = ("", "") if stage.is_default else (f" --name {stage.name}", f" NAME={stage.name}")

@@ -188,6 +188,7 @@ class Operator:
             audience=settings.audience,
             overlap=timedelta(seconds=settings.renewal_overlap_seconds),
             fingerprint_key=fingerprint_key(seed),
+            look=queue.add,
             fail_point=fail_point_of(os.environ),
         )
         ports.modes.revoke_only = bool(sealed)

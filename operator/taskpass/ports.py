@@ -105,6 +105,9 @@ class Ledger(Protocol):
         `agent` is namespace and name of a ServiceAccount. What is being revoked does not count.
         """
 
+    def below(self, task_uid: str) -> Sequence[Grant]:
+        """Return what is held by tasks that a task has delegated to, at any depth."""
+
     def record(self, task_uid: str) -> TaskRecord | None:
         """Return what is remembered of a task."""
 
@@ -362,6 +365,9 @@ class AccessReviewer(Protocol):
     async def may_use(self, user: User, class_name: str) -> bool:
         """Tell whether the user has the verb `use` on the class (SubjectAccessReview)."""
 
+    async def may_delegate(self, user: User, namespace: str, name: str) -> bool:
+        """Tell whether the user has the verb `delegate` on a task (SubjectAccessReview)."""
+
 
 class World(Protocol):
     """The caches, all synced. Reads never block."""
@@ -389,6 +395,9 @@ class World(Protocol):
 
     def kill_switches(self) -> Sequence[KillSwitch]:
         """Return every KillSwitch, by name."""
+
+    def children(self, key: Key) -> Sequence[Task]:
+        """Return the tasks that name a task as their parent."""
 
     def approvals(self, key: Key) -> Sequence[TaskApproval]:
         """Return the TaskApprovals that name the task, by name."""

@@ -212,6 +212,13 @@ POLICIES = [
     Refusal("AgentPolicy", "spec.namespaceSelector", {}, "unknown field", "a namespace's policy that selects namespaces"),
     Refusal("ClusterAgentPolicy", "spec.namespaceSelector", None, "{} is every namespace", "an Allow for no namespace"),
 ]  # fmt: skip
+FAMILY = [
+    _task("completionPolicy", "OnPodEnd", "must be OnWorkloadEnd or Explicit with `agent.workloadRef`", "a Job's task that would end with a pod of it"),
+    _task("parentRef", {"name": "good"}, "must not be its own parent", "a task that is its own parent"),
+    _task("parentRef", {"name": "incident-17"}, "must not be set or taken off later", "a parent that comes later", on_update=True),
+    _task("parentRef", {"name": "a.b"}, "should match", "a parent whose name no task can have"),
+    _policy("limits", {"maxDelegationDepth": 11}, "should be less than or equal to 10", "a delegation deeper than anything"),
+]  # fmt: skip
 SWITCHES = [
     _switch("target", "Everything", "Unsupported value", "another target"),
     _switch("reason", None, "spec.reason: Required value", "no reason"),
@@ -233,4 +240,4 @@ APPROVALS = [
     _word("decision", "Denied", "must not be changed; make another TaskApproval", "another decision afterwards", on_update=True),
     _word("digest", "sha256:" + 64 * "b", "must not be changed; make another TaskApproval", "another request afterwards", on_update=True),
 ]  # fmt: skip
-REFUSALS = [*TASKS, *CLASSES, *POLICIES, *SWITCHES, *APPROVALS]
+REFUSALS = [*TASKS, *CLASSES, *POLICIES, *SWITCHES, *APPROVALS, *FAMILY]

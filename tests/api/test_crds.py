@@ -100,4 +100,4 @@ def test_the_columns_of_a_task() -> None:
         "Agent",
         "Age",
     ]
-    assert [c["name"] for c in columns if c.get("priority")] == ["Sponsor", "Pod"]
+    assert [c["name"] for c in columns if c.get("priority")] == ["Sponsor", "Pod", "Parent"]

@@ -40,10 +40,12 @@ REQUEST = {
 FULL: dict[str, Object] = {
     "AgentTask": {
         "changers": ["r", "c"],
+        "parentRef": {"name": "incident-17"},
         "operatingMode": "Running",
+        "completionPolicy": "OnWorkloadEnd",
         "startDeadlineSeconds": 600,
-        "requester": {"username": "r", "uid": "1", "groups": ["g"]},
-        "changedBy": {"username": "c", "uid": "2", "groups": ["g"]},
+        "requester": {"username": "r", "uid": "1", "groups": ["g"], "podUID": "p"},
+        "changedBy": {"username": "c", "uid": "2", "groups": ["g"], "podUID": "p"},
         "credentials": [REQUEST],
         "phases": [
             {"name": "research", "next": ["research"], "credentials": [{**REQUEST, "name": "x"}]}
@@ -71,7 +73,13 @@ FULL: dict[str, Object] = {
         },
         "locations": ["l"],
         "validations": [{"expression": "true", "message": "m"}],
-        "limits": {"maxExpirationSeconds": 900, "maxRenewals": 3, "maxActiveTasks": 9},
+        "limits": {
+            "maxExpirationSeconds": 900,
+            "maxRenewals": 3,
+            "maxActiveTasks": 9,
+            "maxDelegationDepth": 2,
+            "maxChildren": 5,
+        },
         "approval": {
             "approvals": 2,
             "approverGroups": ["g"],

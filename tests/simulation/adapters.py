@@ -1,6 +1,6 @@
 """The ports of the flows over a simulated cluster, each call surrounded by what may go wrong."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -86,6 +86,10 @@ class SimulatedCalls:
         with self._life.call("reviewer.may_use"):
             return (user.username, class_name) not in self._cluster.may_not_use
 
+    async def may_delegate(self, user: User, namespace: str, name: str) -> bool:
+        with self._life.call("reviewer.may_delegate"):
+            return (user.username, name) in self._cluster.delegates
+
     async def workload(
         self, namespace: str, api_group: str, kind: str, name: str
     ) -> WorkloadView | None:
@@ -124,6 +128,9 @@ class SimulatedLedger:
 
     def holders(self, agent: Key) -> Mapping[str, datetime]:
         return self._ledger.holders(agent)
+
+    def below(self, task_uid: str) -> Sequence[Grant]:
+        return self._ledger.below(task_uid)
 
     def record(self, task_uid: str) -> TaskRecord | None:
         return self._ledger.record(task_uid)

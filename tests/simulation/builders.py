@@ -19,6 +19,7 @@ from taskpass.core.task import (
     Output,
     Phase,
     Task,
+    TaskUser,
     User,
     WorkloadRef,
     digest,
@@ -67,6 +68,9 @@ def task(
     deadline: int | None = None,
     ttl: int | None = None,
     mode: str = "Running",
+    completion: str = "",
+    parent: str = "",
+    by: str = "ada",
     uid: str = "task-1",
 ) -> Task:
     """Return a task as it was created at T0."""
@@ -79,8 +83,8 @@ def task(
         created_at=T0,
         service_account=ACCOUNT,
         workload=WorkloadRef(api_group="batch", kind="Job", name=job) if job else None,
-        requester=User(username="ada"),
-        changed_by=User(username="ada"),
+        requester=TaskUser(username=by),
+        changed_by=TaskUser(username=by),
         sponsor="support-platform",
         intent=Intent(goal=goal, tools=("tickets.read",)),
         credentials=tuple(asking),
@@ -90,6 +94,8 @@ def task(
         start_deadline_seconds=start_deadline,
         active_deadline_seconds=deadline,
         ttl_seconds_after_finished=ttl,
+        completion_policy=completion,
+        parent=parent,
     )
 
 

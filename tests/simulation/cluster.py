@@ -83,6 +83,8 @@ class Cluster:
     events: dict[str, StoredEvent] = field(default_factory=dict)
     may_not_use: set[tuple[str, str]] = field(default_factory=set)
     """(user name, class)."""
+    delegates: set[tuple[str, str]] = field(default_factory=set)
+    """(user name, task) of who has the verb `delegate`."""
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     """Every status that was ever written."""
 
@@ -181,6 +183,9 @@ class Cluster:
 
     def kill_switches(self) -> Sequence[KillSwitch]:
         return sorted(self.kill_switch_list, key=lambda switch: switch.name)
+
+    def children(self, key: Key) -> Sequence[Task]:
+        return [t for t in self.tasks.values() if (t.namespace, t.parent) == key]
 
     def approvals(self, key: Key) -> Sequence[TaskApproval]:
         return [a for a in self.approval_list if (a.namespace, a.task_name) == key]

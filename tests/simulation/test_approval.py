@@ -7,7 +7,7 @@ import pytest
 
 from taskpass.core.policy import Effect
 from taskpass.core.policy_types import ApprovalRule
-from taskpass.core.task import User
+from taskpass.core.task import TaskUser, User
 from tests.simulation.approvals import LEO, READ, approved, asking, give, pending, said
 from tests.simulation.builders import ASKS_LEADS, LEA, policy, request, task, word
 from tests.simulation.invariants import assert_at_rest
@@ -95,7 +95,7 @@ async def test_no_word_counts_of(world: SimulatedWorld, who: User, why: str) -> 
         approver_usernames=("system:serviceaccount:support:triage-agent",),
     )  # fmt: skip
     (asked,) = await asking(world, rule)
-    world.change(changed_by=User(username="bob"), changers=("ada", "eve", "bob"))
+    world.change(changed_by=TaskUser(username="bob"), changers=("ada", "eve", "bob"))
     await world.settle()
     (asked,) = pending(world)
     uid = give(world, asked["digest"], who)
@@ -172,7 +172,7 @@ async def test_whoever_changes_anything_has_what_is_held_approved_anew(
 ) -> None:
     await approved(world)
 
-    world.change(changed_by=User(username="lea"), changers=("ada", "lea"), sponsor="other")
+    world.change(changed_by=TaskUser(username="lea"), changers=("ada", "lea"), sponsor="other")
     await world.settle()
 
     assert (world.provider.live, world.reasons()) == ({}, ["ApprovalNeeded"])

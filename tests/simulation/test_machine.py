@@ -142,6 +142,8 @@ def assert_held_for_a_reason(world: SimulatedWorld, grant: Grant) -> None:
     )
     assert grant.intent_digest == task.intent.digest, "for another intent"
     assert grant.expires_at is None or grant.expires_at > world.now(), "past its end"
+    if task.parent:
+        assert_within_the_parents(world, grant)
     policies = world.cluster.policy_list
     if any(p.policy.approval for p in policies) and not any(p.error for p in policies):
         assert_approved(world, grant)
@@ -162,6 +164,28 @@ def assert_approved(world: SimulatedWorld, grant: Grant) -> None:
     assert grant.generation == task.generation, "approved before the task was changed"
     others = [g for g in world.ports.ledger.held() if g.approval and g.task != grant.task]
     assert approval.digest not in {g.approval.digest for g in others if g.approval}, "used twice"
+
+
+def assert_within_the_parents(world: SimulatedWorld, grant: Grant) -> None:
+    """What a child holds is a part of one credential that its parent holds, and ends no later."""
+    task = world.cluster.tasks[grant.task.key]
+    above = world.cluster.tasks[NAMESPACE, task.parent]
+    assert (above.deleting_since, above.operating_mode) == (None, "Running"), "the parent is not on"
+    assert above.created_at <= task.created_at, "the parent came later"
+    covers = [
+        g
+        for g in world.ports.ledger.grants(above.key)
+        if g.task.uid == above.uid
+        and g.state in (GrantState.ISSUED, GrantState.DELIVERED)
+        and g.class_name == grant.class_name
+        and set(grant.actions) <= set(g.actions)
+        and set(grant.resources) <= set(g.resources)
+    ]
+    assert covers, "more than the parent holds"
+    latest = max(g.expires_at for g in covers if g.expires_at)
+    slack = timedelta(seconds=5)
+    assert grant.expires_at is None or grant.expires_at <= latest + slack, "longer than the parent"
+    assert grant.chain[-1] == above.uid, "delegated by another"
 
 
 async def _made(path: Path, overlap: timedelta) -> SimulatedWorld:

@@ -54,6 +54,7 @@ class Walk:
         self.world = world
         self.cluster = world.cluster
         self.random = random.Random(seed)
+        self.cluster.delegates = {("ada", name) for name in NAMES}
         self.happenings: list[Callable[[], None]] = [
             *[self.task_comes] * 8, *[self.pod_comes] * 8, *[self.pod_ends] * 2, self.pod_goes,
             *[self.phase_moves] * 3, self.request_changes, self.intent_changes, self.task_goes,
@@ -108,8 +109,9 @@ class Walk:
         if key in self.cluster.tasks:
             return
         phases = [phase("one", next=["two"]), phase("two", next=["three"]), phase("three")]
+        above = self.random.choice([n for n in NAMES if n < key[1]] + ["", ""])
         made = task(
-            *self.requests(), name=key[1], phases=phases, phase="one",
+            *self.requests(), name=key[1], phases=phases, phase="one", parent=above,
             job=key[1] if self.random.random() < 0.5 else "",
             deadline=self.random.choice([None, 1800]), ttl=self.random.choice([None, 60]),
         )  # fmt: skip

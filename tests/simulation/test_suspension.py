@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from taskpass.core.errors import ProviderUnavailable
-from taskpass.core.task import User
+from taskpass.core.task import TaskUser
 from tests.simulation.builders import NAMESPACE, job, pod, request, task
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.faults import Crash, When
@@ -106,7 +106,7 @@ async def test_who_resumes_is_asked_about(world: SimulatedWorld) -> None:
     await suspended(world)
     world.cluster.may_not_use.add(("mallory", "tickets-api"))
 
-    world.change(operating_mode="Running", changed_by=User(username="mallory"))
+    world.change(operating_mode="Running", changed_by=TaskUser(username="mallory"))
     await world.settle()
 
     assert world.held() == []

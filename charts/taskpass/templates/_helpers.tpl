@@ -113,7 +113,7 @@ spec:
 [taskpass-inject, taskpass-stamp-approvals, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks]
 {{- end }}
 {{- define "taskpass.validatingPolicies" -}}
-[taskpass-approvals, taskpass-credentials, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-grants, taskpass-operator-pods,
+[taskpass-approvals, taskpass-credentials, taskpass-delegation, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-grants, taskpass-operator-pods,
  taskpass-operator-secrets, taskpass-operator-tasks, taskpass-pod-bindings, taskpass-pods, taskpass-secret-references, taskpass-stamps,
  taskpass-status, taskpass-use]
 {{- end }}

@@ -19,7 +19,8 @@ from e2e.impersonate import Api
 FIGURES = {
     "machine", "cores", "credential-there", "gate-lifted", "access-gone", "access-refused",
     "nothing-left", "said-finished", "issued-again", "api-calls-per-task", "cpu-per-task",
-    "left", "memory",
+    "left", "memory", "end-refused", "end-access-gone", "end-secret-gone", "end-api-calls",
+    "family-ends", "family-access-gone", "decided-again",
     "begun", "restart", "policy-ends-access", "policy-ends-all", "cleared", "audit-verify",
     "result",
 }  # fmt: skip
@@ -30,7 +31,7 @@ def lines(control_plane: str) -> list[dict[str, Any]]:
     """Return what a short run printed."""
     command = [
         sys.executable, "-m", "bench", "--kubeconfig", control_plane,
-        "--rates", "2", "--seconds", "5", "--live", "8",
+        "--rates", "2", "--seconds", "5", "--live", "8", "--ends", "2", "--family", "6",
     ]  # fmt: skip
     path = f"{places.ROOT}{os.pathsep}{places.ROOT / 'operator'}"
     done = subprocess.run(
@@ -65,7 +66,7 @@ def test_the_floor_makes_the_calls_that_the_operator_makes(lines: list[dict[str,
 def test_nothing_is_left(lines: list[dict[str, Any]]) -> None:
     counted = [line for line in lines if line["figure"] == "left"]
 
-    assert len(counted) == 3
+    assert len(counted) == 5
     for line in counted:
         assert {k: n for k, n in line.items() if k not in ("figure", "after") and n} == {}
 

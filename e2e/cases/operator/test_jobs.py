@@ -28,6 +28,25 @@ def test_a_jobs_next_pod_is_a_new_attempt_with_new_credentials(stage: Stage, nam
     stage.assert_holds(**{name.replace("-", "_"): 0})
 
 
+def test_a_task_that_ends_explicitly_outlives_its_pods(stage: Stage, name: str) -> None:
+    stage.begin_ready(name, completionPolicy="Explicit")
+    old = stage.token(name)
+
+    stage.end(name)
+    until(lambda: "podRef" not in stage.task(name)["status"], said=lambda: stage.told(name))
+    refused = stage.reads(old)
+    following = pod(name)
+    following["metadata"]["name"] = f"{name}-next"
+    stage.alice.create(following)
+    status = stage.wait_ready(name)
+
+    assert refused != 200
+    assert status["podRef"]["name"] == f"{name}-next"
+    assert condition(status, "Finished")["status"] == "False"
+    stage.alice.delete(task(name))
+    stage.wait_gone(task(name))
+
+
 def test_a_failed_pod_of_a_job_is_not_the_tasks_end_and_the_jobs_failure_is(
     stage: Stage, name: str
 ) -> None:

@@ -246,6 +246,43 @@ def test_a_task_that_leaves_its_path_holds_nothing_and_stays_stalled(
     assert stage.secret(name) is None
 
 
+def test_a_gitops_controller_that_leaves_the_phase_out_does_not_reset_it(
+    stage: Stage, name: str
+) -> None:
+    """What is in git is applied again and again; `phase` is the orchestrator's."""
+    whole = task(name, phases=PHASES, credentials=None)
+    stage.alice.apply(whole, fieldManager="argocd")
+    stage.alice.create(pod(name))
+    stage.wait_ready(name)
+    stage.change(name, {"phase": "reply"})
+    stage.wait_condition(name, "Ready", "True")
+    held = stage.task(name)["status"]["grants"]
+
+    stage.alice.apply(whole, fieldManager="argocd")
+
+    live = stage.task(name)
+    assert (live["spec"]["phase"], live["status"]["grants"]) == ("reply", held)
+
+
+def test_a_gitops_controller_that_resets_the_phase_leads_the_task_off_its_path(
+    stage: Stage, name: str
+) -> None:
+    """Going back is no declared step: it holds nothing until somebody approves the move."""
+    whole = task(name, phases=PHASES, phase="research", credentials=None)
+    stage.alice.apply(whole, fieldManager="argocd")
+    stage.alice.create(pod(name))
+    stage.wait_ready(name)
+    stage.change(name, {"phase": "reply"})
+    stage.wait_ready(name)
+    token = stage.token(name)
+
+    stage.alice.apply(whole, fieldManager="argocd")
+    status = stage.wait_condition(name, "Stalled", "True", "UnapprovedBranch")
+
+    assert stage.reads(token) != 200
+    assert status["grants"] == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

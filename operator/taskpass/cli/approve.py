@@ -53,6 +53,8 @@ def approvals(namespace: str, kubeconfig: Path | None) -> None:
     help="Seconds to wait until the operator says whether it counts.",
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--as", "user", metavar="USER", help="Speak as this user, where you may impersonate.")
+@click.option("--as-group", "groups", multiple=True, metavar="GROUP", help="In this group.")
 @kubeconfig
 def approve(
     task: str,
@@ -62,6 +64,8 @@ def approve(
     seconds: int | None,
     within: int,
     yes: bool,
+    user: str | None,
+    groups: tuple[str, ...],
     kubeconfig: Path | None,
 ) -> None:
     """Show what a task asks for in full, and give your word on exactly that.
@@ -101,8 +105,16 @@ def approve(
             counts = counts and well
         return counts
 
-    if not called(kubeconfig, say):
+    if not called(kubeconfig, say, _speaking_as(user, groups)):
         sys.exit(1)
+
+
+def _speaking_as(user: str | None, groups: tuple[str, ...]) -> list[tuple[str, str]]:
+    if user is None:
+        if groups:
+            raise UsageError("--as-group needs --as")
+        return []
+    return [("Impersonate-User", user), *(("Impersonate-Group", group) for group in groups)]
 
 
 def _chosen(

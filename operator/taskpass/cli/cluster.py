@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +21,13 @@ kubeconfig = click.option(
 )
 
 
-def called(path: Path | None, call: Callable[[KubeClient], Awaitable[T]]) -> T:
+def called(
+    path: Path | None, call: Callable[[KubeClient], Awaitable[T]],
+    impersonate: Sequence[tuple[str, str]] = (),
+) -> T:  # fmt: skip
     """Return what a call answers, made as the user of a kubeconfig; None is the pod's own.
+
+    `impersonate` are headers `Impersonate-…`: as whom that user speaks.
 
     Raises:
         UsageError: No cluster was named.
@@ -31,9 +36,9 @@ def called(path: Path | None, call: Callable[[KubeClient], Awaitable[T]]) -> T:
 
     async def run() -> T:
         if path is not None:
-            client = KubeClient.from_kubeconfig(str(path))
+            client = KubeClient.from_kubeconfig(str(path), impersonate=impersonate)
         elif "KUBERNETES_SERVICE_HOST" in os.environ:
-            client = KubeClient.in_cluster()
+            client = KubeClient.in_cluster(impersonate=impersonate)
         else:
             raise UsageError("No cluster was named; use --kubeconfig FILE, or set KUBECONFIG")
         async with client:

@@ -17,6 +17,7 @@ from taskpass.cli.audit.stand import debts
 from taskpass.cli.doctor import doctor
 from taskpass.cli.policy import policy
 from taskpass.cli.revoke import lift, revoke
+from taskpass.cli.tree import tree
 from taskpass.core.errors import LedgerError, TaskpassError, UsageError
 from taskpass.settings import Settings, flag_of, load, variable_of
 
@@ -32,6 +33,7 @@ cli.add_command(doctor)
 cli.add_command(policy)
 cli.add_command(approvals)
 cli.add_command(approve)
+cli.add_command(tree)
 cli.add_command(revoke)
 cli.add_command(lift)
 cli.add_command(debts)

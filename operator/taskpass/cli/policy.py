@@ -26,7 +26,7 @@ from taskpass.core.policy import (
     compile_policy,
     evaluate,
 )
-from taskpass.core.task import CredentialRequest, Task, User
+from taskpass.core.task import CredentialRequest, Task, TaskUser
 from taskpass.expressions.cel import CelExpressions
 
 MINIMUM_LIFETIME_SECONDS = {"Kubernetes": 600}
@@ -80,7 +80,7 @@ def explain(
     given = read(files)
     if not given.tasks:
         raise UsageError("There is no AgentTask in the files; add one with -f")
-    user = User(username=username, groups=groups)
+    user = TaskUser(username=username, groups=groups)
     said = PodTemplate(labels=dict(_label(text) for text in labels), images=images)
     compiled = _compiled(given)
     answers = [

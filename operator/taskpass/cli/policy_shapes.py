@@ -44,6 +44,8 @@ POLICY: dict[str, Any] = {
         "maxExpirationSeconds": INTEGER,
         "maxRenewals": INTEGER,
         "maxActiveTasks": INTEGER,
+        "maxDelegationDepth": INTEGER,
+        "maxChildren": INTEGER,
     },
     "approval": {
         "approvals": INTEGER,
@@ -59,8 +61,8 @@ SPECS: dict[str, dict[str, Any]] = {
             "serviceAccountName!": STRING,
             "workloadRef": {"apiGroup!": STRING, "kind!": STRING, "name!": STRING},
         },
-        "requester": USER,
-        "changedBy": USER,
+        "requester": {**USER, "podUID": STRING},
+        "changedBy": {**USER, "podUID": STRING},
         "changers": [STRING],
         "sponsor": STRING,
         "intent": {
@@ -73,9 +75,11 @@ SPECS: dict[str, dict[str, Any]] = {
         "phases": [{"name!": STRING, "next": [STRING], "credentials": [REQUEST]}],
         "phase": STRING,
         "operatingMode": ("Running", "Suspended"),
+        "completionPolicy": ("OnWorkloadEnd", "OnPodEnd", "Explicit"),
         "startDeadlineSeconds": INTEGER,
         "activeDeadlineSeconds": INTEGER,
         "ttlSecondsAfterFinished": INTEGER,
+        "parentRef": {"name!": STRING},
     },
     "CredentialClass": {
         "provider!": ("Kubernetes",),

@@ -408,12 +408,12 @@ def erased(origin: str, ref: str, now: datetime) -> Entry:
     )  # fmt: skip
 
 
-def people_of(task: Task) -> Mapping[str, str]:
-    """Return who asked for a task, who changed it last, and who answers for it."""
+def people_of(task: Task, root: Task | None = None) -> Mapping[str, str]:
+    """Return who asked for a task, who changed it last, and who answers for it, or for its root."""
     return {
         "requester": task.requester.username,
         "changed_by": task.changed_by.username,
-        "sponsor": task.sponsor,
+        "sponsor": (root or task).sponsor,
     }
 
 
@@ -436,12 +436,16 @@ def _of_grant(
     if grant.expires_at is not None:
         cred |= {"exp": moment(grant.expires_at), "id": grant.credential_ref}
         cred["fp"] = grant.fingerprint
+    told: dict[str, Any] = {
+        "uid": grant.task.uid, "generation": grant.generation, "phase": grant.phase,
+        "agent": grant.service_account, "pod_uid": grant.pod_uid, "attempt": grant.attempt,
+    }  # fmt: skip
+    if grant.chain:
+        cred["within"] = grant.within
+        told["chain"] = list(grant.chain)
     data: dict[str, Any] = {
         "cred": cred,
-        "task": {
-            "uid": grant.task.uid, "generation": grant.generation, "phase": grant.phase,
-            "agent": grant.service_account, "pod_uid": grant.pod_uid, "attempt": grant.attempt,
-        },
+        "task": told,
         "policy": {"name": grant.policy, "digest": grant.policy_digest},
         "digests": {
             "intent": grant.intent_digest, "request": grant.request_digest,

@@ -9,6 +9,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+DEPTH, CHILDREN = 3, 16
+"""How deep and to how many a task may delegate where no policy says otherwise."""
 NO_STATE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -154,6 +156,13 @@ class Grant:
     """Id of the grant that it takes the place of; '' for the first of its name."""
     renewals: int = 0
     """How often its time was renewed before, in this phase and attempt."""
+    chain: tuple[str, ...] = ()
+    """UIDs of the tasks that delegated it, the root first; empty for a root's own."""
+    within: str = ""
+    """Id of the parent's grant that it was within when it was issued."""
+    max_depth: int = DEPTH
+    max_children: int = CHILDREN
+    """How far the task may delegate it."""
     approval: Approval | None = None
     """None: nobody's was asked for."""
     revoke_reason: str = ""

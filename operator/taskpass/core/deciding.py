@@ -1,7 +1,9 @@
 """One request of the task as it is seen, put to policy."""
 
+from dataclasses import replace
 from datetime import datetime
 
+from taskpass.core.delegation import covering, refusal, too_much
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
 from taskpass.core.snapshot import Snapshot
@@ -39,4 +41,33 @@ def decision_of(
         may_use=seen.may_use.get(request.class_name, True),
         tasks_ahead=seen.tasks_ahead,
     )
-    return evaluate(question, seen.policies, now)
+    decision = evaluate(question, seen.policies, now)
+    if not decision.allowed or not seen.live_task.parent:
+        return decision
+    return _delegated(seen, request, decision)
+
+
+def _delegated(seen: Snapshot, request: CredentialRequest, decision: Decision) -> Decision:
+    """Return the decision, or why the tasks above do not allow what policy does."""
+    lineage, task = seen.lineage, seen.live_task
+    if not lineage.above:
+        return _refused(DecisionReason.PARENT_NOT_READY, f"AgentTask '{task.parent}' is not there")
+    if said := refusal(task, request, lineage, seen.may_delegate):
+        return _refused(DecisionReason.DENIED, said)
+    cover = covering(request, lineage)
+    if cover is None:
+        return _refused(
+            DecisionReason.PARENT_NOT_READY,
+            f"Parent task '{task.parent}' asks for it, and does not hold it now",
+        )
+    if said := too_much(lineage, cover):
+        return _refused(DecisionReason.DENIED, said)
+    return replace(
+        decision,
+        max_depth=min(decision.max_depth, cover.max_depth),
+        max_children=min(decision.max_children, cover.max_children),
+    )
+
+
+def _refused(reason: DecisionReason, message: str) -> Decision:
+    return Decision(allowed=False, reason=reason, message=message)

@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from taskpass.core import lifecycle_approval, lifecycle_grants, lifecycle_pod
 from taskpass.core.clearing import clear, deadline_of, revoke
 from taskpass.core.credential import GrantState
+from taskpass.core.delegation import parent_is_over
 from taskpass.core.records import Outcome
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
@@ -35,6 +36,7 @@ from taskpass.core.steps import (
     Forget,
     Release,
     Rest,
+    Revoke,
     RevokeReason,
     Step,
     Withdraw,
@@ -47,6 +49,20 @@ DELETION_PATIENCE = timedelta(seconds=30)
 
 def next_step(seen: Snapshot, now: datetime) -> Step:
     """Return the next step; `Rest` where there is nothing to do but wait."""
+    step = _next(seen, now)
+    if not isinstance(step, Finish) or not seen.below:
+        return step
+    # It is over once nothing is held any more, by those below neither. They see how it ended.
+    if seen.record.outcome is None:
+        return Revoke(grants=(), record=replace(seen.record, outcome=step.outcome))
+    return Rest(waiting=_of_those_below(seen))
+
+
+def _of_those_below(seen: Snapshot) -> str:
+    return f"{len(seen.below)} of tasks below it still to be taken back"
+
+
+def _next(seen: Snapshot, now: datetime) -> Step:
     return (
         _of_the_gone(seen)
         or _undo(seen)
@@ -102,6 +118,9 @@ def _at_the_end(seen: Snapshot, now: datetime) -> Step | None:
         return clear(seen, RevokeReason.DEADLINE, ended) or Finish(outcome=Outcome.EXPIRED)
     if record.outcome is not None:
         return clear(seen, RevokeReason.TASK_OVER) or _finished(seen, record.outcome, now)
+    if parent_is_over(task, record, seen.lineage):
+        over = replace(record, outcome=Outcome.CANCELLED)
+        return clear(seen, RevokeReason.PARENT_ENDED, over) or Finish(outcome=Outcome.CANCELLED)
     if not seen.enrolled:
         return clear(seen, RevokeReason.NOT_ENROLLED) or Rest(enrolled=False, owed=seen.owed_own)
     return None
@@ -111,7 +130,8 @@ def _deleted(seen: Snapshot, now: datetime) -> Step:
     task = seen.live_task
     end = task.deleting_since + DELETION_PATIENCE if task.deleting_since else now
     # An end that is further away than it can be is a clock that went back: it must wedge nobody.
-    if seen.owed_own and now < end <= now + 2 * DELETION_PATIENCE:
+    held = seen.owed_own or seen.below
+    if held and now < end <= now + 2 * DELETION_PATIENCE:
         return Rest(owed=seen.owed_own, until=end)
     return Release() if task.has_finalizer and not seen.released else Rest(owed=seen.owed_own)
 

@@ -202,7 +202,7 @@ def _task_terms(seen: Snapshot, phase: str) -> dict[str, Any]:
     return {
         "task": {
             "namespace": task.namespace, "name": task.name, "uid": task.uid,
-            "generation": task.generation,
+            "generation": task.generation, "chain": list(seen.lineage.chain),
         },
         "agent": {
             "service_account": task.service_account,

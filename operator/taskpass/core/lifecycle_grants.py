@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from taskpass.core.clearing import deadline_of
 from taskpass.core.credential import Approval, Grant, GrantState
 from taskpass.core.deciding import decision_of, stopped
+from taskpass.core.delegation import covering, is_pod_of, outlives
 from taskpass.core.lifecycle_approval import holds, of_approval
 from taskpass.core.outputs import collision
 from taskpass.core.policy import Decision, DecisionReason
@@ -167,7 +168,10 @@ def _is_due(seen: Snapshot, grant: Grant, now: datetime) -> bool:
 
 
 def _renewal_time(seen: Snapshot, grant: Grant, now: datetime) -> datetime | None:
-    end = _earlier(deadline_of(seen), grant.approval)
+    asked = seen.live_task.requests_in(seen.record.phase)
+    request = next((r for r in asked if r.name == grant.name), None)
+    own = deadline_of(seen) if request is None else _end_of(seen, request)
+    end = _earlier(own, grant.approval)
     return renewal_time(grant, end, _minimum(seen, grant.provider), now)
 
 
@@ -250,6 +254,8 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.EXPIRED
     if grant.id in seen.lost:
         return RevokeReason.LOST
+    if task.parent and (not seen.lineage.above or outlives(grant, seen.lineage, request)):
+        return RevokeReason.PARENT_NARROWED
     decision = decision_of(seen, request, now)
     if decision.reason is DecisionReason.EVALUATION_FAILED:
         return None  # neither yes nor no: it stays until it expires
@@ -270,9 +276,10 @@ def _decide(
     if seen.live_task.workload is not None and pod is not None and pod.uid not in looked:
         return LookUp(pod=pod)  # its owners as they live now: it is attested at every issue
     unasked = {r.class_name for r in requests if r.class_name in seen.classes} - set(seen.may_use)
-    if unasked:
-        return Ask(classes=tuple(sorted(unasked)))
-    decisions = [(r, decision_of(seen, r, now)) for r in requests]
+    parent = _unasked_parent(seen)
+    if unasked or parent:
+        return Ask(classes=tuple(sorted(unasked)), parent=parent)
+    decisions = [(r, _in_time(seen, r, decision_of(seen, r, now), now)) for r in requests]
     denials = tuple(Denial(request=r, decision=d) for r, d in decisions if not d.allowed)
     if denials:
         # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.
@@ -304,7 +311,8 @@ def _planned(
 ) -> Planned:  # fmt: skip
     used = seen.classes[request.class_name]
     lifetime = decision.lifetime_seconds
-    deadline = _earlier(deadline_of(seen), approval)
+    cover = covering(request, seen.lineage) if seen.live_task.parent else None
+    deadline = _earlier(_end_of(seen, request), approval)
     if deadline is not None:
         left = max(deadline - now, _minimum(seen, used.provider))
         lifetime = min(lifetime, int(left.total_seconds()))
@@ -320,7 +328,42 @@ def _planned(
         renews=before.id if before else "",
         renewals=renewals,
         approval=approval,
+        within=cover,
     )
+
+
+def _in_time(
+    seen: Snapshot, request: CredentialRequest, decision: Decision, now: datetime
+) -> Decision:
+    """Return the decision, or that the parent's credential ends before the shortest of this one."""
+    task, used = seen.live_task, seen.classes.get(request.class_name)
+    if not decision.allowed or not task.parent or used is None:
+        return decision
+    if fits(_end_of(seen, request), _minimum(seen, used.provider), now):
+        return decision
+    return Decision(
+        allowed=False,
+        reason=DecisionReason.PARENT_NOT_READY,
+        message=f"What parent task '{task.parent}' holds ends too soon for provider "
+        f"{used.provider}; it waits until that is renewed",
+    )
+
+
+def _unasked_parent(seen: Snapshot) -> str:
+    """Return the parent about which RBAC is to be asked; '' where it need not be."""
+    task, above = seen.live_task, seen.lineage.above
+    if not above or seen.may_delegate is not None or is_pod_of(task.changed_by, above[0]):
+        return ""
+    return task.parent
+
+
+def _end_of(seen: Snapshot, request: CredentialRequest) -> datetime | None:
+    """Return when what is held for a request must end: at the deadline, or with the parent's."""
+    ends = [deadline_of(seen)]
+    if seen.live_task.parent:
+        cover = covering(request, seen.lineage) if seen.lineage.above else None
+        ends.append(cover.expires_at if cover else None)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _earlier(deadline: datetime | None, approval: Approval | None) -> datetime | None:

@@ -45,7 +45,7 @@ def of_end(seen: Snapshot, now: datetime) -> Step | None:
     if not record.pod_uid or (pod is not None and not has_ended(pod, now)):
         return None
     deleted = pod is None or pod.deleting_since is not None
-    if seen.live_task.workload is not None or (record.suspended and deleted):
+    if not seen.live_task.ends_with_pod or (record.suspended and deleted):
         return clear(seen, RevokeReason.POD_ENDED) or Unbind()
     well = pod is not None and pod.ended == "Succeeded"
     outcome = Outcome.SUCCEEDED if well else Outcome.FAILED
@@ -62,7 +62,7 @@ def of_workload(seen: Snapshot) -> Step | None:
     if seen.looked is None:
         return LookUp(pod=None)
     found = seen.looked.workload
-    if not record.attempt:
+    if not record.attempt or not task.ends_with_workload:
         return None
     if found is None or found.uid != record.workload_uid:
         outcome = Outcome.CANCELLED

@@ -32,8 +32,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from taskpass.core.credential import CHILDREN, DEPTH
 from taskpass.core.errors import EvaluationFailed
-from taskpass.core.policy_lifetime import crowded, least_renewals, lifetime_of
+from taskpass.core.policy_lifetime import crowded, least_renewals, lifetime_of, reach_of
 from taskpass.core.policy_match import in_scope, not_selected
 from taskpass.core.policy_types import (
     Agent,
@@ -83,6 +84,8 @@ class DecisionReason(enum.StrEnum):
     """No Allow covers the request whole."""
     LIMIT_REACHED = "LimitReached"
     """As many tasks of the agent as may hold credentials at a time do. It waits."""
+    PARENT_NOT_READY = "ParentNotReady"
+    """The parent task may hold it, and does not now. It waits."""
     KILL_SWITCH = "KillSwitch"
     """A KillSwitch keeps every credential of the class back."""
     EVALUATION_FAILED = "EvaluationFailed"
@@ -105,6 +108,9 @@ class Decision:
     """What to ask the provider for; 0 if not allowed."""
     max_renewals: int | None = None
     """How often it may be renewed; None: without end."""
+    max_depth: int = DEPTH
+    max_children: int = CHILDREN
+    """How far it may be delegated."""
     demands: tuple[Policy, ...] = ()
     """Policies that ask for people's approval first: all of them (core/approval.py)."""
     nearest: str = ""
@@ -267,6 +273,8 @@ class _Hearing:
             policy_digest=allow.digest,
             lifetime_seconds=seconds,
             max_renewals=renewals,
+            max_depth=reach_of(limiting)[0],
+            max_children=reach_of(limiting)[1],
             demands=demands,
             broken=tuple(self.failed_now),
         )

@@ -7,6 +7,7 @@ that does not say gets the class's default, or what the least limit leaves of it
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from taskpass.core.credential import CHILDREN, DEPTH
 from taskpass.core.policy_types import Policy, Question
 from taskpass.core.task import CredentialClass
 
@@ -62,6 +63,13 @@ def lifetime_of(
 def least_renewals(limiting: Sequence[Policy]) -> int | None:
     """Return the least number of renewals that any policy sets; None where none does."""
     return min((p.max_renewals for p in limiting if p.max_renewals is not None), default=None)
+
+
+def reach_of(limiting: Sequence[Policy]) -> tuple[int, int]:
+    """Return how deep, and to how many, what is allowed may be delegated: the least of all."""
+    depths = (p.max_delegation_depth for p in limiting if p.max_delegation_depth is not None)
+    children = (p.max_children for p in limiting if p.max_children is not None)
+    return min(depths, default=DEPTH), min(children, default=CHILDREN)
 
 
 def crowded(question: Question, limiting: Sequence[Policy]) -> Policy | None:

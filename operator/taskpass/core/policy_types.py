@@ -11,6 +11,9 @@ from typing import Any, Protocol
 
 from taskpass.core.task import CredentialClass, CredentialRequest, LabelSelector, Task
 
+SENSITIVITIES = ("Public", "Internal", "Confidential", "Restricted")
+"""Of data and classes, the least first."""
+
 
 class Effect(enum.StrEnum):
     """What a policy does to the requests that it selects."""
@@ -85,6 +88,10 @@ class Policy:
     """How often a credential is renewed at most; None: until the task ends."""
     max_active_tasks: int | None = None
     """How many tasks of an agent may hold credentials at a time; None: any number."""
+    max_delegation_depth: int | None = None
+    """How many levels of tasks below a root may hold it; None: `DEPTH`."""
+    max_children: int | None = None
+    """How many children a task may have at a time; None: `CHILDREN`."""
     approval: ApprovalRule | None = None
     """None: nobody's."""
     digest: str = ""

@@ -41,6 +41,8 @@ class TaskRecord:
     workload_uid: str = ""
     images: tuple[str, ...] = ()
     """Image references of the pod's containers as attested, in the pod's order."""
+    parent_uid: str = ""
+    """The task that delegated, as it was when the first pod was attested; '' for a root."""
     started_at: datetime | None = None
     """The first attestation; `activeDeadlineSeconds` counts from here."""
     secret_uid: str = ""

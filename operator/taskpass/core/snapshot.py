@@ -8,6 +8,7 @@ from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, GrantState
+from taskpass.core.delegation import Lineage
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import TaskRecord
@@ -54,6 +55,10 @@ class Snapshot:
     """Other tasks of the agent that hold credentials and did so before; 0 where no policy asks."""
     kill_switches: Sequence[KillSwitch]
     """Those that stop the task, or a class; by name."""
+    lineage: Lineage
+    """The tasks above."""
+    below: Sequence[Grant]
+    """What tasks below hold, or still owe."""
     approvals: Sequence[TaskApproval]
     """Those that name the task, by name."""
     epoch: int
@@ -69,6 +74,8 @@ class Snapshot:
     looked: Looked | None = None
     may_use: Mapping[str, bool] = field(default_factory=dict)
     """Answers by class, for the task's `changedBy`."""
+    may_delegate: bool | None = None
+    """Whether `changedBy` has the verb `delegate` on the parent; None: not asked."""
     reach: Mapping[str, str] = field(default_factory=dict)
     """By class: digest of what its credentials lead to now."""
     unanswered: frozenset[str] = frozenset()

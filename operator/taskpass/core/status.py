@@ -26,7 +26,11 @@ from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import Rest
 from taskpass.core.suspension import Suspension, suspension_of
 
-WAITS = (DecisionReason.EVALUATION_FAILED, DecisionReason.LIMIT_REACHED)
+WAITS = (
+    DecisionReason.EVALUATION_FAILED,
+    DecisionReason.LIMIT_REACHED,
+    DecisionReason.PARENT_NOT_READY,
+)
 """What no person of the task's has to act on."""
 SERIAL = "%Y-%m-%dT%H:%M:%SZ"
 

@@ -30,6 +30,9 @@ class RevokeReason(enum.StrEnum):
     UNAPPROVED_BRANCH = "UnapprovedBranch"
     SUSPENDED = "Suspended"
     KILL_SWITCH = "KillSwitch"
+    PARENT_SUSPENDED = "ParentSuspended"
+    PARENT_ENDED = "ParentEnded"
+    PARENT_NARROWED = "ParentNarrowed"
     APPROVAL_NEEDED = "ApprovalNeeded"
     APPROVAL_ENDED = "ApprovalEnded"
     INTENT_CHANGED = "IntentChanged"
@@ -65,6 +68,9 @@ BECAUSE = {
     RevokeReason.UNAPPROVED_BRANCH: "because the task left its declared path",
     RevokeReason.SUSPENDED: "because the task was suspended",
     RevokeReason.KILL_SWITCH: "because of a KillSwitch",
+    RevokeReason.PARENT_SUSPENDED: "because a task above it holds nothing",
+    RevokeReason.PARENT_ENDED: "because its parent task ended",
+    RevokeReason.PARENT_NARROWED: "because its parent task no longer holds it",
     RevokeReason.APPROVAL_NEEDED: "because an approval is needed first",
     RevokeReason.APPROVAL_ENDED: "as its approval had ended",
     RevokeReason.INTENT_CHANGED: "because the intent changed",
@@ -183,9 +189,13 @@ class Resume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """Ask the API server whether the task's `changedBy` may use these classes."""
+    """Ask the API server whether the task's `changedBy` may use these classes.
+
+    `parent`: also whether they may delegate that task's work; '' is not asked.
+    """
 
     classes: tuple[str, ...]
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +260,8 @@ class Planned:
     renewals: int = 0
     """How often its time was renewed, this time included."""
     approval: Approval | None = None
+    within: Grant | None = None
+    """What the parent holds that it is within; None for a root's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

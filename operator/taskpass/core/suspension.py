@@ -10,6 +10,7 @@ from datetime import datetime
 from taskpass.core import lifecycle_pod
 from taskpass.core.clearing import clear, deadline_of
 from taskpass.core.conditions import Reason
+from taskpass.core.delegation import inactive
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import Rest, Resume, RevokeReason, Step, Suspend
 from taskpass.core.task import SUSPENDED
@@ -32,6 +33,10 @@ def suspension_of(seen: Snapshot) -> Suspension | None:
             return Suspension(
                 reason=Reason.KILL_SWITCH, message=switch.told, revoking=RevokeReason.KILL_SWITCH
             )
+    if said := inactive(seen.live_task, seen.lineage):
+        return Suspension(
+            reason=Reason.PARENT_SUSPENDED, message=said, revoking=RevokeReason.PARENT_SUSPENDED
+        )
     if seen.live_task.operating_mode == SUSPENDED:
         return Suspension(
             reason=Reason.REQUESTED,

@@ -21,6 +21,8 @@ FINALIZER = "taskpass.dev/revoke"
 VOLUME = "taskpass"
 CREATED_BY = "taskpass.dev/created-by"
 CREDENTIALS_VERSION = "taskpass.dev/credentials-version"
+EXPLICIT = "Explicit"
+"""Of `completionPolicy`: nothing but a deletion or a deadline ends the task."""
 RUNNING, SUSPENDED = "Running", "Suspended"
 """What `operatingMode` can be."""
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
@@ -39,6 +41,14 @@ class User:
     username: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskUser(User):
+    """Who made or changed a task."""
+
+    pod_uid: str = ""
+    """UID of the pod whose token it was; '' for anybody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +140,8 @@ class Task:
     has_finalizer: bool = True
     service_account: str
     workload: WorkloadRef | None = None
-    requester: User = field(default_factory=User)
-    changed_by: User = field(default_factory=User)
+    requester: TaskUser = field(default_factory=TaskUser)
+    changed_by: TaskUser = field(default_factory=TaskUser)
     changers: tuple[str, ...] = ()
     """Names of all who ever changed the spec, its phase included."""
     sponsor: str = ""
@@ -140,9 +150,13 @@ class Task:
     phases: tuple[Phase, ...] = ()
     phase: str = ""
     operating_mode: str = RUNNING
+    completion_policy: str = ""
+    """'' is what follows from `workload`."""
     start_deadline_seconds: int | None = None
     active_deadline_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
+    parent: str = ""
+    """Name of the task, in the same namespace, that delegated to this one; '' for a root."""
     status: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """`status` as last read: compared with what should be there, never a source of truth."""
 
@@ -155,6 +169,16 @@ class Task:
     def ref(self) -> TaskRef:
         """Which task it is, in the life of its name."""
         return TaskRef(namespace=self.namespace, name=self.name, uid=self.uid)
+
+    @property
+    def ends_with_pod(self) -> bool:
+        """Whether the end of its pod is its own."""
+        return self.workload is None and self.completion_policy != EXPLICIT
+
+    @property
+    def ends_with_workload(self) -> bool:
+        """Whether the end of its workload is its own."""
+        return self.workload is not None and self.completion_policy != EXPLICIT
 
     @property
     def first_phase(self) -> str:

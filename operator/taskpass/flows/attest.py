@@ -39,6 +39,7 @@ async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
         service_account_uid=step.attested.service_account_uid,
         workload_uid=step.attested.workload_uid,
         images=pod.images,
+        parent_uid=seen.lineage.above[0].task.uid if seen.lineage.above else "",
         started_at=kept.started_at or now,
         renewals={},
         denial="",

@@ -31,6 +31,10 @@ def _nowhere(_: str) -> None:
     """Pass every fail-point."""
 
 
+def _nobody(_: Key) -> None:
+    """Look at nothing: whoever drives the reconciles looks at everything."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Modes:
     """What holds for every task at once."""
@@ -73,6 +77,8 @@ class Ports:
     broken: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Policies that failed at run time, by label: their generation and what went wrong."""
     modes: Modes = field(default_factory=Modes)
+    look: Callable[[Key], None] = _nobody
+    """Has a task looked at soon."""
     fail_point: Callable[[str], None] = _nowhere
     """Called between steps with a step's name; tests end the process there."""
 

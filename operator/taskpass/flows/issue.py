@@ -61,7 +61,7 @@ async def issue(ports: Ports, seen: Snapshot, step: Issue) -> IssueFailed | None
         await _refuse(ports, seen, step, refused)
         return IssueFailed(findings=refused)
     now = ports.now()
-    people = audit.people_of(seen.live_task)
+    people = audit.people_of(seen.live_task, seen.lineage.root)
     intents = tuple(audit.issue_intent(g, now, people) for g in grants)
     ports.fail_point("issue.before-intent")
     await record(ports, Batch(entries=intents, grants=tuple(grants)), seen.live_task)
@@ -147,6 +147,10 @@ def _plan(ports: Ports, seen: Snapshot, planned: Planned) -> Grant:
         intent_at=ports.now(),
         renews=planned.renews,
         renewals=planned.renewals,
+        chain=seen.lineage.chain,
+        within=planned.within.id if planned.within else "",
+        max_depth=planned.decision.max_depth,
+        max_children=planned.decision.max_children,
         approval=planned.approval,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from taskpass.core.conditions import Finding
+from taskpass.core.delegation import DEEPEST, Ancestor, Lineage
 from taskpass.core.snapshot import Looked, Snapshot
 from taskpass.core.task import CredentialClass, Task
 from taskpass.flows.context import Ports
@@ -16,6 +17,7 @@ class Run:
 
     looked: Looked | None = None
     may_use: dict[str, bool] = field(default_factory=dict)
+    may_delegate: bool | None = None
     reach: dict[str, str] = field(default_factory=dict)
     unanswered: set[str] = field(default_factory=set)
     failures: dict[str, Finding] = field(default_factory=dict)
@@ -55,6 +57,8 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         policies=world.policies(key[0]),
         tasks_ahead=_ahead(ports, task) if task else 0,
         kill_switches=world.kill_switches(),
+        lineage=lineage_of(ports, task) if task else Lineage(),
+        below=ledger.below(uid),
         approvals=world.approvals(key),
         epoch=ledger.epoch,
         audience=ports.audience,
@@ -63,6 +67,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         uninstalling=ports.modes.uninstalling,
         looked=run.looked,
         may_use=dict(run.may_use),
+        may_delegate=run.may_delegate,
         reach=dict(run.reach),
         unanswered=frozenset(run.unanswered),
         failures=dict(run.failures),
@@ -72,6 +77,34 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         released=run.released,
         deleted=run.deleted,
     )
+
+
+def lineage_of(ports: Ports, task: Task) -> Lineage:
+    """Return the tasks above a task, as the caches and the ledger have them."""
+    above: list[Ancestor] = []
+    current, missing = task, ""
+    while current.parent and len(above) <= DEEPEST:
+        found = ports.world.task((task.namespace, current.parent))
+        if found is None:
+            missing = current.parent
+            break
+        grants = tuple(g for g in ports.ledger.grants(found.key) if g.task.uid == found.uid)
+        record = ports.ledger.record(found.uid)
+        switch = next((s for s in ports.world.kill_switches() if s.stops(found)), None)
+        stopped = switch.told if switch else ""
+        above.append(Ancestor(task=found, record=record, grants=grants, stopped=stopped))
+        current = found
+    ahead = _siblings_ahead(ports, task) if task.parent else 0
+    return Lineage(above=tuple(above), missing=missing, siblings_ahead=ahead)
+
+
+def _siblings_ahead(ports: Ports, task: Task) -> int:
+    own, ahead = (task.created_at, task.uid), 0
+    for each in ports.world.children((task.namespace, task.parent)):
+        record = ports.ledger.record(each.uid)
+        over = record is not None and record.outcome is not None
+        ahead += (each.created_at, each.uid) < own and not over
+    return ahead
 
 
 def _ahead(ports: Ports, task: Task) -> int:

@@ -40,7 +40,7 @@ from taskpass.core.steps import (
     Unbind,
     Withdraw,
 )
-from taskpass.flows import advance, approve, attest
+from taskpass.flows import advance, approve, attest, kin
 from taskpass.flows.context import Ports
 from taskpass.flows.issue import deliver, issue
 from taskpass.flows.observe import Run, observe
@@ -51,6 +51,8 @@ from taskpass.ports import Key
 logger = logging.getLogger(__name__)
 ENDING = (Revoke, Withdraw, Forget, Release, LookUp, Rest)
 """What may be done where nothing new can be recorded: it ends something, or only looks."""
+CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
+"""What tasks below may hold depends on these."""
 MOST_STEPS = 64
 """A task whose life takes more steps at once than this is going in circles: a bug, and shown."""
 
@@ -85,6 +87,14 @@ class Reconciler:
             LedgerError: The process must end.
 
         """
+        before = {g.id: g for g in self._ports.ledger.grants(key)}
+        try:
+            return await self._brought_to_rest(key)
+        finally:
+            left = {g.id for g in self._ports.ledger.grants(key)}
+            kin.look_above(self._ports, (g for id_, g in before.items() if id_ not in left))
+
+    async def _brought_to_rest(self, key: Key) -> Again:
         run = Run()
         for _ in range(MOST_STEPS):
             seen = observe(self._ports, key, run)
@@ -104,11 +114,15 @@ class Reconciler:
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )
+            if isinstance(step, Revoke):
+                kin.look_below(self._ports, key)  # they need not wait for this one's providers
             try:
                 await self._act(seen, step, run)
             except TransientError as error:
                 await self._tell(seen, step, error)
                 raise
+            if isinstance(step, CHANGING):
+                kin.look_below(self._ports, key)
         raise TaskpassError(f"Task {'/'.join(key)} did not come to rest in {MOST_STEPS} steps")
 
     async def _act(self, seen: Snapshot, step: Step, run: Run) -> None:
@@ -216,6 +230,11 @@ class Reconciler:
     async def _ask(self, seen: Snapshot, step: Ask, run: Run) -> None:
         for name in step.classes:
             run.may_use[name] = await self._ports.reviewer.may_use(seen.live_task.changed_by, name)
+        if step.parent:
+            task = seen.live_task
+            run.may_delegate = await self._ports.reviewer.may_delegate(
+                task.changed_by, task.namespace, step.parent
+            )
 
 
 def _waiting(seen: Snapshot) -> Rest:

@@ -36,6 +36,7 @@ from taskpass.core.task import (
     Output,
     Phase,
     Task,
+    TaskUser,
     User,
     WorkloadRef,
     digest,
@@ -67,8 +68,8 @@ def task_from(obj: Object) -> Task:
         workload=WorkloadRef(api_group=ref["apiGroup"], kind=ref["kind"], name=ref["name"])
         if ref
         else None,
-        requester=_user(spec.get("requester", {})),
-        changed_by=_user(spec.get("changedBy", {})),
+        requester=_task_user(spec.get("requester", {})),
+        changed_by=_task_user(spec.get("changedBy", {})),
         changers=tuple(spec.get("changers", ())),
         sponsor=spec.get("sponsor", ""),
         intent=_intent(spec.get("intent", {})),
@@ -76,9 +77,11 @@ def task_from(obj: Object) -> Task:
         phases=tuple(_phase(phase) for phase in spec.get("phases", ())),
         phase=spec.get("phase", ""),
         operating_mode=spec.get("operatingMode", RUNNING),
+        completion_policy=spec.get("completionPolicy", ""),
         start_deadline_seconds=spec.get("startDeadlineSeconds"),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
         ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
+        parent=spec.get("parentRef", {}).get("name", ""),
         status=obj.get("status", {}),
     )
 
@@ -88,6 +91,15 @@ def _user(user: Object) -> User:
         username=user.get("username", ""),
         uid=user.get("uid", ""),
         groups=tuple(user.get("groups", ())),
+    )
+
+
+def _task_user(user: Object) -> TaskUser:
+    return TaskUser(
+        username=user.get("username", ""),
+        uid=user.get("uid", ""),
+        groups=tuple(user.get("groups", ())),
+        pod_uid=user.get("podUID", ""),
     )
 
 
@@ -174,6 +186,8 @@ def policy_from(obj: Object) -> Policy:
         max_expiration_seconds=spec.get("limits", {}).get("maxExpirationSeconds"),
         max_renewals=spec.get("limits", {}).get("maxRenewals"),
         max_active_tasks=spec.get("limits", {}).get("maxActiveTasks"),
+        max_delegation_depth=spec.get("limits", {}).get("maxDelegationDepth"),
+        max_children=spec.get("limits", {}).get("maxChildren"),
         approval=_approval(spec.get("approval")),
         digest=digest(spec),
     )

@@ -39,6 +39,7 @@ MUTATING = (
 VALIDATING = (
     "taskpass-approvals",
     "taskpass-credentials",
+    "taskpass-delegation",
     "taskpass-grants",
     "taskpass-grants-namespace",
     "taskpass-identity-tokens",

@@ -1,5 +1,7 @@
 """Questions to the API server about rights."""
 
+from collections.abc import Mapping
+
 from taskpass.core.errors import EvaluationFailed
 from taskpass.core.task import User
 from taskpass.ports import ApiClient
@@ -20,18 +22,27 @@ class KubeReviews:
             EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
 
         """
+        what = {"resource": "credentialclasses", "name": class_name, "verb": "use"}
+        return await self._may(user, what, f"use CredentialClass '{class_name}'")
+
+    async def may_delegate(self, user: User, namespace: str, name: str) -> bool:
+        """Tell whether the user has the verb `delegate` on the task (SubjectAccessReview).
+
+        Raises:
+            EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
+
+        """
+        what = {"resource": "agenttasks", "namespace": namespace, "name": name, "verb": "delegate"}
+        return await self._may(user, what, f"delegate the work of AgentTask '{name}'")
+
+    async def _may(self, user: User, what: Mapping[str, str], told: str) -> bool:
         if not user.username:
             return False  # a task without a stamp; asking for nobody would be refused as invalid
         spec = {
             "user": user.username,
             "uid": user.uid,
             "groups": list(user.groups),
-            "resourceAttributes": {
-                "group": "taskpass.dev",
-                "resource": "credentialclasses",
-                "name": class_name,
-                "verb": "use",
-            },
+            "resourceAttributes": {"group": "taskpass.dev", **what},
         }
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
         status = (await self._client.create(PATH, {**review, "spec": spec})).get("status", {})
@@ -39,7 +50,6 @@ class KubeReviews:
             return True
         if status.get("evaluationError") and not status.get("denied"):
             raise EvaluationFailed(
-                f"The API server could not tell whether the user may use CredentialClass "
-                f"'{class_name}'; it is asked again"
+                f"The API server could not tell whether the user may {told}; it is asked again"
             )
         return False

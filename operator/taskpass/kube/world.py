@@ -75,6 +75,7 @@ class Caches:
         self._policies_of: dict[str, tuple[CompiledPolicy, ...]] = {}
         self._tasks_in: dict[str, set[Key]] = defaultdict(set)
         self._tasks_of_account: dict[Key, set[Key]] = defaultdict(set)
+        self._children_of: dict[Key, set[Key]] = defaultdict(set)
         self._tasks_of_class: dict[str, set[Key]] = defaultdict(set)
         self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._unreadable: set[tuple[str, Key]] = set()
@@ -210,6 +211,11 @@ class Caches:
         """Return every KillSwitch, by name."""
         return self._sorted_switches
 
+    def children(self, key: Key) -> Sequence[Task]:
+        """Return the tasks that name a task as their parent."""
+        found = (self._tasks.get(each) for each in self._children_of.get(key, ()))
+        return [each for each in found if each is not None]
+
     def approvals(self, key: Key) -> Sequence[TaskApproval]:
         """Return the TaskApprovals that name the task, by name."""
         found = (self._approvals.get(each) for each in sorted(self._approvals_of.get(key, ())))
@@ -281,7 +287,8 @@ class Caches:
             return
         if kind == "AgentTask":
             self._index(change)
-            self._look([change.key])
+            below = () if change.only_status else self._below(change.key)
+            self._look([change.key, *below])
             return
         if kind == "TaskApproval":
             self._approval_changed(change)
@@ -294,7 +301,8 @@ class Caches:
             return  # most often our own writing
         if kind == "KillSwitch":
             for stored in filter(None, (change.old, change.new)):
-                self._look(self._matched(stored.value))
+                found = list(self._matched(stored.value))
+                self._look(dict.fromkeys(found + [b for key in found for b in self._below(key)]))
         elif kind == "CredentialClass":
             self._look(self._tasks_of_class.get(change.key[1], ()))
         elif kind == "AgentPolicy":
@@ -310,6 +318,14 @@ class Caches:
                 if not change.only_status:
                     self._look([task])
 
+    def _below(self, key: Key) -> Iterator[Key]:
+        """Yield the keys of all tasks below one."""
+        level, seen = [key], {key}
+        while level:
+            level = [c for each in level for c in self._children_of.get(each, ()) if c not in seen]
+            seen.update(level)
+            yield from level
+
     def _matched(self, switch: KillSwitch) -> Iterable[Key]:
         if switch.blocks(switch.of):
             return self._tasks_of_class.get(switch.of, ())
@@ -321,6 +337,8 @@ class Caches:
                 continue
             task = stored.value
             requests = (*task.credentials, *(r for p in task.phases for r in p.credentials))
+            if task.parent:
+                _mark(self._children_of, (task.namespace, task.parent), task.key, put)
             _mark(self._tasks_in, task.namespace, task.key, put)
             _mark(self._tasks_of_account, (task.namespace, task.service_account), task.key, put)
             for name in {request.class_name for request in requests}:

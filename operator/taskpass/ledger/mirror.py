@@ -1,7 +1,8 @@
 """What reads of the ledger see: live state in memory, as of the last commit."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.records import TaskRecord, TrailItem
@@ -18,6 +19,8 @@ class Mirror:
         self._by_key: dict[Key, dict[str, Grant]] = {}
         self._by_agent: dict[Key, dict[str, Grant]] = {}
         """What is held and not being revoked."""
+        self._below: dict[str, dict[str, Grant]] = {}
+        """What is held by tasks below a task, by its UID."""
         self._records: dict[str, TaskRecord] = {}
         self._uids: dict[Key, list[str]] = {}
         self._trails: dict[str, tuple[TrailItem, ...]] = {}
@@ -51,6 +54,10 @@ class Mirror:
             since[uid] = min(since.get(uid, grant.intent_at), grant.intent_at)
         return since
 
+    def below(self, task_uid: str) -> Sequence[Grant]:
+        """See `ports.Ledger`."""
+        return tuple(self._below.get(task_uid, {}).values())
+
     def record(self, task_uid: str) -> TaskRecord | None:
         """Return a task's record."""
         return self._records.get(task_uid)
@@ -80,22 +87,25 @@ class Mirror:
     def _put(self, grant: Grant) -> None:
         key = grant.task.key
         self._put_by_agent(grant)
+        for uid in grant.chain:
+            _put_in(self._below, uid, grant, grant.state.held)
+        _put_in(self._by_key, key, grant, grant.state.held)
         if grant.state.held:
             self._held[grant.id] = grant
-            self._by_key.setdefault(key, {})[grant.id] = grant
-            return
-        self._held.pop(grant.id, None)
-        of_key = self._by_key.get(key, {})
-        of_key.pop(grant.id, None)
-        if not of_key:
-            self._by_key.pop(key, None)
+        else:
+            self._held.pop(grant.id, None)
 
     def _put_by_agent(self, grant: Grant) -> None:
         agent = (grant.task.namespace, grant.service_account)
-        if grant.state.held and grant.state is not GrantState.REVOKING:
-            self._by_agent.setdefault(agent, {})[grant.id] = grant
-            return
-        of_agent = self._by_agent.get(agent, {})
-        of_agent.pop(grant.id, None)
-        if not of_agent:
-            self._by_agent.pop(agent, None)
+        held = grant.state.held and grant.state is not GrantState.REVOKING
+        _put_in(self._by_agent, agent, grant, held)
+
+
+def _put_in(index: dict[Any, dict[str, Grant]], key: Any, grant: Grant, held: bool) -> None:
+    if held:
+        index.setdefault(key, {})[grant.id] = grant
+        return
+    of_key = index.get(key, {})
+    of_key.pop(grant.id, None)
+    if not of_key:
+        index.pop(key, None)

@@ -12,7 +12,7 @@ Nothing that would let a credential come into being can be recorded here, so non
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -145,6 +145,10 @@ class SealedLedger:
     def holders(self, agent: Key) -> Mapping[str, datetime]:
         """See `ports.Ledger`."""
         return self._mirror.holders(agent)
+
+    def below(self, task_uid: str) -> Sequence[Grant]:
+        """See `ports.Ledger`."""
+        return self._mirror.below(task_uid)
 
     def record(self, task_uid: str) -> TaskRecord | None:
         """See `ports.Ledger`."""

@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -180,6 +180,10 @@ class SqliteLedger:
     def holders(self, agent: Key) -> Mapping[str, datetime]:
         """See `ports.Ledger`."""
         return self._mirror.holders(agent)
+
+    def below(self, task_uid: str) -> Sequence[Grant]:
+        """See `ports.Ledger`."""
+        return self._mirror.below(task_uid)
 
     def record(self, task_uid: str) -> TaskRecord | None:
         """See `ports.Ledger`."""

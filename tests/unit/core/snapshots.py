@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from taskpass.core.credential import Grant, GrantState
+from taskpass.core.delegation import Lineage
 from taskpass.core.records import TaskRecord
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.task import CredentialRequest, Task
@@ -89,6 +90,8 @@ def snapshot(**changes: Any) -> Snapshot:
         policies=(policy(),),
         tasks_ahead=0,
         kill_switches=(),
+        lineage=Lineage(),
+        below=(),
         approvals=(),
         epoch=1,
         audience="taskpass",

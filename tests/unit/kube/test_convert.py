@@ -13,7 +13,7 @@ from taskpass.core.task import (
     LabelSelector,
     Output,
     Phase,
-    User,
+    TaskUser,
     WorkloadRef,
     digest,
 )
@@ -95,8 +95,8 @@ def test_a_task_is_converted_whole() -> None:
     assert task.deleting_since == datetime(2026, 1, 3, tzinfo=UTC)
     assert task.service_account == "triage-agent"
     assert task.workload == WorkloadRef(api_group="batch", kind="Job", name="ticket-4711")
-    assert task.requester == User(username="argocd")
-    assert task.changed_by == User(username="jane", uid="7", groups=("support",))
+    assert task.requester == TaskUser(username="argocd")
+    assert task.changed_by == TaskUser(username="jane", uid="7", groups=("support",))
     assert task.sponsor == "support-platform"
     assert task.intent == Intent(
         goal="Answer",
@@ -128,7 +128,7 @@ def test_a_task_that_says_little_is_empty_elsewhere() -> None:
     )
 
     assert (task.deleting_since, task.has_finalizer, task.workload) == (None, False, None)
-    assert (task.changed_by, task.sponsor, task.intent) == (User(), "", Intent())
+    assert (task.changed_by, task.sponsor, task.intent) == (TaskUser(), "", Intent())
     assert (task.phases, task.phase, task.first_phase) == ((), "", "")
     assert task.operating_mode == "Running"
     assert (task.active_deadline_seconds, task.ttl_seconds_after_finished) == (None, None)

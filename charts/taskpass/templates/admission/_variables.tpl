@@ -9,6 +9,12 @@
 - name: creating
   expression: request.operation == 'CREATE'
 {{ include "taskpass.userVariable" . }}
+- name: pod
+  expression: "request.userInfo.?extra[?'authentication.kubernetes.io/pod-uid'].orValue([])"
+- name: taskUser
+  expression: >-
+    variables.pod.size() != 1 ? variables.user : {"username": variables.user["username"], "uid": variables.user["uid"],
+    "groups": variables.user["groups"], "podUID": dyn(variables.pod[0])}
 - name: said
   expression: "dyn(object.spec).map(k, k).filter(k, !(k in ['phase', 'requester', 'changedBy', 'changers']))"
 - name: saidBefore
