@@ -24,6 +24,8 @@ PATHS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "AgentTask": "/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/agenttasks",
+    "AgentTaskTemplate": "/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/agenttasktemplates",
+    "CronJob": "/apis/batch/v1/namespaces/{namespace}/cronjobs",
     "AgentPolicy": "/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/agentpolicies",
     "CredentialClass": "/apis/taskpass.dev/v1alpha1/credentialclasses",
     "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",

@@ -19,6 +19,7 @@ from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
+from taskpass.core.template import Template
 from taskpass.core.witnessing import Answer
 
 Key = tuple[str, str]
@@ -242,6 +243,14 @@ class TaskWriter(Protocol):
     async def patch_status(self, task: Task, status: Mapping[str, Any]) -> None:
         """Merge-patch `/status`. A task that is gone is success."""
 
+    async def create(self, body: Mapping[str, Any]) -> None:
+        """Create a task that was made from a template. One that exists is success.
+
+        Raises:
+            Invalid, AdmissionDenied, Forbidden: The API server said no.
+
+        """
+
     async def release(self, task: Task) -> None:
         """Remove our finalizer. One that is gone is success."""
 
@@ -395,6 +404,9 @@ class World(Protocol):
 
     def kill_switches(self) -> Sequence[KillSwitch]:
         """Return every KillSwitch, by name."""
+
+    def template(self, key: Key) -> Template | None:
+        """Return an AgentTaskTemplate."""
 
     def children(self, key: Key) -> Sequence[Task]:
         """Return the tasks that name a task as their parent."""

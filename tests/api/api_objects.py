@@ -54,6 +54,19 @@ SPECS: dict[str, Object] = {
         "activeDeadlineSeconds": 3600,
         "ttlSecondsAfterFinished": 0,
     },
+    "AgentTaskTemplate": {
+        "agent": {"serviceAccountName": "triage-agent"},
+        "sponsor": "support-platform",
+        "intent": {
+            "goal": "Nightly triage",
+            "tools": ["tickets.read"],
+            "data": [{"name": "tickets", "classification": "Internal"}],
+            "trustBoundary": "internal",
+        },
+        "credentials": [REQUEST],
+        "activeDeadlineSeconds": 3600,
+        "ttlSecondsAfterFinished": 0,
+    },
     "CredentialClass": {
         "provider": "Kubernetes",
         "kubernetes": {"roles": [{"action": "read", "kind": "ClusterRole", "name": "tickets-reader"}], "namespaces": ["tickets"]},

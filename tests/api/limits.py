@@ -16,7 +16,7 @@ from test_types import FULL
 
 Object = dict[str, Any]
 Path = tuple[str | int, ...]
-STAMPS = ("requester", "changedBy")
+STAMPS = ("requester", "changedBy", "changers", "approver", "templateRef")
 """What admission replaces before the schema is asked: no client can break it."""
 
 

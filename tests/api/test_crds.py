@@ -35,11 +35,24 @@ def test_there_are_these_kinds() -> None:
     } == {
         "AgentPolicy": ("Namespaced", ["apol"]),
         "AgentTask": ("Namespaced", ["atask"]),
+        "AgentTaskTemplate": ("Namespaced", ["atemplate"]),
         "AuditAnchor": ("Cluster", ["aanchor"]),
         "ClusterAgentPolicy": ("Cluster", ["capol"]),
         "CredentialClass": ("Cluster", ["credclass"]),
         "KillSwitch": ("Cluster", ["kswitch"]),
         "TaskApproval": ("Namespaced", ["tapproval"]),
+    }
+
+
+def test_a_template_says_what_a_task_says_in_the_same_words() -> None:
+    task = schema_of("AgentTask")["properties"]["spec"]["properties"]
+    template = schema_of("AgentTaskTemplate")["properties"]["spec"]["properties"]
+
+    own = {"agent", "requester", "changedBy", "changers"}
+    of_the_job = {"phase", "operatingMode", "completionPolicy", "parentRef", "templateRef"}
+    assert set(task) - set(template) == of_the_job
+    assert {k: v for k, v in template.items() if k not in own} == {
+        k: v for k, v in task.items() if k not in own | of_the_job
     }
 
 

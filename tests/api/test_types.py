@@ -21,6 +21,7 @@ from taskpass.kube.convert import (
     kill_switch_from,
     policy_from,
     task_from,
+    template_from,
 )
 
 Object = dict[str, Any]
@@ -41,6 +42,7 @@ FULL: dict[str, Object] = {
     "AgentTask": {
         "changers": ["r", "c"],
         "parentRef": {"name": "incident-17"},
+        "templateRef": {"name": "nightly", "uid": "1"},
         "operatingMode": "Running",
         "completionPolicy": "OnWorkloadEnd",
         "startDeadlineSeconds": 600,
@@ -100,6 +102,11 @@ FULL["TaskApproval"] = {
     "reason": "r",
     "approver": {"username": "a", "uid": "1", "groups": ["g"]},
 }
+FULL["AgentTaskTemplate"] = {
+    **{k: FULL["AgentTask"][k] for k in ("requester", "changedBy", "changers", "credentials")},
+    "phases": FULL["AgentTask"]["phases"],
+    "startDeadlineSeconds": 600,
+}
 FULL["ClusterAgentPolicy"] = {**FULL["AgentPolicy"], "namespaceSelector": SELECTOR}
 CONVERT: dict[str, Callable[[Object], Any]] = {
     "AgentTask": task_from,
@@ -108,6 +115,7 @@ CONVERT: dict[str, Callable[[Object], Any]] = {
     "ClusterAgentPolicy": policy_from,
     "KillSwitch": kill_switch_from,
     "TaskApproval": approval_from,
+    "AgentTaskTemplate": template_from,
 }
 NOT_OF_THE_SPEC = {
     "namespace",

@@ -29,7 +29,7 @@ def test_a_package_holds_the_crds_that_the_repository_links_to(tmp_path: Path) -
     assert [o["spec"] for o in packaged] == [
         o["spec"] for o in of_kind(render(), "CustomResourceDefinition")
     ]
-    assert len(packaged) == 7
+    assert len(packaged) == 8
 
 
 def test_every_policy_is_in_the_readme() -> None:

@@ -41,16 +41,17 @@ def test_rights_in_the_whole_cluster() -> None:
     validating = [o["metadata"]["name"] for o in of_kind(policies, "ValidatingAdmissionPolicy")]
     kinds = ["agenttasks", "credentialclasses", "agentpolicies", "clusteragentpolicies"]
     names = [f"{kind}.taskpass.dev" for kind in (*kinds, "auditanchors", "killswitches")]
-    names.append("taskapprovals.taskpass.dev")
-    kinds += ["killswitches", "taskapprovals"]
+    names += ["taskapprovals.taskpass.dev", "agenttasktemplates.taskpass.dev"]
+    kinds += ["killswitches", "taskapprovals", "agenttasktemplates"]
 
     assert rights(policies, "ClusterRole", "taskpass-operator") == [
-        "get list watch patch delete agenttasks.taskpass.dev",
+        "get list watch create patch delete agenttasks.taskpass.dev",
         "get list watch credentialclasses.taskpass.dev",
         "get list watch agentpolicies.taskpass.dev",
         "get list watch clusteragentpolicies.taskpass.dev",
         "get list watch killswitches.taskpass.dev",
         "get list watch taskapprovals.taskpass.dev",
+        "get list watch agenttasktemplates.taskpass.dev",
         *(f"patch {kind}/status.taskpass.dev" for kind in kinds),
         "get auditanchors.taskpass.dev ['taskpass']",
         "patch auditanchors/status.taskpass.dev ['taskpass']",
@@ -208,7 +209,8 @@ def test_what_view_edit_and_admin_mean() -> None:
     objects = render()
 
     assert rights(objects, "ClusterRole", "taskpass-edit") == [
-        "create update patch delete deletecollection agenttasks.taskpass.dev"
+        "create update patch delete deletecollection agenttasks.taskpass.dev",
+        "create update patch delete deletecollection agenttasktemplates.taskpass.dev",
     ]
     assert rights(objects, "ClusterRole", "taskpass-admin") == [
         "create update patch delete deletecollection agentpolicies.taskpass.dev"

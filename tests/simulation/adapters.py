@@ -60,6 +60,10 @@ class SimulatedCalls:
         with self._life.call("tasks.patch_status"):
             self._cluster.patch_status(task, status)
 
+    async def create(self, body: Mapping[str, Any]) -> None:
+        with self._life.call("tasks.create"):
+            self._cluster.create_made(body)
+
     async def release(self, task: Task) -> None:
         with self._life.call("tasks.release"):
             self._cluster.release(task)

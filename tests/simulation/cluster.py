@@ -12,7 +12,9 @@ from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
-from taskpass.core.task import LABEL, CredentialClass, Task
+from taskpass.core.task import FINALIZER, LABEL, CredentialClass, Task
+from taskpass.core.template import Template
+from taskpass.kube.convert import task_from
 from taskpass.ports import Key, Standing
 from tests.simulation.builders import ACCOUNT, NAMESPACE, T0, credential_class, policy
 
@@ -83,6 +85,7 @@ class Cluster:
     events: dict[str, StoredEvent] = field(default_factory=dict)
     may_not_use: set[tuple[str, str]] = field(default_factory=set)
     """(user name, class)."""
+    template_list: list[Template] = field(default_factory=list)
     delegates: set[tuple[str, str]] = field(default_factory=set)
     """(user name, task) of who has the verb `delegate`."""
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
@@ -184,6 +187,10 @@ class Cluster:
     def kill_switches(self) -> Sequence[KillSwitch]:
         return sorted(self.kill_switch_list, key=lambda switch: switch.name)
 
+    def template(self, key: Key) -> Template | None:
+        found = (t for t in self.template_list if (t.namespace, t.name) == key)
+        return next(found, None)
+
     def children(self, key: Key) -> Sequence[Task]:
         return [t for t in self.tasks.values() if (t.namespace, t.parent) == key]
 
@@ -209,6 +216,17 @@ class Cluster:
             if each.uid == standing.uid and each.said != said:
                 self.changed()
                 self.approval_list[at] = replace(each, said=said)
+
+    def create_made(self, body: Mapping[str, Any]) -> None:
+        """Create a task that was made from a template; one that exists is left alone."""
+        key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        if key in self.tasks:
+            return
+        meta = {
+            **body["metadata"], "uid": "", "generation": 1, "resourceVersion": "1",
+            "creationTimestamp": self.clock.now().isoformat(), "finalizers": [FINALIZER],
+        }  # fmt: skip
+        self.create_task(task_from({**body, "metadata": meta}))
 
     def release(self, task: Task) -> None:
         """Remove the finalizer; a task that is being deleted then goes."""

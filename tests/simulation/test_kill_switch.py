@@ -185,6 +185,9 @@ class Stock:
     def all_classes(self) -> tuple[()]:
         return ()
 
+    def all_templates(self) -> tuple[()]:
+        return ()
+
     def kill_switches(self) -> list[KillSwitch]:
         return list(self._world.cluster.kill_switches())
 

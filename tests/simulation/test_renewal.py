@@ -373,6 +373,23 @@ async def test_what_ends_a_task_takes_both_back(world: SimulatedWorld) -> None:
     assert world.condition("Finished") == ("True", "Succeeded")
 
 
+async def test_a_clock_that_goes_back_within_the_overlap_leaves_no_third_credential(
+    world: SimulatedWorld,
+) -> None:
+    await running(world)
+    world.clock.advance(700)
+    await world.look()
+    assert len(world.provider.live) == 2  # within the overlap
+
+    world.clock.set_forward(timedelta(hours=-1))
+    await world.look()
+
+    assert len(world.provider.live) <= 2
+    await world.settle()
+    newest = [g for g in world.held() if g.id in world.provider.live]
+    assert len(newest) <= 2
+
+
 async def test_a_clock_that_is_ahead_of_the_issuers_issues_nothing_in_circles(
     world: SimulatedWorld,
 ) -> None:

@@ -110,12 +110,12 @@ spec:
 
 {{/* Names of all policies: what the operator may read of them, to see at its start that they are there. */}}
 {{- define "taskpass.mutatingPolicies" -}}
-[taskpass-inject, taskpass-stamp-approvals, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks]
+[taskpass-inject, taskpass-inject-templates, taskpass-stamp-approvals, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks]
 {{- end }}
 {{- define "taskpass.validatingPolicies" -}}
 [taskpass-approvals, taskpass-credentials, taskpass-delegation, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-grants, taskpass-operator-pods,
  taskpass-operator-secrets, taskpass-operator-tasks, taskpass-pod-bindings, taskpass-pods, taskpass-secret-references, taskpass-stamps,
- taskpass-status, taskpass-use]
+ taskpass-status, taskpass-template-pods, taskpass-use]
 {{- end }}
 
 {{/* The value of the stamp on a pod, as CEL. `quote` escapes as JSON does. */}}

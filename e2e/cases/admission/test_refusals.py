@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from e2e.admission import ROOT, TENANT, remove
-from e2e.impersonate import Api, Refused
+from e2e.impersonate import PATHS, Api, Refused
 
 
 def _load(name: str) -> ModuleType:
@@ -26,7 +26,7 @@ objects = _load("api_objects")
 
 def placed(thing: dict[str, Any]) -> dict[str, Any]:
     """Put an object of a namespaced kind into the tenant's namespace."""
-    if thing["kind"] in ("AgentTask", "AgentPolicy"):
+    if "{namespace}" in PATHS[thing["kind"]]:
         thing["metadata"]["namespace"] = TENANT
     return thing
 

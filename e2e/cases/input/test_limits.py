@@ -4,14 +4,13 @@ import pytest
 from limits import Excess, excesses, full
 
 from e2e.admission import GROUP, TENANT, pod, task
-from e2e.impersonate import Api, Object, Refused, thing
-
-NAMESPACED = ("AgentTask", "AgentPolicy")
+from e2e.impersonate import PATHS, Api, Object, Refused, thing
 
 
 def placed(body: Object) -> Object:
-    if body["kind"] in NAMESPACED:
+    if "{namespace}" in PATHS[body["kind"]]:
         body["metadata"]["namespace"] = TENANT
+    body["spec"].pop("templateRef", None)  # nobody but the operator may say that
     return body
 
 
@@ -65,7 +64,7 @@ def test_a_pod_may_not_carry_a_label_of_64_characters(alice: Api) -> None:
     ],
 )
 def test_other_names_end_at_253_characters(api: Api, kind: str, spec: Object) -> None:
-    namespace = TENANT if kind in NAMESPACED else ""
+    namespace = TENANT if "{namespace}" in PATHS[kind] else ""
 
     made = api.create(thing(GROUP, kind, namespace, "n" * 253, spec=spec), dryRun="All")
 

@@ -274,7 +274,7 @@ def test_a_gitops_controller_that_resets_the_phase_leads_the_task_off_its_path(
     stage.wait_ready(name)
     stage.change(name, {"phase": "reply"})
     stage.wait_ready(name)
-    token = stage.token(name)
+    token = stage.token(name, "answers")
 
     stage.alice.apply(whole, fieldManager="argocd")
     status = stage.wait_condition(name, "Stalled", "True", "UnapprovedBranch")

@@ -11,7 +11,7 @@ from e2e.stage import Stage, condition, until
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 KINDS = (
     "agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses", "killswitches",
-    "taskapprovals",
+    "taskapprovals", "agenttasktemplates",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from e2e.stage import Stage, until
 
 KINDS = (
     "agenttasks", "agentpolicies", "clusteragentpolicies", "credentialclasses", "killswitches",
-    "taskapprovals",
+    "taskapprovals", "agenttasktemplates",
 )  # fmt: skip
 
 

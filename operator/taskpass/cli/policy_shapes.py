@@ -80,6 +80,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "activeDeadlineSeconds": INTEGER,
         "ttlSecondsAfterFinished": INTEGER,
         "parentRef": {"name!": STRING},
+        "templateRef": {"name!": STRING, "uid!": STRING},
     },
     "CredentialClass": {
         "provider!": ("Kubernetes",),

@@ -6,7 +6,8 @@ cannot write: admission froze label, containers and stamp; UIDs come from the li
 Rules, in order; the first that fails is the reason:
 
 1. The pod carries the task's label and lives in its namespace.
-2. It was not made before the task: a task that is recreated under its name inherits no pod.
+2. It was not made before the task: a task that is recreated under its name inherits no pod. One
+   that is made from a template is made for the pods of a Job that name it, which rule 6 compares.
 3. It was never bound to another task UID.
 4. It runs as the task's ServiceAccount, which exists and is not `default`.
 5. It projects an identity token with our audience, and the task's Secret, by our volume.
@@ -21,7 +22,7 @@ from datetime import datetime
 
 from taskpass.core.errors import AttestationFailed
 from taskpass.core.records import TaskRecord
-from taskpass.core.task import LABEL, Task
+from taskpass.core.task import LABEL, TEMPLATE_LABEL, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def appraise(pod: PodView, task: Task, around: Surroundings) -> AttestedPod:
     """Return the attested identity, or raise `AttestationFailed` with the first rule that fails."""
     if pod.namespace != task.namespace or pod.labels.get(LABEL) != task.name:
         raise AttestationFailed("PodMissing", f"Pod '{pod.name}' does not carry the task's label")
-    if pod.created_at < task.created_at:
+    if pod.created_at < task.created_at and not _asked_for_it(pod, task):
         raise AttestationFailed(
             "PodReplaced",
             f"Pod '{pod.name}' was made before this task and may be another's; delete the pod so "
@@ -145,6 +146,11 @@ def appraise(pod: PodView, task: Task, around: Surroundings) -> AttestedPod:
         service_account_uid=around.service_account_uid or "",
         workload_uid=workload_uid,
     )
+
+
+def _asked_for_it(pod: PodView, task: Task) -> bool:
+    """Whether the task was made because the pod named a template; rule 6 says whose it is."""
+    return bool(task.template) and pod.labels.get(TEMPLATE_LABEL) == task.template
 
 
 def appraise_again(pod: PodView, task: Task, record: TaskRecord, around: Surroundings) -> None:

@@ -16,7 +16,7 @@ from taskpass.core.lifecycle_approval import holds, of_approval
 from taskpass.core.outputs import collision
 from taskpass.core.policy import Decision, DecisionReason
 from taskpass.core.records import TaskRecord
-from taskpass.core.renewal import current, fits, renewal_of, renewal_time
+from taskpass.core.renewal import CLOCK_TOLERANCE, current, fits, renewal_of, renewal_time
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
     Ask,
@@ -209,7 +209,10 @@ def _succeeded(
     newer = renewal_of(grant, held)
     if newer is None or newer.delivered_at is None:
         return None
-    return RevokeReason.RENEWED if newer.delivered_at + seen.overlap <= now else None
+    # By a clock that went back it would stay for as long, beside the next renewal.
+    jumped = newer.delivered_at > now + CLOCK_TOLERANCE
+    over = jumped or newer.delivered_at + seen.overlap <= now
+    return RevokeReason.RENEWED if over else None
 
 
 def _after(seen: Snapshot, run_out: Sequence[Grant]) -> TaskRecord:

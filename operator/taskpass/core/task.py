@@ -16,6 +16,8 @@ from typing import Any
 from taskpass.core.credential import TaskRef
 
 LABEL = "taskpass.dev/task"
+TEMPLATE_LABEL = "taskpass.dev/task-template"
+"""On a Job's pods: names the AgentTaskTemplate that its task is made from."""
 GATE = "taskpass.dev/credentials"
 FINALIZER = "taskpass.dev/revoke"
 VOLUME = "taskpass"
@@ -155,6 +157,9 @@ class Task:
     start_deadline_seconds: int | None = None
     active_deadline_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
+    template: str = ""
+    """Name of the AgentTaskTemplate that it was made from; '' for one that somebody wrote."""
+    template_uid: str = ""
     parent: str = ""
     """Name of the task, in the same namespace, that delegated to this one; '' for a root."""
     status: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -40,7 +40,7 @@ from taskpass.core.steps import (
     Unbind,
     Withdraw,
 )
-from taskpass.flows import advance, approve, attest, kin
+from taskpass.flows import advance, approve, attest, kin, templates
 from taskpass.flows.context import Ports
 from taskpass.flows.issue import deliver, issue
 from taskpass.flows.observe import Run, observe
@@ -105,6 +105,8 @@ class Reconciler:
                 self._note_broken(seen, step)
                 await self._reporter.report(seen, step)
                 await approve.answer_approvals(self._ports, seen, step)
+                if seen.task is None:
+                    await templates.make_task(self._ports, key)
                 again = step.retry or bool(step.owed or run.unanswered)
                 if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
                     again = again or not self._ports.modes.held_back

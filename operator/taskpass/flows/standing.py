@@ -11,6 +11,7 @@ from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity
 from taskpass.core.task import CredentialClass
+from taskpass.core.template import Template
 from taskpass.flows.context import Ports
 from taskpass.ports import Standing
 
@@ -26,6 +27,9 @@ class Stock(Protocol):
 
     def all_classes(self) -> tuple[CredentialClass, ...]:
         """Return every class."""
+
+    def all_templates(self) -> tuple[Template, ...]:
+        """Return every template."""
 
     def kill_switches(self) -> Sequence[KillSwitch]:
         """Return every KillSwitch."""
@@ -89,6 +93,11 @@ class StandingReporter:
                 kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
                 generation=used.generation, finding=self._of_class(used),
             )  # fmt: skip
+        for each in self._stock.all_templates():
+            yield Standing(
+                kind="AgentTaskTemplate", namespace=each.namespace, name=each.name, uid=each.uid,
+                generation=each.generation, finding=TEMPLATE_READY,
+            )  # fmt: skip
 
         switches = self._stock.kill_switches()
         for switch in switches:
@@ -133,6 +142,9 @@ class StandingReporter:
         return true(Reason.READY, f"Provider {used.provider} can issue it")
 
 
+TEMPLATE_READY = true(
+    Reason.READY, "Each Job whose pods have the label taskpass.dev/task-template of it gets a task"
+)
 EFFECT = (
     "(a Deny or Constrain blocks what it selects until this is mended, an Allow counts only where "
     "no other covers; what is held stays until it expires)"

@@ -24,6 +24,7 @@ KINDS = {
     "clusteragentpolicies": "ClusterAgentPolicy",
     "killswitches": "KillSwitch",
     "taskapprovals": "TaskApproval",
+    "agenttasktemplates": "AgentTaskTemplate",
 }
 LOGIN_FOR = timedelta(minutes=10)
 """A projected token is replaced within the hour; a login reads it anew."""

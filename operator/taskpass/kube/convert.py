@@ -41,6 +41,7 @@ from taskpass.core.task import (
     WorkloadRef,
     digest,
 )
+from taskpass.core.template import Template
 
 Object = Mapping[str, Any]
 
@@ -81,6 +82,8 @@ def task_from(obj: Object) -> Task:
         start_deadline_seconds=spec.get("startDeadlineSeconds"),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
         ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
+        template=spec.get("templateRef", {}).get("name", ""),
+        template_uid=spec.get("templateRef", {}).get("uid", ""),
         parent=spec.get("parentRef", {}).get("name", ""),
         status=obj.get("status", {}),
     )
@@ -352,6 +355,18 @@ def approval_from(obj: Object) -> TaskApproval:
         valid_seconds=spec.get("validSeconds"),
         approver=_user(spec.get("approver", {})),
         said=(ready.get("reason", ""), ready.get("message", "")),
+    )
+
+
+def template_from(obj: Object) -> Template:
+    """Convert an AgentTaskTemplate."""
+    meta = obj["metadata"]
+    return Template(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta["generation"],
+        spec=obj["spec"],
     )
 
 

@@ -28,9 +28,11 @@ CRDS = (
     "auditanchors.taskpass.dev",
     "killswitches.taskpass.dev",
     "taskapprovals.taskpass.dev",
+    "agenttasktemplates.taskpass.dev",
 )
 MUTATING = (
     "taskpass-inject",
+    "taskpass-inject-templates",
     "taskpass-stamp-approvals",
     "taskpass-stamp-kill-switches",
     "taskpass-stamp-pods",
@@ -53,6 +55,7 @@ VALIDATING = (
     "taskpass-secret-references",
     "taskpass-stamps",
     "taskpass-status",
+    "taskpass-template-pods",
     "taskpass-use",
 )
 REMEDY = "install or upgrade the chart with the same values, and do not change its objects"

@@ -32,6 +32,7 @@ EVERYBODYS = frozenset(
 MOST_NAMED = 4
 OTHER_KINDS = (
     "credentialclasses", "agentpolicies", "clusteragentpolicies", "killswitches", "taskapprovals",
+    "agenttasktemplates",
 )  # fmt: skip
 Rule = Mapping[str, Any]
 
@@ -88,7 +89,7 @@ def needed(
 
 
 def _in_the_cluster(targets: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[Right]:
-    yield from _rights("get list watch patch delete", "agenttasks", OURS)
+    yield from _rights("get list watch create patch delete", "agenttasks", OURS)
     for kind in OTHER_KINDS:
         yield from _rights("get list watch", kind, OURS)
         yield from _rights("patch", f"{kind}/status", OURS)

@@ -12,6 +12,7 @@ PLURALS = {
     "CredentialClass": "credentialclasses",
     "KillSwitch": "killswitches",
     "TaskApproval": "taskapprovals",
+    "AgentTaskTemplate": "agenttasktemplates",
 }
 
 

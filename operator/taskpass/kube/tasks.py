@@ -41,6 +41,14 @@ class KubeTasks:
             if await self._lives(task):
                 raise
 
+    async def create(self, body: Mapping[str, Any]) -> None:
+        """Create a task that was made from a template. One that exists is success."""
+        path = f"/apis/taskpass.dev/v1alpha1/namespaces/{body['metadata']['namespace']}/agenttasks"
+        try:
+            self._on_written(await self._client.create(path, body))
+        except Conflict:
+            return
+
     async def release(self, task: Task) -> None:
         """Remove our finalizer, and only ours. One that is gone is success."""
         await remove_entry(

@@ -17,7 +17,8 @@ from taskpass.core.attestation import PodView
 from taskpass.core.conditions import ConditionType
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
-from taskpass.core.task import LABEL, NO_LABELS, CredentialClass, Task
+from taskpass.core.task import LABEL, NO_LABELS, TEMPLATE_LABEL, CredentialClass, Task
+from taskpass.core.template import Template
 from taskpass.kube.client import KubeClient
 from taskpass.kube.convert import (
     approval_from,
@@ -26,6 +27,7 @@ from taskpass.kube.convert import (
     pod_from,
     policy_from,
     task_from,
+    template_from,
 )
 from taskpass.kube.reflector import Reflector, key_of
 from taskpass.kube.store import Change, Store
@@ -37,6 +39,7 @@ PATHS = {
     "AgentPolicy": "/apis/taskpass.dev/v1alpha1/agentpolicies",
     "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
     "KillSwitch": "/apis/taskpass.dev/v1alpha1/killswitches",
+    "AgentTaskTemplate": "/apis/taskpass.dev/v1alpha1/agenttasktemplates",
     "TaskApproval": "/apis/taskpass.dev/v1alpha1/taskapprovals",
 }
 TASKS_EVERY = 10
@@ -70,6 +73,7 @@ class Caches:
         }
         self._switches: Store[KillSwitch] = Store()
         self._sorted_switches: tuple[KillSwitch, ...] = ()
+        self._templates: Store[Template] = Store()
         self._approvals: Store[TaskApproval] = Store()
         self._approvals_of: dict[Key, set[Key]] = defaultdict(set)
         self._policies_of: dict[str, tuple[CompiledPolicy, ...]] = {}
@@ -211,6 +215,10 @@ class Caches:
         """Return every KillSwitch, by name."""
         return self._sorted_switches
 
+    def template(self, key: Key) -> Template | None:
+        """Return an AgentTaskTemplate."""
+        return self._templates.get(key)
+
     def children(self, key: Key) -> Sequence[Task]:
         """Return the tasks that name a task as their parent."""
         found = (self._tasks.get(each) for each in self._children_of.get(key, ()))
@@ -228,6 +236,10 @@ class Caches:
     def all_classes(self) -> tuple[CredentialClass, ...]:
         """Return every class."""
         return tuple(self._classes.values())
+
+    def all_templates(self) -> tuple[Template, ...]:
+        """Return every template."""
+        return tuple(self._templates.values())
 
     def tasks_stopped_by(self, switch: KillSwitch) -> int:
         """Return how many tasks a KillSwitch matches."""
@@ -250,6 +262,8 @@ class Caches:
             return self._switches
         if kind == "TaskApproval":
             return self._approvals
+        if kind == "AgentTaskTemplate":
+            return self._templates
         return self._classes if kind == "CredentialClass" else self._policies[kind]
 
     async def _list(self, client: KubeClient, kind: str) -> None:
@@ -276,6 +290,8 @@ class Caches:
                 return store.put(obj, kill_switch_from(obj))
             if kind == "TaskApproval":
                 return store.put(obj, approval_from(obj))
+            if kind == "AgentTaskTemplate":
+                return store.put(obj, template_from(obj))
             return store.put(obj, compile_policy(policy_from(obj), self._expressions))
         except (KeyError, TypeError, ValueError, AttributeError):
             self._unreadable.add((kind, key))
@@ -293,6 +309,9 @@ class Caches:
         if kind == "TaskApproval":
             self._approval_changed(change)
             return
+        if kind == "AgentTaskTemplate":
+            self._look(self._naming(change.key))
+            return
         if kind == "KillSwitch":
             self._sorted_switches = tuple(sorted(self._switches.values(), key=lambda s: s.name))
         elif kind != "CredentialClass":
@@ -309,6 +328,13 @@ class Caches:
             self._look(self._tasks_in.get(change.key[0], ()))
         else:
             self._look(self._tasks.keys())
+
+    def _naming(self, template: Key) -> Iterator[Key]:
+        """Yield the keys of tasks, made or not, whose pods name a template."""
+        for key, pods in self._pods_of.items():
+            names = {pod.labels.get(TEMPLATE_LABEL) for pod in pods.values()}
+            if key[0] == template[0] and template[1] in names:
+                yield key
 
     def _approval_changed(self, change: Change[TaskApproval]) -> None:
         for stored, put in ((change.old, False), (change.new, True)):

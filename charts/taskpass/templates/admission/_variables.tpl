@@ -23,12 +23,14 @@
   expression: >-
     variables.creating || variables.said.exists(k, !(k in variables.saidBefore)) ||
     variables.saidBefore.exists(k, !(k in variables.said) || dyn(object.spec)[k] != dyn(oldObject.spec)[k])
+- name: made
+  expression: "variables.creating && request.userInfo.username == '{{ include "taskpass.operator" . }}' && dyn(object.spec).?templateRef.hasValue()"
 - name: changersBefore
   expression: "variables.creating ? dyn([]) : dyn(oldObject.spec).?changers.orValue(dyn([]))"
 - name: moved
-  expression: "!variables.creating && object.spec.?phase != oldObject.spec.?phase"
+  expression: "!variables.creating && dyn(object.spec).?phase != dyn(oldObject.spec).?phase"
 - name: changers
   expression: >-
-    (variables.changed || variables.moved) && !variables.changersBefore.exists(name, name == request.userInfo.username)
+    variables.made ? dyn(object.spec).?changers.orValue(dyn([])) : (variables.changed || variables.moved) && !variables.changersBefore.exists(name, name == request.userInfo.username)
       ? dyn(variables.changersBefore + [dyn(request.userInfo.username)]) : variables.changersBefore
 {{- end }}
