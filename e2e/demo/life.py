@@ -25,6 +25,7 @@ def tell(stage: Stage, telling: Telling) -> None:
     install(stage, telling)
     stage.kubectl("delete", "killswitch", "--all", "--wait")
     stage.apply(EXAMPLES / "01-first-task")
+    stage.apply(HERE / "00-policy.yaml")
     stage.apply(HERE / "01-approval.yaml")
     approval(stage, telling)
     rest(stage, telling)
@@ -90,8 +91,8 @@ def policy(stage: Stage, telling: Telling) -> None:
         telling.say(f"Neither holds anything, {since()} after that")
     agents_say(stage, telling, {INCIDENT: NOTHING, SEARCH: NOTHING})
     telling.show(stage.lines("-n", TENANT, "get", "agenttasks"))
-    stage.apply(EXAMPLES / "01-first-task")
-    telling.say("kubectl apply -f examples/01-first-task/  (the policy is back)")
+    stage.apply(HERE / "00-policy.yaml")
+    telling.say("kubectl apply -f e2e/demo/life/00-policy.yaml  (the policy is back)")
     waits(stage, telling)
     approve(stage, telling, "it was a mistake")
     agents_say(stage, telling, {INCIDENT: READS, SEARCH: READS})
@@ -114,16 +115,27 @@ def record(stage: Stage, telling: Telling) -> None:
     """The same story from the signed log."""
     telling.heading("What is on record")
     telling.say(f"taskpass audit timeline {INCIDENT}  (in the operator's pod; its end)")
-    told = stage.taskpass("audit", "timeline", f"{TENANT}/{INCIDENT}")
-    asked = [line for line in told if re.search(r" (ask|give|suspend|resume|forget) ", line)]
-    claim(len(asked) >= 8, f"the log does not tell it: {told}")
-    telling.show(asked[-9:], hang=44)
+    told = folded(stage.taskpass("audit", "timeline", f"{TENANT}/{INCIDENT}"))
+    steps = [line for line in told if re.search(r" (ask|give|suspend|resume|forget) ", line)]
+    claim(len(steps) >= 8, f"the log does not tell it: {told}")
+    telling.show(steps[-9:], hang=44)
     telling.say("taskpass audit verify  (likewise)")
     verified = stage.taskpass("audit", "verify", "--anchor")
     claim(verified[:1] and verified[0].startswith("OK"), f"the log does not hold: {verified}")
     telling.show(verified[:1])
     owed = stage.lines("-n", SYSTEM, "exec", "deploy/taskpass", "--", "taskpass", "debts")
     telling.say("taskpass debts: " + " ".join(owed))
+
+
+def folded(timeline: list[str]) -> list[str]:
+    """Return one line for each entry of a timeline, which wraps them."""
+    lines: list[str] = []
+    for line in timeline:
+        if lines and line.startswith(" " * 20):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return lines
 
 
 def waits(stage: Stage, telling: Telling) -> None:

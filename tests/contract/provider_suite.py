@@ -138,6 +138,14 @@ class ProviderSuite:
         assert set(issued.fields) == subject.provider.fields()
         await subject.provider.revoke(issued_grant(grant, issued))
 
+    async def test_what_it_leads_to_is_the_same_while_nothing_changes(
+        self, subject: Subject
+    ) -> None:
+        first = await subject.provider.reach(subject.credential_class)
+
+        assert first
+        assert await subject.provider.reach(subject.credential_class) == first
+
     async def test_an_issued_credential_works_on_return(self, subject: Subject) -> None:
         grant = grant_for(subject)
 

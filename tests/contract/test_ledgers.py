@@ -282,3 +282,24 @@ async def test_the_tasks_of_an_agent_that_hold_something_are_known_since_when(
     for each in before_and_after(ledger, reopen):
         assert each.holders(agent) == {objects.TASK.uid: objects.NOW, "another": later}
     assert reopen().holders(("nowhere", "nobody")) == {}
+
+
+async def test_what_is_below_a_task_is_known_at_every_depth_until_it_is_gone(
+    ledger: Ledger, reopen: Reopen
+) -> None:
+    child = replace(objects.GRANT, id="g-child", chain=("root",))
+    leaf = replace(objects.GRANT, id="g-leaf", chain=("root", "middle"))
+    owed = replace(objects.GRANT, id="g-owed", chain=("root",), state=GrantState.REVOKING)
+    gone = replace(objects.GRANT, id="g-gone", chain=("root",), state=GrantState.REVOKED)
+    await ledger.commit(Batch(grants=(child, leaf, owed, gone)))
+
+    for each in before_and_after(ledger, reopen):
+        assert {g.id for g in each.below("root")} == {"g-child", "g-leaf", "g-owed"}
+        assert {g.id for g in each.below("middle")} == {"g-leaf"}
+    assert list(reopen().below("nobody")) == []
+
+
+async def test_each_opening_of_a_ledger_counts_on(ledger: Ledger, reopen: Reopen) -> None:
+    before = ledger.epoch
+
+    assert reopen().epoch > before

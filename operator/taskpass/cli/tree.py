@@ -50,7 +50,8 @@ def drawn(tasks: Tasks, name: str) -> Iterator[str]:
     while (above := _parent(tasks[root])) in tasks and above not in seen:
         root = above
         seen.add(above)
-    if missing := _parent(tasks[root]):
+    missing = _parent(tasks[root])
+    if missing and missing not in tasks:
         yield f"({missing} is not there)"
     yield from _branch(tasks, root, name, "", "", set())
 

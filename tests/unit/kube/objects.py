@@ -45,6 +45,17 @@ def a_switch(name: str, version: int, **spec: Any) -> Object:
     return {"kind": "KillSwitch", "metadata": meta(name, version, ""), "spec": whole}
 
 
+def an_approval(name: str, version: int, task: str = "ticket") -> Object:
+    spec = {"taskRef": {"name": task, "uid": "u"}, "digest": "sha256:0", "decision": "Approved"}
+    metadata = {**meta(name, version), "creationTimestamp": T0}
+    return {"kind": "TaskApproval", "metadata": metadata, "spec": spec}
+
+
+def a_template(name: str, version: int) -> Object:
+    spec = {"agent": {"serviceAccountName": "triage-agent"}, "credentials": []}
+    return {"kind": "AgentTaskTemplate", "metadata": meta(name, version), "spec": spec}
+
+
 def a_pod(name: str, version: int, task: str, created: str = T0, **more: Any) -> Object:
     labels = {"taskpass.dev/task": task}
     metadata = {**meta(name, version, labels=labels), "creationTimestamp": created}

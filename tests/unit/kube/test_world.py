@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from taskpass.core.policy_types import Expression
+from taskpass.kube.convert import pod_from
 from taskpass.kube.world import PATHS, Caches
 from tests.unit.kube.objects import (
     a_class,
@@ -15,7 +16,9 @@ from tests.unit.kube.objects import (
     a_policy,
     a_switch,
     a_task,
+    a_template,
     an_account,
+    an_approval,
 )
 from tests.unit.kube.scripted_server import Answer, Script, events, page, status_body
 
@@ -169,6 +172,56 @@ class TestWhoNeedsALook:
 
         assert (came, status, count) == (keys, [], len(keys))
         assert (looks.take(), filled.kill_switches()) == (keys, ())
+
+    def test_all_below_a_task_when_it_changes_and_not_for_its_status(
+        self, filled: Caches, looks: Looks
+    ) -> None:
+        child = a_task("child", 20)
+        child["spec"]["parentRef"] = {"name": "ticket"}
+        leaf = a_task("leaf", 21)
+        leaf["spec"]["parentRef"] = {"name": "child"}
+        for each in (child, leaf):
+            filled.apply("AgentTask", "ADDED", each)
+        looks.take()
+
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 22, generation=2))
+        changed = looks.take()
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 23, generation=2))
+        status = looks.take()
+
+        below = [("support", "child"), ("support", "leaf")]
+        assert (changed, status) == (sorted([*below, TICKET]), [TICKET])
+        assert [each.name for each in filled.children(TICKET)] == ["child"]
+        filled.apply("AgentTask", "DELETED", {**child, "metadata": {**child["metadata"],
+                     "resourceVersion": "24"}})  # fmt: skip
+        assert filled.children(TICKET) == []
+
+    def test_the_task_of_an_approval_when_it_comes_and_goes_and_not_for_its_status(
+        self, filled: Caches, looks: Looks
+    ) -> None:
+        filled.apply("TaskApproval", "ADDED", an_approval("yes", 20))
+        came, held = looks.take(), list(filled.approvals(TICKET))
+        filled.apply("TaskApproval", "MODIFIED", an_approval("yes", 21))
+        status = looks.take()
+        filled.apply("TaskApproval", "DELETED", an_approval("yes", 22))
+
+        assert (came, [each.name for each in held], status) == ([TICKET], ["yes"], [])
+        assert (looks.take(), list(filled.approvals(TICKET))) == ([TICKET], [])
+
+    def test_the_tasks_whose_pods_name_a_template_when_it_comes(
+        self, filled: Caches, looks: Looks
+    ) -> None:
+        waiting = a_pod("nightly-1-x", 20, "nightly-1")
+        waiting["metadata"]["labels"]["taskpass.dev/task-template"] = "nightly"
+        filled._pod_changed(("support", "nightly-1-x"), None, pod_from(waiting))
+        looks.take()
+
+        filled.apply("AgentTaskTemplate", "ADDED", a_template("nightly", 21))
+
+        assert looks.take() == [("support", "nightly-1")]
+        found = filled.template(("support", "nightly"))
+        assert found is not None
+        assert found.spec["agent"] == {"serviceAccountName": "triage-agent"}
 
     def test_a_kill_switch_that_cannot_be_read_never_passes_for_none(self, filled: Caches) -> None:
         filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, target="Everybody"))
