@@ -83,8 +83,9 @@ class Settings(BaseModel):
     read it. Default: none, and it is not served."""
     read_api_port: int = Field(default=9443, ge=0, le=65535)
     """TCP port of that; 0 takes a free one. Default: 9443."""
-    workers: int = Field(default=32, ge=1, le=256)
-    """How many tasks are reconciled side by side. Default: 32."""
+    workers: int = Field(default=256, ge=1, le=1024)
+    """How many tasks are reconciled side by side: where many end together, all revocations begin
+    before the first is reported. Default: 256."""
     sweep_seconds: int = Field(default=60, ge=1, le=3600)
     """Seconds between two checks of limits, providers and caches. Default: 60."""
     watch_idle_seconds: int = Field(default=90, ge=2, le=600)
