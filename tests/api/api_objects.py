@@ -146,7 +146,7 @@ TASKS = [
     _task("agent", None, "spec.agent: Required value", "no agent"),
     _task("agent.serviceAccountName", "default", "must not be 'default'", "the ServiceAccount default"),
     _task("agent.serviceAccountName", "Triage", "should match", "a ServiceAccount in capitals"),
-    _task("agent.workloadRef.kind", "CronJob", "must be a Job of apiGroup 'batch', or a Deployment", "a workload that has no end"),
+    _task("agent.workloadRef.kind", "CronJob", "must be a Job of apiGroup 'batch', a Deployment", "a workload that has no end"),
     _task("agent.workloadRef.apiGroup", "", "must be a Job of apiGroup 'batch'", "a Job of no group"),
     _task("sponsor", "a\nb", "must not hold control characters", "a sponsor of two lines"),
     _task("intent.goal", "a\u001b[31mb", "must not hold control characters", "a goal that colours a terminal"),

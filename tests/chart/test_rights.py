@@ -31,6 +31,8 @@ def test_rights_in_a_tenants_namespace() -> None:
         "get deployments.apps",
         "get replicasets.apps",
         "get statefulsets.apps",
+        "get jobsets.jobset.x-k8s.io",
+        "get sandboxes.agents.x-k8s.io",
         "create events.events.k8s.io",
     ]
 

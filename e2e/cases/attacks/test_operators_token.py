@@ -259,8 +259,15 @@ TRIES = {
     "a node's kubelet": Try("GET", "/api/v1/nodes/node1/proxy/pods", query=NONE),
     "nodes": Try("GET", "/api/v1/nodes", query=NONE),
     "a service's web server": Try("GET", f"{CORE}/{SYSTEM}/services/taskpass/proxy", query=NONE),
-    "another task": Try(
-        "POST", f"/apis/taskpass.dev/v1alpha1/namespaces/{TENANT}/agenttasks", task("x")
+    "an approval": Try(
+        "POST",
+        f"/apis/taskpass.dev/v1alpha1/namespaces/{TENANT}/taskapprovals",
+        _named("TaskApproval", "taskpass.dev/v1alpha1"),
+    ),
+    "a template of its own": Try(
+        "POST",
+        f"/apis/taskpass.dev/v1alpha1/namespaces/{TENANT}/agenttasktemplates",
+        _named("AgentTaskTemplate", "taskpass.dev/v1alpha1"),
     ),
     "all tasks gone": Try("DELETE", f"/apis/taskpass.dev/v1alpha1/namespaces/{TENANT}/agenttasks"),
     "a policy of its own": Try(
@@ -292,6 +299,12 @@ def test_rbac_refuses_it(thief: Api, call: Try) -> None:
 
 
 # What RBAC lets pass, and admission does not.
+
+
+@pytest.mark.parametrize("claims", [{}, {"templateRef": {"name": "x", "uid": "0"}}], ids=str)
+def test_it_makes_no_task_but_a_jobs(thief: Api, claims: Object) -> None:
+    with pytest.raises(Refused, match="make none but from a template, for a Job"):
+        thief.create(task("x", **claims))
 
 
 def test_it_binds_nobody_but_a_grant_though_it_may_bind_the_role(thief: Api) -> None:

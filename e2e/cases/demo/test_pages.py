@@ -9,6 +9,7 @@ READING = (
     "examples/01-first-task/README.md",
     "examples/02-phases/README.md",
     "examples/03-suspension/README.md",
+    "examples/04-approval/README.md",
     "docs/concepts.md",
     "docs/troubleshooting.md",
     "README.md",
@@ -48,6 +49,19 @@ def test_the_agent_that_was_suspended_says_what_the_page_says(printed: dict[str,
         line for line in page.splitlines() if line.startswith("    ") and "credential:" in line
     ]
     assert "Suspended" in printed["kubectl -n support get agenttask ticket-4714"]
+
+
+def test_the_agent_whose_task_was_approved_read_its_ticket(printed: dict[str, str]) -> None:
+    before = printed["kubectl -n support get agenttask ticket-4715"]
+    waits = printed["taskpass approvals --namespace support"]
+
+    assert "ApprovalRequired" in before
+    assert "support/ticket-4715  credential tickets" in waits
+    assert "1 of group support-leads (AgentPolicy/support/outside)" in waits
+    assert printed["kubectl -n support logs job/ticket-4715"] == "The doorbell wants to be quoted\n"
+    given = printed["kubectl -n support get taskapprovals"]
+    assert "lea" in given
+    assert "Approved" in given
 
 
 def test_a_task_can_be_explained_and_its_story_told(printed: dict[str, str]) -> None:

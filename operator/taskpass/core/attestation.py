@@ -97,8 +97,12 @@ CONTROLLERS = {
     ("apps", "ReplicaSet"): "system:serviceaccount:kube-system:replicaset-controller",
     ("apps", "StatefulSet"): "system:serviceaccount:kube-system:statefulset-controller",
     ("apps", "DaemonSet"): "system:serviceaccount:kube-system:daemon-set-controller",
+    ("agents.x-k8s.io", "Sandbox"): (
+        "system:serviceaccount:agent-sandbox-system:agent-sandbox-controller"
+    ),
 }
-"""Who creates the pods of each kind of workload (the creator's stamp must say so)."""
+"""Who creates the pods of each kind of workload (the creator's stamp must say so). A JobSet's are
+those of its Jobs; the last is where agent-sandbox installs itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ from taskpass.ports import Key, World
 
 def descendants(world: World, key: Key) -> Iterator[Key]:
     """Yield the keys of all tasks below one, level by level."""
-    level = [key]
-    for _ in range(DEEPEST):
+    level, depth = [key], 0
+    while level and depth < DEEPEST:
         level = [child.key for each in level for child in world.children(each)]
+        depth += 1
         yield from level
 
 

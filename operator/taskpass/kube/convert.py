@@ -48,7 +48,11 @@ Object = Mapping[str, Any]
 TOKEN_PATH = "identity/token"  # noqa: S105  (a path in our volume)
 TOKEN_SECONDS = 3600
 """What the API server takes for a projected token that does not say."""
-JOB_ENDS = {"Complete": "Succeeded", "Failed": "Failed"}
+ENDS: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("batch", "Job"): {"Complete": "Succeeded", "Failed": "Failed"},
+    ("jobset.x-k8s.io", "JobSet"): {"Completed": "Succeeded", "Failed": "Failed"},
+}
+"""By the condition that says so: how a workload ended."""
 
 
 def task_from(obj: Object) -> Task:
@@ -371,7 +375,7 @@ def template_from(obj: Object) -> Template:
 
 
 def workload_from(obj: Object) -> WorkloadView:
-    """Convert an owner of pods. Only a Job comes to an end of its own."""
+    """Convert an owner of pods. Only a Job and a JobSet come to an end of their own."""
     meta, group, kind = obj["metadata"], _group(obj["apiVersion"]), obj["kind"]
     return WorkloadView(
         api_group=group,
@@ -379,14 +383,14 @@ def workload_from(obj: Object) -> WorkloadView:
         name=meta["name"],
         uid=meta["uid"],
         owner=_controller(meta),
-        ended=_job_end(obj) if (group, kind) == ("batch", "Job") else "",
+        ended=_end(obj, ENDS.get((group, kind), {})),
     )
 
 
-def _job_end(job: Object) -> str:
-    for condition in job.get("status", {}).get("conditions", ()):
-        if condition["status"] == "True" and condition["type"] in JOB_ENDS:
-            return JOB_ENDS[condition["type"]]
+def _end(workload: Object, ends: Mapping[str, str]) -> str:
+    for condition in workload.get("status", {}).get("conditions", ()):
+        if condition["status"] == "True" and condition["type"] in ends:
+            return ends[condition["type"]]
     return ""
 
 

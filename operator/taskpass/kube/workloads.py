@@ -5,13 +5,16 @@ from taskpass.core.errors import NotFound
 from taskpass.kube.convert import workload_from
 from taskpass.ports import ApiClient
 
-PATHS = {
-    ("batch", "Job"): "/apis/batch/v1/namespaces/{namespace}/jobs/{name}",
-    ("apps", "Deployment"): "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
-    ("apps", "ReplicaSet"): "/apis/apps/v1/namespaces/{namespace}/replicasets/{name}",
-    ("apps", "StatefulSet"): "/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}",
+RESOURCES = {
+    ("batch", "Job"): ("jobs", ("v1",)),
+    ("apps", "Deployment"): ("deployments", ("v1",)),
+    ("apps", "ReplicaSet"): ("replicasets", ("v1",)),
+    ("apps", "StatefulSet"): ("statefulsets", ("v1",)),
+    ("jobset.x-k8s.io", "JobSet"): ("jobsets", ("v1alpha2",)),
+    ("agents.x-k8s.io", "Sandbox"): ("sandboxes", ("v1beta1", "v1alpha1")),
 }
-"""The kinds that the role `taskpass-tenant` lets the operator read."""
+"""The kinds that the role `taskpass-tenant` lets the operator read: plural, and the versions that
+are tried; a cluster may have none of the last two."""
 LONGEST_CHAIN = 4
 
 
@@ -25,16 +28,16 @@ class KubeWorkloads:
         self, namespace: str, api_group: str, kind: str, name: str
     ) -> WorkloadView | None:
         """Return the workload, or None where it does not exist or its kind is not known."""
-        path = PATHS.get((api_group, kind))
-        if path is None:
-            return None
-        try:
-            live = await self._client.get(path.format(namespace=namespace, name=name))
-        except NotFound:
-            return None
-        # Whoever reads one object by its path knows what it is; the answer need not say.
-        version = "batch/v1" if api_group == "batch" else "apps/v1"
-        return workload_from({"apiVersion": version, "kind": kind, **live})
+        plural, versions = RESOURCES.get((api_group, kind), ("", ()))
+        for version in versions:
+            path = f"/apis/{api_group}/{version}/namespaces/{namespace}/{plural}/{name}"
+            try:
+                live = await self._client.get(path)
+            except NotFound:
+                continue
+            # Whoever reads one object by its path knows what it is; the answer need not say.
+            return workload_from({"apiVersion": f"{api_group}/{version}", "kind": kind, **live})
+        return None
 
     async def owners(self, pod: PodView) -> tuple[WorkloadView, ...]:
         """Return the pod's chain of owners, nearest first.

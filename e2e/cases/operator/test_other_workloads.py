@@ -1,0 +1,136 @@
+"""Workloads of others: a JobSet and a Sandbox. Their controllers are played, all else is real."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.admission import TENANT, binding, pod, task
+from e2e.impersonate import PATHS, Api, Object, thing
+from e2e.stage import Stage, condition, job, until
+
+SANDBOXES = "system:serviceaccount:agent-sandbox-system:agent-sandbox-controller"
+KINDS = {
+    "JobSet": ("jobset.x-k8s.io", "v1alpha2", "jobsets"),
+    "Sandbox": ("agents.x-k8s.io", "v1alpha1", "sandboxes"),
+}
+
+
+def crd(kind: str) -> Object:
+    group, version, plural = KINDS[kind]
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    served = {
+        "name": version, "served": True, "storage": True, "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": anything},
+    }  # fmt: skip
+    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
+    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": [served]}
+    return thing("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"{plural}.{group}",
+                 spec=spec)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kinds(api: Api) -> Iterator[None]:
+    """Have the API server know both kinds, for as long as these tests run."""
+    PATHS["CustomResourceDefinition"] = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    for kind, (group, version, plural) in KINDS.items():
+        PATHS[kind] = f"/apis/{group}/{version}/namespaces/{{namespace}}/{plural}"
+        api.apply(crd(kind))
+    for kind in KINDS:
+        until(lambda kind=kind: api.call("GET", PATHS[kind].format(namespace=TENANT)) is not None)
+    yield
+    for kind in KINDS:
+        api.delete(crd(kind))
+
+
+def a(kind: str, name: str) -> Object:
+    group, version, _ = KINDS[kind]
+    return thing(f"{group}/{version}", kind, TENANT, name, spec={})
+
+
+def owned(by: Object) -> Object:
+    meta = by["metadata"]
+    return {
+        "apiVersion": by["apiVersion"], "kind": by["kind"], "name": meta["name"],
+        "uid": meta["uid"], "controller": True,
+    }  # fmt: skip
+
+
+def of(kind: str, name: str) -> Object:
+    reference = {"apiGroup": KINDS[kind][0], "kind": kind, "name": name}
+    return {"serviceAccountName": "triage-agent", "workloadRef": reference}
+
+
+@pytest.mark.usefixtures("kinds")
+def test_a_pod_of_a_job_of_a_job_set_is_the_agent_and_the_sets_end_is_the_tasks(
+    stage: Stage, name: str
+) -> None:
+    whole = stage.alice.create(task(name, agent=of("JobSet", name)))
+    made = stage.api.create(a("JobSet", name))
+    replicated = job(f"{name}-0", task_name=name)
+    replicated["metadata"]["ownerReferences"] = [owned(made)]
+    stage.api.create(replicated)
+
+    stage.wait_ready(name)
+    token = stage.token(name)
+    ended = {"conditions": [{"type": "Completed", "status": "True"}]}
+    status = stage.task(name)["status"]
+    stage.api.merge(made, {"status": ended}, "/status")
+    stage.end(status["podRef"]["name"])
+
+    stage.wait_finished(name, "Succeeded")
+    assert stage.reads(token) != 200
+    assert whole["spec"]["agent"]["workloadRef"]["kind"] == "JobSet"
+
+
+@pytest.fixture
+def sandboxes(stage: Stage, kinds: None) -> Iterator[Api]:
+    """Return the controller of Sandboxes, which may make pods."""
+    bound = binding("RoleBinding", TENANT, "sandboxes", "ClusterRole/edit", f"User/{SANDBOXES}")
+    stage.api.apply(bound)
+    yield stage.api.as_user(SANDBOXES, "system:serviceaccounts")
+    stage.api.delete(bound)
+
+
+def pod_of(made: Object, name: str) -> Object:
+    wanted = pod(made["metadata"]["name"])
+    wanted["metadata"] |= {"name": name, "ownerReferences": [owned(made)]}
+    return wanted
+
+
+def test_a_sandbox_that_is_resumed_gets_new_credentials_for_its_new_pod(
+    stage: Stage, sandboxes: Api, name: str
+) -> None:
+    stage.alice.create(task(name, agent=of("Sandbox", name)))
+    made = stage.api.create(a("Sandbox", name))
+    first = until(lambda: sandboxes.create(pod_of(made, f"{name}-1")))
+    stage.wait_ready(name)
+    old = stage.token(name)
+
+    sandboxes.delete(first, gracePeriodSeconds="0")  # as a suspended sandbox has it
+    until(lambda: "podRef" not in stage.task(name)["status"], said=lambda: stage.told(name))
+    refused = stage.reads(old)
+    sandboxes.create(pod_of(made, f"{name}-2"))
+    stage.wait_ready(name)
+
+    assert refused != 200
+    assert stage.reads(stage.token(name)) == 200
+    stage.api.delete(made)
+
+
+@pytest.mark.usefixtures("kinds")
+def test_a_pod_that_a_person_made_is_no_sandboxs(stage: Stage, name: str) -> None:
+    stage.alice.create(task(name, agent=of("Sandbox", name)))
+    made = stage.api.create(a("Sandbox", name))
+
+    stage.alice.create(pod_of(made, name))
+
+    status = stage.wait_condition(name, "Attested", "False", "WorkloadMismatch")
+    assert "was not created by that kind's controller" in condition(status, "Attested")["message"]
+    stage.api.delete(made)
+
+
+def test_a_kind_that_the_cluster_does_not_have_is_said(stage: Stage, name: str) -> None:
+    stage.begin(name, agent=of("Sandbox", name))
+
+    status = stage.wait_condition(name, "Attested", "False", "WorkloadMismatch")
+    assert "does not exist in namespace" in condition(status, "Attested")["message"]
