@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from e2e.admission import ROOT, TARGET, prepare
+from e2e.admission import ROOT, TARGET, TENANT, binding, cluster_role, prepare
 from e2e.cases.faults.proxy import Proxy
 from e2e.cluster import ensure, places, remove, tools
 from e2e.impersonate import Api, thing
 from e2e.operator_process import OperatorProcess
 from e2e.soak.deaths import Deaths
-from e2e.soak.lives import Lives
+from e2e.soak.lives import ASKED, Lives
 from e2e.stage import Stage, credential_class, policy, until
 
 REST_SECONDS = 120.0
@@ -123,12 +123,21 @@ def soak(
 
 
 def furnished(kubeconfig: str) -> Api:
-    """Install the chart, a class and a policy."""
+    """Install the chart, two classes, their policies, and who may delegate and approve."""
     api = Api.from_kubeconfig(kubeconfig)
     prepare(api, str(tools.helm()), kubeconfig)
     api.apply(thing("v1", "ConfigMap", TARGET, "read-me", data={"answer": "42"}))
     api.apply(credential_class("tickets"))
     api.apply(policy("triage", "tickets"))
+    api.apply(credential_class(ASKED))
+    api.apply(policy(ASKED, ASKED, approval={"approverGroups": ["support-leads"]}))
+    ours = {"apiGroups": ["taskpass.dev"]}
+    classes = {"resources": ["credentialclasses"], "resourceNames": [ASKED], "verbs": ["use"]}
+    rules = [{**ours, **classes}, {**ours, "resources": ["agenttasks"], "verbs": ["delegate"]}]
+    api.apply(cluster_role("soak", *rules))
+    api.apply(binding("ClusterRoleBinding", "", "soak", "ClusterRole/soak", "User/alice"))
+    leads = ("ClusterRole/taskpass-approver", "Group/support-leads")
+    api.apply(binding("RoleBinding", TENANT, "leads", *leads))
     return api
 
 

@@ -6,14 +6,22 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import urllib3
 
-from e2e.admission import TENANT, pod, task
+from e2e.admission import GROUP, TENANT, pod, task
 from e2e.impersonate import Api, Object, Refused, thing
 from e2e.stage import Stage, request
 
-ENDS = ("pod succeeds", "pod fails", "task deleted", "pod deleted", "phase moves", "leaves path")
+ENDS = (
+    "pod succeeds", "pod fails", "task deleted", "pod deleted", "phase moves", "leaves path",
+    "suspended", "child", "approved",
+)  # fmt: skip
+PARENT = "standing-0"
+"""Delegates to every child."""
+ASKED = "asked"
+"""The class whose credentials a lead approves."""
 LONGEST_LIFE = 8.0
 MOST = 64
 """Lives at once."""
@@ -28,6 +36,7 @@ class Lives:
         """Every token that was seen; all of them must be dead in the end."""
         self._stage = stage
         self._alice: Api = stage.alice
+        self._lead = stage.api.as_user("lea", "support-leads")
         self._random = random.Random(seed)
         self._rate = rate
         self._pool = ThreadPoolExecutor(MOST, thread_name_prefix="life")
@@ -89,7 +98,12 @@ class Lives:
     def _life(self, name: str, end: str, chance: random.Random) -> None:
         phases = [{"name": "one", "next": ["two"]}, {"name": "two"}, {"name": "three"}]
         asked = [request(), request("more")][: chance.randint(1, 2)]
-        made = task(name, credentials=asked, phases=phases, phase="one")
+        spec: dict[str, Any] = {"credentials": asked, "phases": phases, "phase": "one"}
+        if end == "child":
+            spec = {"credentials": [request()], "parentRef": {"name": PARENT}}
+        elif end == "approved":
+            spec = {"credentials": [request("tickets", ASKED)]}
+        made = task(name, **spec)
         self._sure(lambda: self._alice.create(made))
         self._sure(lambda: self._alice.create(pod(name)))
         time.sleep(chance.uniform(0, LONGEST_LIFE))
@@ -99,6 +113,16 @@ class Lives:
             self._sure(lambda: self._stage.end(name, how))
         elif end == "pod deleted":
             self._sure(lambda: self._alice.delete(_pod(name), gracePeriodSeconds="0"))
+        elif end == "suspended":
+            for mode in ("Suspended", "Running"):
+                with contextlib.suppress(Refused):
+                    self._stage.change(name, {"operatingMode": mode})
+                time.sleep(chance.uniform(0, 2))
+                self._see_token(name)
+        elif end == "approved":
+            self._approve(name)
+            time.sleep(chance.uniform(0, 3))
+            self._see_token(name)
         elif end in ("phase moves", "leaves path"):
             to = "two" if end == "phase moves" else "three"
             with contextlib.suppress(Refused):  # not while the last move has not settled
@@ -112,6 +136,14 @@ class Lives:
         while self._stage.api.exists(task(name)):
             assert time.monotonic() < deadline, "the task is not gone after 150 s"
             time.sleep(0.25)
+
+    def _approve(self, name: str) -> None:
+        live = self._stage.task(name)
+        for each in live.get("status", {}).get("pendingApprovals", []):
+            ref = {"name": name, "uid": live["metadata"]["uid"]}
+            spec = {"taskRef": ref, "digest": each["digest"], "decision": "Approved"}
+            made = thing(GROUP, "TaskApproval", TENANT, f"{name}-yes", spec=spec)
+            self._sure(lambda made=made: self._lead.create(made))
 
     def _see_token(self, name: str) -> None:
         content = self._stage.secret(name) or {}

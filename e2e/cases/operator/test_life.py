@@ -246,6 +246,23 @@ def test_a_task_that_leaves_its_path_holds_nothing_and_stays_stalled(
     assert stage.secret(name) is None
 
 
+def test_a_container_that_restarts_in_its_pod_keeps_its_credential(stage: Stage, name: str) -> None:
+    made = stage.begin_ready(name)
+    before, token = stage.task(name)["status"]["grants"], stage.token(name)
+    container = {
+        "name": "agent", "image": "localhost/agent:1", "imageID": "", "ready": True,
+        "restartCount": 3, "started": True,
+    }  # fmt: skip
+
+    status = {"phase": "Running", "containerStatuses": [container]}
+    stage.api.merge(made, {"status": status}, "/status")
+    stage.change(name, {"sponsor": "support-platform"})  # has it looked at
+    stage.wait_ready(name)
+
+    assert stage.task(name)["status"]["grants"] == before
+    assert stage.reads(token) == 200
+
+
 def test_a_gitops_controller_that_leaves_the_phase_out_does_not_reset_it(
     stage: Stage, name: str
 ) -> None:
