@@ -45,6 +45,7 @@ FULL: dict[str, Object] = {
         "templateRef": {"name": "nightly", "uid": "1"},
         "operatingMode": "Running",
         "completionPolicy": "OnWorkloadEnd",
+        "idleTimeoutSeconds": 900,
         "startDeadlineSeconds": 600,
         "requester": {"username": "r", "uid": "1", "groups": ["g"], "podUID": "p"},
         "changedBy": {"username": "c", "uid": "2", "groups": ["g"], "podUID": "p"},
@@ -106,6 +107,7 @@ FULL["AgentTaskTemplate"] = {
     **{k: FULL["AgentTask"][k] for k in ("requester", "changedBy", "changers", "credentials")},
     "phases": FULL["AgentTask"]["phases"],
     "startDeadlineSeconds": 600,
+    "idleTimeoutSeconds": 900,
 }
 FULL["ClusterAgentPolicy"] = {**FULL["AgentPolicy"], "namespaceSelector": SELECTOR}
 CONVERT: dict[str, Callable[[Object], Any]] = {
@@ -130,6 +132,8 @@ NOT_OF_THE_SPEC = {
     "kind",
     "digest",
     "said",
+    "savepoint",
+    "active",
 }
 """Fields that come from metadata or are derived."""
 KINDS = pytest.mark.parametrize("kind", sorted(CONVERT))

@@ -69,6 +69,7 @@ def task(
     ttl: int | None = None,
     mode: str = "Running",
     completion: str = "",
+    idle: int | None = None,
     parent: str = "",
     by: str = "ada",
     uid: str = "task-1",
@@ -95,6 +96,7 @@ def task(
         active_deadline_seconds=deadline,
         ttl_seconds_after_finished=ttl,
         completion_policy=completion,
+        idle_timeout_seconds=idle,
         parent=parent,
     )
 

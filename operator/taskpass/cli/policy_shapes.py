@@ -78,6 +78,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "completionPolicy": ("OnWorkloadEnd", "OnPodEnd", "Explicit"),
         "startDeadlineSeconds": INTEGER,
         "activeDeadlineSeconds": INTEGER,
+        "idleTimeoutSeconds": INTEGER,
         "ttlSecondsAfterFinished": INTEGER,
         "parentRef": {"name!": STRING},
         "templateRef": {"name!": STRING, "uid!": STRING},

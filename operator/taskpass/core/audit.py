@@ -18,6 +18,7 @@ from taskpass.core.anchor import Head
 from taskpass.core.approval import Asked, TaskApproval, Verdict
 from taskpass.core.credential import Grant, TaskRef
 from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.progress import Savepoint
 from taskpass.core.records import Notice, Outcome, TaskRecord
 from taskpass.core.task import Task
 
@@ -37,6 +38,7 @@ class EventType(enum.StrEnum):
     CREDENTIAL_REVOKE = "credential.revoke"
     WORKLOAD_ATTEST = "workload.attest"
     TASK_PHASE = "task.phase"
+    TASK_SAVE = "task.save"
     TASK_SUSPEND = "task.suspend"
     TASK_RESUME = "task.resume"
     TASK_FINISH = "task.finish"
@@ -267,6 +269,18 @@ def approval_given(
 def _of_asked(asked: Asked) -> dict[str, str]:
     what = {"credential": asked.name, "branch": asked.branch}
     return {"digest": asked.digest} | {key: value for key, value in what.items() if value}
+
+
+def saved(record: TaskRecord, savepoint: Savepoint, now: datetime, notice: Notice) -> Entry:
+    """Say how far the task has come, as it said itself, and under which intent and policies."""
+    op = operation(record.task.uid, "save", savepoint.step, savepoint.sha256, moment(now))
+    data = {
+        "savepoint": {"step": savepoint.step, "sha256": savepoint.sha256},
+        "digests": {"intent": savepoint.intent_digest, "policies": savepoint.policies_digest},
+    }
+    return _entry(
+        op, EventType.TASK_SAVE, Stage.POINT, Result.SUCCESS, now, record.task, data, notice=notice
+    )
 
 
 def suspended(record: TaskRecord, reason: str, now: datetime, notice: Notice) -> Entry:

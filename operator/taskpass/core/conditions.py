@@ -90,6 +90,8 @@ class Reason(enum.StrEnum):
     """Somebody has set `operatingMode` to Suspended."""
     KILL_SWITCH = "KillSwitch"
     """A KillSwitch matches the task, or the class of the credential."""
+    IDLE = "Idle"
+    """Nothing was heard of the task for `idleTimeoutSeconds`; it goes on when something is."""
     PARENT_SUSPENDED = "ParentSuspended"
     """A task above this one is suspended, stopped, off its path, or not there (yet)."""
     AWAITING_APPROVAL = "AwaitingApproval"

@@ -41,7 +41,7 @@ from taskpass.core.steps import (
     Step,
     Withdraw,
 )
-from taskpass.core.suspension import of_suspension
+from taskpass.core.suspension import of_progress, of_suspension
 
 DELETION_PATIENCE = timedelta(seconds=30)
 """How long a deletion waits for a provider that does not answer."""
@@ -74,6 +74,7 @@ def _next(seen: Snapshot, now: datetime) -> Step:
         or lifecycle_grants.no_longer_held(seen, now)
         or _of_secret(seen)
         or lifecycle_pod.of_new_pod(seen, now)
+        or of_progress(seen, now)
         or lifecycle_grants.anything_new(seen, now)
     )
 

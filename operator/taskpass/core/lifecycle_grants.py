@@ -15,6 +15,7 @@ from taskpass.core.delegation import covering, is_pod_of, outlives
 from taskpass.core.lifecycle_approval import holds, of_approval
 from taskpass.core.outputs import collision
 from taskpass.core.policy import Decision, DecisionReason
+from taskpass.core.progress import idle_since
 from taskpass.core.records import TaskRecord
 from taskpass.core.renewal import CLOCK_TOLERANCE, current, fits, renewal_of, renewal_time
 from taskpass.core.snapshot import Snapshot
@@ -393,6 +394,7 @@ def _until(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> datetime
     renewals = (_renewal_time(seen, g, now) for g in held.values())
     moments = [
         deadline_of(seen),
+        idle_since(seen.live_task, seen.record.activity, seen.record.active_at),
         pod.deleting_since if pod else None,
         *(g.expires_at for g in all_held),
         *(g.approval.until for g in all_held if g.approval),

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from taskpass.core.approval import Asked
 from taskpass.core.credential import TaskRef
+from taskpass.core.progress import Savepoint
 
 NO_RENEWALS: Mapping[str, int] = MappingProxyType({})
 
@@ -63,6 +64,11 @@ class TaskRecord:
     """Approvals that were asked for and are not used up."""
     asked_at: tuple[datetime, ...] = ()
     """When people were last asked, oldest first: they are not asked without end."""
+    saved: Savepoint | None = None
+    """What the task last said of its progress."""
+    activity: str = ""
+    active_at: datetime | None = None
+    """What was last heard of it, and when; only of a task that may not be idle."""
     denial: str = ""
     """Digest of the refusal that was last recorded: one entry for each change, not each look."""
     outcome: Outcome | None = None

@@ -20,6 +20,7 @@ from taskpass.core.conditions import (
 from taskpass.core.credential import Grant
 from taskpass.core.lifecycle_grants import live, owed_without_successor
 from taskpass.core.policy import DecisionReason
+from taskpass.core.progress import is_current
 from taskpass.core.records import TrailItem
 from taskpass.core.renewal import current
 from taskpass.core.snapshot import Snapshot
@@ -58,15 +59,20 @@ def status_of(
         status["expirationTime"] = min(expirations).strftime(SERIAL)
     if asked := pending(rest.awaiting) or shown_before(seen, rest):
         status["pendingApprovals"] = asked
+    kept = record.saved
+    if kept is not None and is_current(kept, task, seen.policies):
+        status["savepoint"] = {
+            "step": kept.step, "sha256": kept.sha256, "time": kept.at.strftime(SERIAL),
+        }  # fmt: skip
     before = task.status.get("conditions", ())
-    status["conditions"] = conditions(findings(seen, rest), before, task.generation, now)
+    status["conditions"] = conditions(findings(seen, rest, now), before, task.generation, now)
     return status
 
 
-def findings(seen: Snapshot, rest: Rest) -> Mapping[str, Finding]:
+def findings(seen: Snapshot, rest: Rest, now: datetime) -> Mapping[str, Finding]:
     """Return every condition of the task."""
     finished = _finished(seen, rest)
-    suspension = suspension_of(seen)
+    suspension = suspension_of(seen, now)
     if seen.record.outcome is not None:
         over = false(Reason.FINISHED, "The task is over")
         attested = authorized = suspended = over

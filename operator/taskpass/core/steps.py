@@ -11,6 +11,7 @@ from taskpass.core.attestation import AttestedPod, PodView
 from taskpass.core.conditions import Finding, Reason
 from taskpass.core.credential import Approval, Grant
 from taskpass.core.policy import Decision, Policy
+from taskpass.core.progress import Savepoint
 from taskpass.core.records import Outcome, TaskRecord
 from taskpass.core.task import CredentialClass, CredentialRequest
 
@@ -30,6 +31,7 @@ class RevokeReason(enum.StrEnum):
     UNAPPROVED_BRANCH = "UnapprovedBranch"
     SUSPENDED = "Suspended"
     KILL_SWITCH = "KillSwitch"
+    IDLE = "Idle"
     PARENT_SUSPENDED = "ParentSuspended"
     PARENT_ENDED = "ParentEnded"
     PARENT_NARROWED = "ParentNarrowed"
@@ -68,6 +70,7 @@ BECAUSE = {
     RevokeReason.UNAPPROVED_BRANCH: "because the task left its declared path",
     RevokeReason.SUSPENDED: "because the task was suspended",
     RevokeReason.KILL_SWITCH: "because of a KillSwitch",
+    RevokeReason.IDLE: "because nothing was heard of the task",
     RevokeReason.PARENT_SUSPENDED: "because a task above it holds nothing",
     RevokeReason.PARENT_ENDED: "because its parent task ended",
     RevokeReason.PARENT_NARROWED: "because its parent task no longer holds it",
@@ -185,6 +188,18 @@ class Suspend:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
     """Record that the task goes on: what it holds from now on is issued anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Save:
+    """Record what the task says of its progress."""
+
+    savepoint: Savepoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteActivity:
+    """Record that something was heard of the task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +334,6 @@ class Rest:
 
 Step = (
     Revoke | Withdraw | Forget | Release | Finish | Delete | LookUp | Bind | Unbind | RefusePod
-    | Enter | Block | Suspend | Resume | Ask | Inspect | AskApproval | NoteApprovals
-    | RefuseRequests | Issue | Deliver | LiftGate | Rest
+    | Enter | Block | Suspend | Resume | Save | NoteActivity | Ask | Inspect | AskApproval
+    | NoteApprovals | RefuseRequests | Issue | Deliver | LiftGate | Rest
 )  # fmt: skip

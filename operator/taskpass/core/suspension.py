@@ -11,8 +11,16 @@ from taskpass.core import lifecycle_pod
 from taskpass.core.clearing import clear, deadline_of
 from taskpass.core.conditions import Reason
 from taskpass.core.delegation import inactive
+from taskpass.core.progress import (
+    ACTIVE,
+    Savepoint,
+    activity_of,
+    idle_since,
+    policies_digest,
+    said,
+)
 from taskpass.core.snapshot import Snapshot
-from taskpass.core.steps import Rest, Resume, RevokeReason, Step, Suspend
+from taskpass.core.steps import NoteActivity, Rest, Resume, RevokeReason, Save, Step, Suspend
 from taskpass.core.task import SUSPENDED
 
 
@@ -26,7 +34,7 @@ class Suspension:
     revoking: RevokeReason
 
 
-def suspension_of(seen: Snapshot) -> Suspension | None:
+def suspension_of(seen: Snapshot, now: datetime) -> Suspension | None:
     """Return why the task is to hold nothing now; None where it may."""
     for switch in seen.kill_switches:
         if switch.stops(seen.live_task):
@@ -43,12 +51,39 @@ def suspension_of(seen: Snapshot) -> Suspension | None:
             message="`operatingMode` is Suspended; set it to Running to have it go on",
             revoking=RevokeReason.SUSPENDED,
         )
+    record = seen.record
+    end = idle_since(seen.live_task, record.activity, record.active_at)
+    if end is not None and end <= now:
+        return Suspension(
+            reason=Reason.IDLE,
+            message=f"Nothing was heard of it for {seen.live_task.idle_timeout_seconds} s "
+            f"(idleTimeoutSeconds); it goes on when it is changed, or its annotation {ACTIVE} is",
+            revoking=RevokeReason.IDLE,
+        )
+    return None
+
+
+def of_progress(seen: Snapshot, now: datetime) -> Step | None:
+    """Record what the task says of its progress, and that it says something."""
+    task, record = seen.live_task, seen.record
+    if not record.attempt:
+        return None
+    found, kept = said(task.savepoint), record.saved
+    if found is not None and (kept is None or (kept.step, kept.sha256) != found):
+        return Save(
+            savepoint=Savepoint(
+                step=found[0], sha256=found[1], at=now, intent_digest=task.intent.digest,
+                policies_digest=policies_digest(seen.policies),
+            )
+        )  # fmt: skip
+    if task.idle_timeout_seconds is not None and record.activity != activity_of(task):
+        return NoteActivity()
     return None
 
 
 def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
     """Revoke all and wait, or go on."""
-    record, why = seen.record, suspension_of(seen)
+    record, why = seen.record, suspension_of(seen, now)
     if why is None:
         return Resume() if record.suspended else None
     if step := clear(seen, why.revoking):
@@ -58,6 +93,7 @@ def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
     return (
         lifecycle_pod.of_end(seen, now)
         or lifecycle_pod.of_workload(seen)
+        or of_progress(seen, now)
         or Rest(
             suspended=True,
             owed=seen.owed_own,

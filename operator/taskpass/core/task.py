@@ -157,6 +157,10 @@ class Task:
     start_deadline_seconds: int | None = None
     active_deadline_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
+    idle_timeout_seconds: int | None = None
+    savepoint: str = ""
+    active: str = ""
+    """Annotations of these names, as they are (core/progress.py)."""
     template: str = ""
     """Name of the AgentTaskTemplate that it was made from; '' for one that somebody wrote."""
     template_uid: str = ""

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from taskpass.core import audit
+from taskpass.core.progress import activity_of
 from taskpass.core.records import Notice, Outcome, Severity
 from taskpass.core.snapshot import Snapshot
-from taskpass.core.steps import Block, Enter, Finish, RefuseRequests, Suspend
+from taskpass.core.steps import Block, Enter, Finish, RefuseRequests, Save, Suspend
 from taskpass.flows.context import Ports, record
 from taskpass.ports import Batch
 
@@ -78,13 +79,32 @@ async def suspend(ports: Ports, seen: Snapshot, step: Suspend) -> None:
 
 async def resume(ports: Ports, seen: Snapshot) -> None:
     """Go on: refusals are told anew."""
-    going = replace(seen.record, suspended="", denial="")
+    heard = activity_of(seen.live_task)
+    going = replace(seen.record, suspended="", denial="", activity=heard, active_at=ports.now())
     notice = Notice(
         reason="TaskResumed",
         message="The task goes on: its pod is attested, policy asked, and all issued anew",
     )
     entry = audit.resumed(going, seen.record.suspended, ports.now(), notice)
     await record(ports, Batch(entries=(entry,), tasks=(going,)), seen.live_task)
+
+
+async def save(ports: Ports, seen: Snapshot, step: Save) -> None:
+    """Remember what the task says of its progress; that is activity as well."""
+    kept = replace(
+        seen.record, saved=step.savepoint, activity=activity_of(seen.live_task),
+        active_at=ports.now(),
+    )  # fmt: skip
+    notice = Notice(reason="Saved", message=f"The task has come to '{step.savepoint.step}'")
+    entry = audit.saved(kept, step.savepoint, ports.now(), notice)
+    await record(ports, Batch(entries=(entry,), tasks=(kept,)), seen.live_task)
+
+
+async def note_activity(ports: Ports, seen: Snapshot) -> None:
+    """Remember that something was heard of the task."""
+    heard = activity_of(seen.live_task)
+    kept = replace(seen.record, activity=heard, active_at=ports.now())
+    await record(ports, Batch(tasks=(kept,)), seen.live_task)
 
 
 async def unbind(ports: Ports, seen: Snapshot) -> None:

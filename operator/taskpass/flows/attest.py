@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from taskpass.core import audit
 from taskpass.core.attestation import WorkloadView
+from taskpass.core.progress import activity_of
 from taskpass.core.records import Notice, Severity
 from taskpass.core.snapshot import Looked, Snapshot
 from taskpass.core.steps import Bind, LookUp, RefusePod
@@ -41,6 +42,8 @@ async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
         images=pod.images,
         parent_uid=seen.lineage.above[0].task.uid if seen.lineage.above else "",
         started_at=kept.started_at or now,
+        activity=activity_of(seen.live_task),
+        active_at=now,
         renewals={},
         denial="",
     )

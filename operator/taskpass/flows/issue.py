@@ -21,6 +21,7 @@ from taskpass.core.errors import (
     TaskpassError,
 )
 from taskpass.core.outputs import keys_of
+from taskpass.core.progress import is_current
 from taskpass.core.records import Notice, Severity
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import Deliver, Issue, Planned, RevokeReason
@@ -323,10 +324,14 @@ def _index(
     seen: Snapshot, grants: Sequence[Grant], requests: Mapping[str, object]
 ) -> dict[str, object]:
     """Return `taskpass.json`: what is there and until when."""
-    task = seen.live_task
+    task, kept = seen.live_task, seen.record.saved
+    told: dict[str, object] = {}
+    if kept is not None and is_current(kept, task, seen.policies):
+        told["savepoint"] = {"step": kept.step, "sha256": kept.sha256}
     return {
         "task": {"namespace": task.namespace, "name": task.name, "uid": task.uid},
         "phase": seen.record.phase,
+        **told,
         "credentials": [
             {
                 "name": g.name,

@@ -28,6 +28,7 @@ from taskpass.core.steps import (
     Issue,
     LiftGate,
     LookUp,
+    NoteActivity,
     NoteApprovals,
     RefusePod,
     RefuseRequests,
@@ -35,6 +36,7 @@ from taskpass.core.steps import (
     Rest,
     Resume,
     Revoke,
+    Save,
     Step,
     Suspend,
     Unbind,
@@ -171,6 +173,10 @@ class Reconciler:
                 await advance.enter(ports, seen, step)
             case Block():
                 await advance.block(ports, seen, step)
+            case Save():
+                await advance.save(ports, seen, step)
+            case NoteActivity():
+                await advance.note_activity(ports, seen)
             case Suspend():
                 await advance.suspend(ports, seen, step)
             case Resume():

@@ -21,6 +21,7 @@ from taskpass.core.policy_types import (
     Requesters,
     Validation,
 )
+from taskpass.core.progress import ACTIVE, SAVEPOINT
 from taskpass.core.task import (
     CREATED_BY,
     FINALIZER,
@@ -86,6 +87,9 @@ def task_from(obj: Object) -> Task:
         start_deadline_seconds=spec.get("startDeadlineSeconds"),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
         ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
+        idle_timeout_seconds=spec.get("idleTimeoutSeconds"),
+        savepoint=meta.get("annotations", {}).get(SAVEPOINT, ""),
+        active=meta.get("annotations", {}).get(ACTIVE, ""),
         template=spec.get("templateRef", {}).get("name", ""),
         template_uid=spec.get("templateRef", {}).get("uid", ""),
         parent=spec.get("parentRef", {}).get("name", ""),

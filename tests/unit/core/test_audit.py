@@ -13,6 +13,7 @@ from taskpass.core.audit import Entry, EventType, Stage
 from taskpass.core.canonical import entry_bytes
 from taskpass.core.credential import Grant, GrantState, TaskRef
 from taskpass.core.kill_switch import KillSwitch, Target
+from taskpass.core.progress import Savepoint
 from taskpass.core.records import Notice, Outcome, TaskRecord
 from taskpass.core.task import Task, User
 
@@ -39,6 +40,7 @@ SWITCH = KillSwitch(
     reason="INC-42", requester=User(username="ada"),
 )  # fmt: skip
 
+SAVED = Savepoint(step="sorted", sha256=64 * "a", at=NOW, intent_digest="i", policies_digest="p")
 ASKED = Asked(name="tickets", text="{}", nonce="n", since=NOW, epoch=1)
 WORD = TaskApproval(
     namespace="support", name="yes", uid="a-1", generation=1, created_at=NOW, task_name="ticket",
@@ -59,6 +61,7 @@ ALL: dict[str, Make] = {
     "branch blocked": lambda now: audit.branch_blocked(TASK, "a", "c", now, TOLD),
     "approval asked": lambda now: audit.approval_asked(OBJECT, ASKED, [("p", "d")], now, TOLD),
     "approval given": lambda now: audit.approval_given(OBJECT, ASKED, WORD, now, TOLD),
+    "saved": lambda now: audit.saved(RECORD, SAVED, now, TOLD),
     "suspended": lambda now: audit.suspended(RECORD, "Requested", now, TOLD),
     "resumed": lambda now: audit.resumed(RECORD, "Requested", now, TOLD),
     "finished": lambda now: audit.finished(RECORD, Outcome.SUCCEEDED, now, TOLD),

@@ -149,7 +149,7 @@ def test_every_condition_is_said_in_every_state(seen: Snapshot, rest: Rest, said
 def test_ready_is_true_only_if_everything_before_it_is(
     seen: Snapshot, rest: Rest, said: str
 ) -> None:
-    made = findings(seen, rest)
+    made = findings(seen, rest, T0)
 
     ready = made["Ready"].status == "True"
     before = [made[k].status for k in ("Attested", "Authorized", "CredentialsIssued")]
@@ -254,6 +254,6 @@ def test_the_status_of_a_gated_pod_at_rest_follows_from_the_next_step() -> None:
     step = next_step(seen, LATER)
 
     assert isinstance(step, Rest)
-    assert findings(seen, step)["Ready"] == Finding(
+    assert findings(seen, step, T0)["Ready"] == Finding(
         status="True", reason="Ready", message="Every credential of the phase can be used now"
     )

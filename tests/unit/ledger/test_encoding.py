@@ -9,6 +9,7 @@ import pytest
 
 from taskpass.core.approval import Asked
 from taskpass.core.credential import Approval, Grant, GrantState
+from taskpass.core.progress import Savepoint
 from taskpass.core.records import Outcome, TaskRecord
 from taskpass.ledger.encoding import UnknownField, decode, encode
 from tests.unit.ledger.objects import GRANT, NOW, RECORD
@@ -48,6 +49,9 @@ FULL_RECORD = replace(
     renewals={"d": 1},
     asked=(Asked(name="t", text="{}", nonce="n", since=NOW, epoch=2, noted=("a-1",)),),
     asked_at=(NOW,),
+    saved=Savepoint(step="s", sha256="a", at=NOW, intent_digest="i", policies_digest="p"),
+    activity="sha256:x",
+    active_at=NOW,
     denial="x",
     outcome=Outcome.EXPIRED,
     finished_at=NOW,

@@ -15,6 +15,7 @@ _STEPS = {
     "credential.deny": "deny",
     "credential.revoke": "revoke",
     "task.phase": "phase",
+    "task.save": "save",
     "task.suspend": "suspend",
     "task.resume": "resume",
     "approval.ask": "ask",
@@ -117,6 +118,9 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
             return f"pod {data['pod']['name']} is not the agent: {data['attest']['result']}"
         case "phase":
             return f"from {data['phase_from'] or '(none)'} to {data['phase']}"
+        case "save":
+            told = data["savepoint"]
+            return f"the task has come to {told['step']} (sha256:{told['sha256'][:8]}…)"
         case "suspend":
             return f"suspended, {data['suspend']}: nothing is issued until it goes on"
         case "resume":

@@ -17,6 +17,7 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.CREDENTIAL_REVOKE: ("iam", ("deletion", "admin")),
     EventType.WORKLOAD_ATTEST: ("authentication", ("start",)),
     EventType.TASK_PHASE: ("process", ("change",)),
+    EventType.TASK_SAVE: ("process", ("info",)),
     EventType.TASK_SUSPEND: ("process", ("change",)),
     EventType.TASK_RESUME: ("process", ("change",)),
     EventType.TASK_FINISH: ("process", ("end",)),

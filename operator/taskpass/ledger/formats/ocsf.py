@@ -23,6 +23,7 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.CREDENTIAL_DENY: (CREATE, "Credential"),
     EventType.CREDENTIAL_REVOKE: (DELETE, "Credential"),
     EventType.TASK_PHASE: (UPDATE, "AgentTask"),
+    EventType.TASK_SAVE: (UPDATE, "AgentTask"),
     EventType.TASK_SUSPEND: (UPDATE, "AgentTask"),
     EventType.TASK_RESUME: (UPDATE, "AgentTask"),
     EventType.TASK_FINISH: (UPDATE, "AgentTask"),
