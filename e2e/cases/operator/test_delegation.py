@@ -168,7 +168,9 @@ def test_an_agent_cannot_stamp_another_pods_uid(family: Stage, name: str) -> Non
 def test_who_may_not_delegate_is_refused_at_once(family: Stage, name: str) -> None:
     """Bob edits the tenant's tasks, and has no right to give away what others' tasks hold."""
     bound = binding("RoleBinding", TENANT, "bob-edits", "ClusterRole/edit", "User/bob")
+    uses = binding("ClusterRoleBinding", "", "bob-uses", "ClusterRole/use-tickets", "User/bob")
     family.api.apply(bound)
+    family.api.apply(uses)
     bob = family.api.as_user("bob")
     until(lambda: may(bob, "create"))
     family.begin_ready(name)
@@ -177,6 +179,7 @@ def test_who_may_not_delegate_is_refused_at_once(family: Stage, name: str) -> No
             bob.create(task(f"{name}-child", parentRef={"name": name}))
     finally:
         family.api.delete(bound)
+        family.api.delete(uses)
 
 
 def test_a_right_to_delegate_that_was_lost_ends_at_the_next_issue(family: Stage, name: str) -> None:
