@@ -272,7 +272,10 @@ class Stage:
             with contextlib.suppress(Refused):  # some go with their owner
                 self.api.delete(each, propagationPolicy="Background", gracePeriodSeconds="0")
         try:
-            until(lambda: not list(self._left(prefix)), said=self.operator.tail)
+            until(
+                lambda: not list(self._left(prefix)),
+                said=lambda: f"left: {list(self._left(prefix))}\n{self.operator.tail()}",
+            )
         finally:
             for each in self._left(prefix):
                 remove(self.api, each)

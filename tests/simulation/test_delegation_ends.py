@@ -127,6 +127,21 @@ async def test_a_parent_goes_only_once_nothing_below_it_is_held(world: Simulated
     assert holding(world) == set()
 
 
+async def test_a_parent_that_waits_is_looked_at_when_what_came_and_went_below_it_is_gone(
+    world: SimulatedWorld,
+) -> None:
+    begin(world, "root", BOTH)
+    await world.settle()
+    child(world, "child")
+    world.asked.clear()
+    world.fail("provider.issue", ProviderUnavailable("no answer"), when=When.AFTER)
+
+    await world.look((NAMESPACE, "child"))  # issued, and taken back, in one go
+
+    assert holding(world) == {"root"}
+    assert (NAMESPACE, "root") in world.asked
+
+
 async def test_a_debt_of_a_child_keeps_its_parents_deletion_for_30_s(world: SimulatedWorld) -> None:
     await family(world)
     world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)

@@ -45,6 +45,8 @@ class SimulatedWorld:
         self.faults: list[Fault] = []
         self.errors: list[BaseException] = []
         """What came out of reconciles."""
+        self.asked: list[Key] = []
+        """Which keys the operator had looked at for the sake of another."""
         self.starts = 0
         self.swept = 0
         """How many orphans were found at starts."""
@@ -114,7 +116,7 @@ class SimulatedWorld:
             pods=calls, tasks=calls, events=calls, reviewer=calls, workloads=calls,
             standings=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
-            fail_point=self.life.point,
+            fail_point=self.life.point, look=self.asked.append,
         )  # fmt: skip
         self.ports.modes.held_back = ""
         self._reconciler = Reconciler(self.ports)

@@ -89,14 +89,6 @@ class Reconciler:
             LedgerError: The process must end.
 
         """
-        before = {g.id: g for g in self._ports.ledger.grants(key)}
-        try:
-            return await self._brought_to_rest(key)
-        finally:
-            left = {g.id for g in self._ports.ledger.grants(key)}
-            kin.look_above(self._ports, (g for id_, g in before.items() if id_ not in left))
-
-    async def _brought_to_rest(self, key: Key) -> Again:
         run = Run()
         for _ in range(MOST_STEPS):
             seen = observe(self._ports, key, run)

@@ -16,6 +16,7 @@ from taskpass.core.errors import ProviderUnavailable, TaskpassError, TransientEr
 from taskpass.core.records import Notice, Severity
 from taskpass.core.steps import Forget, Revoke, RevokeReason, Withdraw
 from taskpass.core.task import Task
+from taskpass.flows import kin
 from taskpass.flows.context import Ports, record
 from taskpass.ports import Batch
 
@@ -87,6 +88,7 @@ async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> No
     if done:
         entries = tuple(audit.revoke_result(g, now, _notice(g, task)) for g in done)
         await record(ports, Batch(entries=entries, grants=tuple(done)), task)
+        kin.look_above(ports, done)
         ports.fail_point("revoke.after-result")
 
 
