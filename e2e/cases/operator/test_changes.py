@@ -88,6 +88,21 @@ def test_a_class_that_changes_is_issued_anew(other: Stage, name: str) -> None:
     assert other.reads(other.token(name, "other")) == 200
 
 
+def test_a_class_that_is_deleted_takes_what_is_of_it_along(other: Stage, name: str) -> None:
+    other.begin_ready(name, credentials=OTHER)
+    token = other.token(name, "other")
+
+    other.api.delete(credential_class("other"))
+    status = other.wait_condition(name, "Authorized", "False", "Denied")
+
+    assert "CredentialClass 'other' does not exist" in condition(status, "Authorized")["message"]
+    assert status["grants"] == []
+    assert other.secret(name) is None
+    assert other.reads(token) != 200
+    other.api.apply(credential_class("other"))
+    other.wait_ready(name)
+
+
 @pytest.mark.usefixtures("label")
 def test_a_namespace_that_loses_its_label_loses_the_class(stage: Stage, name: str) -> None:
     selector = {"matchLabels": {"example.com/tickets": "yes"}}

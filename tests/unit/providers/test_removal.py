@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.errors import Conflict, NotFound, ProviderUnavailable
+from taskpass.core.errors import Conflict, Forbidden, NotFound, ProviderUnavailable
 from taskpass.providers.kubernetes.removal import remove, says_gone
 from taskpass.providers.kubernetes.state import State
 
@@ -100,6 +100,27 @@ async def test_a_conflict_over_the_recorded_object_is_no_proof() -> None:
 
     with pytest.raises(ProviderUnavailable):
         await remove(server, state())  # type: ignore[arg-type]
+
+
+async def test_what_was_in_a_namespace_that_is_gone_is_gone() -> None:
+    server = Answering({BINDING: Forbidden("rights went with it"), ACCOUNT: LAST_STATE}, {})
+
+    await remove(server, state())  # type: ignore[arg-type]
+
+    assert server.calls == [f"delete taskpass-{GRANT}-0 b-1", "get tickets", f"delete {GRANT} a-1"]
+
+
+async def test_a_refusal_in_a_namespace_that_is_there_is_owed() -> None:
+    there = {"kind": "Namespace", "metadata": {"name": "tickets", "uid": "n-1"}}
+    refused = Forbidden("not yours")
+    server = Answering(
+        {BINDING: refused, ACCOUNT: LAST_STATE}, {"/api/v1/namespaces/tickets": there}
+    )
+
+    with pytest.raises(ProviderUnavailable, match="not yours"):
+        await remove(server, state())  # type: ignore[arg-type]
+
+    assert f"delete {GRANT} a-1" in server.calls
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from taskpass.core.errors import ApiError, Conflict, NotFound, ProviderUnavailable
+from taskpass.core.errors import ApiError, Conflict, Forbidden, NotFound, ProviderUnavailable
 from taskpass.ports import ApiClient
 from taskpass.providers.kubernetes.objects import bindings_path, service_accounts_path
 from taskpass.providers.kubernetes.state import State
@@ -22,14 +22,15 @@ async def remove(client: ApiClient, state: State) -> None:
     """
     account = f"{service_accounts_path(state.grants_namespace)}/{state.service_account}"
     bindings = [
-        (f"{bindings_path(each['namespace'])}/{each['name']}", each["uid"])
+        (each["namespace"], f"{bindings_path(each['namespace'])}/{each['name']}", each["uid"])
         for each in state.bindings
     ]
     failures = await asyncio.gather(
-        *(_remove(client, path, uid) for path, uid in bindings), return_exceptions=True
+        *(_remove(client, *binding) for binding in bindings), return_exceptions=True
     )
     failures += await asyncio.gather(
-        _remove(client, account, state.service_account_uid), return_exceptions=True
+        _remove(client, state.grants_namespace, account, state.service_account_uid),
+        return_exceptions=True,
     )
     for failure in failures:
         if isinstance(failure, ApiError):
@@ -38,7 +39,7 @@ async def remove(client: ApiClient, state: State) -> None:
             raise failure
 
 
-async def _remove(client: ApiClient, path: str, uid: str) -> None:
+async def _remove(client: ApiClient, namespace: str, path: str, uid: str) -> None:
     """Delete one object; return once it is proven gone: by the answer, or by a look."""
     try:
         answer = await client.delete(path, uid=uid)
@@ -46,8 +47,21 @@ async def _remove(client: ApiClient, path: str, uid: str) -> None:
         return
     except Conflict:
         answer = {}  # what bears the name now is another object, most likely: look
+    except Forbidden:
+        # Our right to delete in a namespace goes with it, and so does all that was in it.
+        if not await _is_gone(client, namespace):
+            raise
+        return
     if not says_gone(answer):
         await _prove_gone(client, path, uid)
+
+
+async def _is_gone(client: ApiClient, namespace: str) -> bool:
+    try:
+        await client.get(f"/api/v1/namespaces/{namespace}")
+    except NotFound:
+        return True
+    return False
 
 
 def says_gone(answer: Mapping[str, Any]) -> bool:
