@@ -63,6 +63,8 @@ def prepare(
         binding("ClusterRoleBinding", "", "use-tickets", "ClusterRole/use-tickets", "User/alice")
     )
     admin.apply(binding("RoleBinding", TENANT, "alice", "ClusterRole/admin", "User/alice"))
+    for kind in ("TaskApproval", "AgentTaskTemplate", "AgentTask", "AgentPolicy"):
+        _wait_served(admin, kind)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -80,6 +82,21 @@ def prepare(
                 return
         time.sleep(0.2)
     raise AssertionError("the admission policies do not hold after 30 s")
+
+
+def _wait_served(admin: Api, kind: str) -> None:
+    """Return once admission knows a kind; for a moment after its CRD was made it answers 503."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            admin.create(thing(GROUP, kind, TENANT, "probe", spec={}), dryRun="All")
+            return
+        except Refused as refused:
+            if refused.status not in (404, 503):
+                return
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def operator(api: Api) -> Api:
