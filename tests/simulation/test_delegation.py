@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from taskpass.core.policy_types import Validation, compile_policy
 from taskpass.core.task import Data, Intent, TaskUser
+from taskpass.expressions.cel import CelExpressions
 from tests.simulation.builders import (
     ACCOUNT,
     NAMESPACE,
@@ -174,6 +176,22 @@ async def test_the_parents_own_pod_may_delegate_and_another_pod_of_its_agent_may
     await world.settle()
 
     assert holding(world) == {"root", "other", "mine"}
+
+
+async def test_for_policy_the_roots_sponsor_answers_for_a_child_that_names_none(
+    world: SimulatedWorld,
+) -> None:
+    needs = Validation(expression="task.sponsor == 'the-team'", message="the team must answer")
+    asking = policy(validations=(needs,)).policy
+    world.cluster.policy_list = [compile_policy(asking, CelExpressions())]
+    begin(world, "root", BOTH)
+    change(world, "root", sponsor="the-team")
+    await world.settle()
+    child(world, "child")
+    change(world, "child", sponsor="")
+    await world.settle()
+
+    assert holding(world) == {"root", "child"}
 
 
 async def test_another_sponsor_than_the_roots_is_refused(world: SimulatedWorld) -> None:

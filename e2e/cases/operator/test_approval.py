@@ -3,20 +3,19 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from e2e.admission import GROUP, ROLE, ROOT, TENANT, binding
+from e2e import command
+from e2e.admission import GROUP, ROLE, TENANT, binding
+from e2e.command import Run
 from e2e.impersonate import Api, Object, thing
 from e2e.stage import Stage, condition, credential_class, policy, request, until
 
-Run = Callable[..., tuple[int, str]]
 ASKS = {"approvals": 1, "approverGroups": ["support-leads"], "excludedUsernames": ["argocd"]}
 OTHER = [request("tickets", "other")]
 
@@ -44,11 +43,7 @@ def taskpass(kubeconfig: str, tmp_path: Any) -> Run:
         config["users"][0]["user"] |= {"as": user, "as-groups": list(groups)}
         path = tmp_path / f"{user}.kubeconfig"
         path.write_text(yaml.safe_dump(config))
-        done = subprocess.run(
-            [sys.executable, "-m", "taskpass", *arguments], capture_output=True, text=True,
-            cwd=ROOT / "operator", env={**os.environ, "KUBECONFIG": str(path)},
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
+        return command.taskpass(str(path), *arguments)
 
     return run
 

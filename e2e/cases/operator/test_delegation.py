@@ -1,14 +1,14 @@
 """A task that delegates, for real: who may, how much, and what its children lose with it."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from e2e.admission import ROOT, TENANT, binding, pod, task
+from e2e import command
+from e2e.admission import TENANT, binding, pod, task
+from e2e.command import Run
 from e2e.impersonate import Api, Object, Refused, thing
 from e2e.stage import Stage, condition, request, until
 
@@ -65,19 +65,12 @@ def as_pod(stage: Stage, name: str) -> Api:
 
 
 @pytest.fixture
-def taskpass(kubeconfig: str) -> Callable[..., tuple[int, str]]:
-    def run(*arguments: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "taskpass", *arguments], capture_output=True, text=True,
-            cwd=ROOT / "operator", env={**os.environ, "KUBECONFIG": kubeconfig},
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    return run
+def taskpass(kubeconfig: str) -> Run:
+    return partial(command.taskpass, kubeconfig)
 
 
 def test_children_hold_a_part_and_lose_it_with_their_parent(
-    family: Stage, taskpass: Callable[..., tuple[int, str]], name: str
+    family: Stage, taskpass: Run, name: str
 ) -> None:
     names = [f"{name}-{each}" for each in ("root", "child", "grandchild")]
     root, middle, leaf = names
@@ -224,9 +217,7 @@ def test_what_goes_beyond_the_parent_is_refused(
     assert family.gated(below)
 
 
-def test_the_log_has_the_chain_of_who_delegated(
-    family: Stage, taskpass: Callable[..., tuple[int, str]], name: str
-) -> None:
+def test_the_log_has_the_chain_of_who_delegated(family: Stage, taskpass: Run, name: str) -> None:
     root, below = f"{name}-root", f"{name}-child"
     family.begin_ready(root)
     child(family, below, root)
@@ -241,9 +232,7 @@ def test_the_log_has_the_chain_of_who_delegated(
     assert f'"chain":["{uid}"]' in text.replace(" ", "").replace("\n", "")
 
 
-def test_a_family_that_does_not_exist_is_said_in_a_line(
-    family: Stage, taskpass: Callable[..., tuple[int, str]]
-) -> None:
+def test_a_family_that_does_not_exist_is_said_in_a_line(family: Stage, taskpass: Run) -> None:
     assert taskpass("tree", "nothing")[0] == 2
     assert taskpass("tree", f"{TENANT}/nothing") == (
         2, f"taskpass: There is no AgentTask '{TENANT}/nothing'\n",

@@ -1,18 +1,17 @@
 """`taskpass revoke` and `taskpass lift` for real, and what tenants try meanwhile."""
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from e2e.admission import GROUP, ROOT, TENANT
+from e2e import command
+from e2e.admission import GROUP, TENANT
+from e2e.command import Run
 from e2e.impersonate import thing
 from e2e.stage import Stage, condition, request, until
 
-Run = Callable[..., tuple[int, str]]
 BY_TARGET = {
     "Task": lambda name: ["--task", f"{TENANT}/{name}"],
     "Agent": lambda name: ["--agent", f"{TENANT}/triage-agent"],
@@ -25,15 +24,7 @@ BY_TARGET = {
 @pytest.fixture
 def taskpass(stage: Stage, kubeconfig: str, name: str) -> Iterator[Run]:
     """Return how to run the command as an administrator; what it threw is lifted at the end."""
-
-    def run(*arguments: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "taskpass", *arguments], capture_output=True, text=True,
-            cwd=ROOT / "operator", env={**os.environ, "KUBECONFIG": kubeconfig},
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    yield run
+    yield partial(command.taskpass, kubeconfig)
     for each in stage.api.call("GET", "/apis/taskpass.dev/v1alpha1/killswitches")["items"]:
         stage.api.delete(thing(GROUP, "KillSwitch", "", each["metadata"]["name"]))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from taskpass.cli.cluster import called, kubeconfig
+from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import NotFound, UsageError
 from taskpass.kube import approvals as asked_for
 from taskpass.kube.approvals import Waiting
@@ -75,16 +75,15 @@ def approve(
     it let be issued. Whoever made or changed the task may not approve it.
 
     Exit codes: 0 it counts, 1 nothing waits or it does not count, 2 what was typed cannot be used,
-    3 it could not be made.
+    3 it could not be made, 130 you would rather not.
     """
-    namespace, slash, name = task.partition("/")
-    if not (namespace and slash and name) or "/" in name:
-        raise UsageError("Name the task as NAMESPACE/TASK, such as support/ticket-4711")
+    namespace, name = key_of(task, "Name the task as NAMESPACE/TASK")
     chosen = _chosen(kubeconfig, namespace, name, credential)
     if not chosen:
         click.echo(f"Nothing of {task} waits for approval")
         sys.exit(1)
     verb = "deny" if deny else "approve"
+    click.echo(f"AgentTask {task}, {chosen[0].people}")
     for each in chosen:
         each.check()
         click.echo(f"{each.what}, asked {each.asked['sinceTime']}, needs {each.whose}:")

@@ -21,6 +21,19 @@ kubeconfig = click.option(
 )
 
 
+def key_of(words: str, what: str) -> tuple[str, str]:
+    """Return what NAMESPACE/NAME names; `what` says in an error where that belongs.
+
+    Raises:
+        UsageError: It is not of that form.
+
+    """
+    namespace, _, name = words.partition("/")
+    if not (namespace and name) or "/" in name:
+        raise UsageError(f"{what}, such as support/ticket-4711")
+    return namespace, name
+
+
 def called(
     path: Path | None, call: Callable[[KubeClient], Awaitable[T]],
     impersonate: Sequence[tuple[str, str]] = (),

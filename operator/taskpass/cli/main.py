@@ -1,6 +1,7 @@
 """The command `taskpass`. Each command imports what it needs, so that reading a log starts fast.
 
-Exit codes: 0 done, 1 the answer is no, 2 what was typed or set cannot be used, 3 unreachable.
+Exit codes: 0 done, 1 the answer is no, 2 what was typed or set cannot be used, 3 unreachable, 130
+ended by Ctrl-C, or by a no to a question.
 """
 
 import asyncio
@@ -118,6 +119,7 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
+        click.echo("taskpass: aborted", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

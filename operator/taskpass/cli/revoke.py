@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from taskpass.cli.cluster import called, kubeconfig
+from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import UsageError
 from taskpass.kube import kill_switches
 from taskpass.kube.client import KubeClient
@@ -49,7 +49,8 @@ def revoke(
     slow is asked again; what could not be taken back yet is named, and is tried again for ever.
 
     Exit codes: 0 nothing of it is held, 1 something still is, or the operator does not answer,
-    2 what was typed cannot be used, 3 the KillSwitch could not be made.
+    2 what was typed cannot be used, 3 the KillSwitch could not be made, 130 you would rather
+    not.
     """
     spec = {**_target(task, agent, of_class, namespace, everything), "reason": reason}
     if everything and not yes:
@@ -117,9 +118,7 @@ def _target(
         raise UsageError("Say exactly one of --task, --agent, --class, --namespace and --all")
     (target, words), spec = chosen[0], {"target": chosen[0][0]}
     if target in ("Task", "Agent"):
-        where, slash, of = words.partition("/")
-        if not (where and slash and of) or "/" in of:
-            raise UsageError(f"--{target.lower()} must be NAMESPACE/NAME, such as support/ticket-1")
+        where, of = key_of(words, f"--{target.lower()} must be NAMESPACE/NAME")
         return spec | {"namespace": where, "of": of}
     if target == "All":
         return spec

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from taskpass.cli.cluster import called, kubeconfig
+from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import UsageError
 from taskpass.kube.client import KubeClient
 
@@ -25,9 +25,7 @@ def tree(task: str, kubeconfig: Path | None) -> None:
 
     The task itself is marked with `*`.
     """
-    namespace, slash, name = task.partition("/")
-    if not (namespace and slash and name) or "/" in name:
-        raise UsageError("Name the task as NAMESPACE/TASK, such as support/incident-17")
+    namespace, name = key_of(task, "Name the task as NAMESPACE/TASK")
     tasks = called(kubeconfig, lambda client: _tasks(client, namespace))
     if name not in tasks:
         raise UsageError(f"There is no AgentTask '{task}'")

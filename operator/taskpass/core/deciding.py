@@ -7,7 +7,7 @@ from taskpass.core.delegation import covering, refusal, too_much
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
 from taskpass.core.snapshot import Snapshot
-from taskpass.core.task import CredentialRequest
+from taskpass.core.task import CredentialRequest, Task
 
 
 def stopped(seen: Snapshot, request: CredentialRequest) -> KillSwitch | None:
@@ -31,7 +31,7 @@ def decision_of(
         created_by=pod.created_by if pod else "",
     )
     question = Question(
-        task=seen.live_task,
+        task=_answered_for(seen),
         phase=seen.record.phase if phase is None else phase,
         request=request,
         credential_class=used,
@@ -45,6 +45,12 @@ def decision_of(
     if not decision.allowed or not seen.live_task.parent:
         return decision
     return _delegated(seen, request, decision)
+
+
+def _answered_for(seen: Snapshot) -> Task:
+    """Return the task as policy sees it: who answers for the root answers for all below it."""
+    task, root = seen.live_task, seen.lineage.root
+    return replace(task, sponsor=root.sponsor) if root and not task.sponsor else task
 
 
 def _delegated(seen: Snapshot, request: CredentialRequest, decision: Decision) -> Decision:

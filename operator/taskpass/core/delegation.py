@@ -15,9 +15,10 @@ A child never holds more than its parent, and loses what the parent loses:
 8. What policy says of the child itself is asked as well; both must allow.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.policy_types import SENSITIVITIES
@@ -25,6 +26,7 @@ from taskpass.core.records import TaskRecord
 from taskpass.core.renewal import ROUNDING
 from taskpass.core.task import SUSPENDED, CredentialRequest, Task, TaskUser
 
+K = TypeVar("K", bound=Hashable)
 DEEPEST = 10
 """What no policy exceeds."""
 
@@ -70,6 +72,15 @@ class Lineage:
     def root(self) -> Task | None:
         """The task that nobody delegated."""
         return self.above[-1].task if self.above else None
+
+
+def everyone_below(key: K, children: Callable[[K], Iterable[K]]) -> Iterator[K]:
+    """Yield the keys of all tasks below one, level by level; each once, circles or not."""
+    level, seen = [key], {key}
+    while level:
+        level = [each for above in level for each in children(above) if each not in seen]
+        seen.update(level)
+        yield from level
 
 
 def parent_is_over(task: Task, record: TaskRecord, lineage: Lineage) -> str:

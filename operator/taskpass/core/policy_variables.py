@@ -57,7 +57,10 @@ FIELDS: tuple[Field, ...] = (
     _string("task.namespace", "the task's namespace"),
     _string("task.name", "the task's name"),
     _string("task.uid", "the task's UID"),
-    _string("task.sponsor", "who answers for the task"),
+    _string(
+        "task.sponsor",
+        "who answers for the task; for a child that names none, who answers for the root",
+    ),
     _string("task.requester.username", "who created the task"),
     _string("task.requester.uid", "their UID"),
     _strings("task.requester.groups", 512, "their groups"),

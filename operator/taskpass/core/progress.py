@@ -35,8 +35,8 @@ class Savepoint:
     policies_digest: str
 
 
-def said(text: str) -> tuple[str, str] | None:
-    """Return step and digest of the annotation; None where it is none, as admission refuses."""
+def step_and_digest(text: str) -> tuple[str, str] | None:
+    """Return what the annotation says; None where it is not of the form that admission demands."""
     found = _FORM.fullmatch(text)
     return (found[1], found[2]) if found else None
 
@@ -46,11 +46,13 @@ def policies_digest(policies: Sequence[CompiledPolicy]) -> str:
     return digest(sorted((p.policy.label, p.policy.digest) for p in policies))
 
 
-def is_current(kept: Savepoint | None, task: Task, policies: Sequence[CompiledPolicy]) -> bool:
-    """Tell whether a savepoint is of this intent, and was made under these policies."""
+def usable(
+    kept: Savepoint | None, task: Task, policies: Sequence[CompiledPolicy]
+) -> Savepoint | None:
+    """Return a savepoint that is of this intent, and was made under these policies; else None."""
     if kept is None or kept.intent_digest != task.intent.digest:
-        return False
-    return kept.policies_digest == policies_digest(policies)
+        return None
+    return kept if kept.policies_digest == policies_digest(policies) else None
 
 
 def activity_of(task: Task) -> str:

@@ -20,7 +20,7 @@ from taskpass.core.conditions import (
 from taskpass.core.credential import Grant
 from taskpass.core.lifecycle_grants import live, owed_without_successor
 from taskpass.core.policy import DecisionReason
-from taskpass.core.progress import is_current
+from taskpass.core.progress import usable
 from taskpass.core.records import TrailItem
 from taskpass.core.renewal import current
 from taskpass.core.snapshot import Snapshot
@@ -59,8 +59,7 @@ def status_of(
         status["expirationTime"] = min(expirations).strftime(SERIAL)
     if asked := pending(rest.awaiting) or shown_before(seen, rest):
         status["pendingApprovals"] = asked
-    kept = record.saved
-    if kept is not None and is_current(kept, task, seen.policies):
+    if kept := usable(record.saved, task, seen.policies):
         status["savepoint"] = {
             "step": kept.step, "sha256": kept.sha256, "time": kept.at.strftime(SERIAL),
         }  # fmt: skip

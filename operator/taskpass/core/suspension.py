@@ -17,7 +17,7 @@ from taskpass.core.progress import (
     activity_of,
     idle_since,
     policies_digest,
-    said,
+    step_and_digest,
 )
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import NoteActivity, Rest, Resume, RevokeReason, Save, Step, Suspend
@@ -68,7 +68,7 @@ def of_progress(seen: Snapshot, now: datetime) -> Step | None:
     task, record = seen.live_task, seen.record
     if not record.attempt:
         return None
-    found, kept = said(task.savepoint), record.saved
+    found, kept = step_and_digest(task.savepoint), record.saved
     if found is not None and (kept is None or (kept.step, kept.sha256) != found):
         return Save(
             savepoint=Savepoint(

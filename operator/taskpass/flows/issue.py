@@ -21,7 +21,7 @@ from taskpass.core.errors import (
     TaskpassError,
 )
 from taskpass.core.outputs import keys_of
-from taskpass.core.progress import is_current
+from taskpass.core.progress import usable
 from taskpass.core.records import Notice, Severity
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import Deliver, Issue, Planned, RevokeReason
@@ -324,9 +324,9 @@ def _index(
     seen: Snapshot, grants: Sequence[Grant], requests: Mapping[str, object]
 ) -> dict[str, object]:
     """Return `taskpass.json`: what is there and until when."""
-    task, kept = seen.live_task, seen.record.saved
+    task = seen.live_task
     told: dict[str, object] = {}
-    if kept is not None and is_current(kept, task, seen.policies):
+    if kept := usable(seen.record.saved, task, seen.policies):
         told["savepoint"] = {"step": kept.step, "sha256": kept.sha256}
     return {
         "task": {"namespace": task.namespace, "name": task.name, "uid": task.uid},

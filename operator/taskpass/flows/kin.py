@@ -1,25 +1,16 @@
 """Whoever is above or below a task, when something of it changes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from taskpass.core.credential import Grant
-from taskpass.core.delegation import DEEPEST
+from taskpass.core.delegation import everyone_below
 from taskpass.flows.context import Ports
-from taskpass.ports import Key, World
-
-
-def descendants(world: World, key: Key) -> Iterator[Key]:
-    """Yield the keys of all tasks below one, level by level."""
-    level, depth = [key], 0
-    while level and depth < DEEPEST:
-        level = [child.key for each in level for child in world.children(each)]
-        depth += 1
-        yield from level
+from taskpass.ports import Key
 
 
 def look_below(ports: Ports, key: Key) -> None:
     """Have everything below a task looked at: it may hold less from now on."""
-    for each in descendants(ports.world, key):
+    for each in everyone_below(key, lambda of: (child.key for child in ports.world.children(of))):
         ports.look(each)
 
 

@@ -31,6 +31,14 @@ class Waiting:
         return f"{self.task['metadata']['namespace']}/{self.task['metadata']['name']}"
 
     @property
+    def people(self) -> str:
+        """Who made the task, who changed it last, and who answers for it."""
+        spec = self.task["spec"]
+        made, changed = (spec.get(k, {}).get("username", "") for k in ("requester", "changedBy"))
+        sponsor = f"sponsor {spec['sponsor']!r}" if spec.get("sponsor") else "without a sponsor"
+        return f"made by {made!r}, last changed by {changed!r}, {sponsor}"
+
+    @property
     def what(self) -> str:
         """The credential or the branch."""
         if name := self.asked.get("name"):

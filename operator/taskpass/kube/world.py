@@ -15,6 +15,7 @@ from typing import Any
 from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView
 from taskpass.core.conditions import ConditionType
+from taskpass.core.delegation import everyone_below
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
 from taskpass.core.task import LABEL, NO_LABELS, TEMPLATE_LABEL, CredentialClass, Task
@@ -75,6 +76,14 @@ class Caches:
         self._sorted_switches: tuple[KillSwitch, ...] = ()
         self._templates: Store[Template] = Store()
         self._approvals: Store[TaskApproval] = Store()
+        self._kinds: Mapping[str, tuple[Store[Any], Callable[[Mapping[str, Any]], Any]]] = {
+            "AgentTask": (self._tasks, task_from),
+            "CredentialClass": (self._classes, class_from),
+            "KillSwitch": (self._switches, kill_switch_from),
+            "AgentTaskTemplate": (self._templates, template_from),
+            "TaskApproval": (self._approvals, approval_from),
+            **{kind: (store, self._compiled) for kind, store in self._policies.items()},
+        }
         self._approvals_of: dict[Key, set[Key]] = defaultdict(set)
         self._policies_of: dict[str, tuple[CompiledPolicy, ...]] = {}
         self._tasks_in: dict[str, set[Key]] = defaultdict(set)
@@ -156,8 +165,8 @@ class Caches:
         """
         if event_type == "DELETED":
             self._unreadable.discard((kind, key_of(obj)))
-            self._changed(kind, self._store(kind).remove(obj))
-        elif not self._store(kind).is_stale(obj):
+            self._changed(kind, self._kinds[kind][0].remove(obj))
+        elif not self._kinds[kind][0].is_stale(obj):
             self._changed(kind, self._read(kind, obj))
 
     def task_keys(self) -> list[Key]:
@@ -255,19 +264,11 @@ class Caches:
     def _reflectors(self) -> tuple[Reflector[Any], ...]:
         return (self._namespaces, *self._pods.values(), *self._accounts.values())
 
-    def _store(self, kind: str) -> Store[Any]:
-        if kind == "AgentTask":
-            return self._tasks
-        if kind == "KillSwitch":
-            return self._switches
-        if kind == "TaskApproval":
-            return self._approvals
-        if kind == "AgentTaskTemplate":
-            return self._templates
-        return self._classes if kind == "CredentialClass" else self._policies[kind]
+    def _compiled(self, obj: Mapping[str, Any]) -> CompiledPolicy:
+        return compile_policy(policy_from(obj), self._expressions)
 
     async def _list(self, client: KubeClient, kind: str) -> None:
-        store, present, version = self._store(kind), [], "0"
+        store, present, version = self._kinds[kind][0], [], "0"
         async with aclosing(client.pages(PATHS[kind])) as pages:
             async for items, version in pages:  # noqa: B007
                 for item in items:
@@ -279,20 +280,10 @@ class Caches:
             self._changed(kind, change)
 
     def _read(self, kind: str, obj: Mapping[str, Any]) -> Change[Any] | None:
-        store, key = self._store(kind), key_of(obj)
+        (store, converted), key = self._kinds[kind], key_of(obj)
         self._unreadable.discard((kind, key))
         try:
-            if kind == "AgentTask":
-                return store.put(obj, task_from(obj))
-            if kind == "CredentialClass":
-                return store.put(obj, class_from(obj))
-            if kind == "KillSwitch":
-                return store.put(obj, kill_switch_from(obj))
-            if kind == "TaskApproval":
-                return store.put(obj, approval_from(obj))
-            if kind == "AgentTaskTemplate":
-                return store.put(obj, template_from(obj))
-            return store.put(obj, compile_policy(policy_from(obj), self._expressions))
+            return store.put(obj, converted(obj))
         except (KeyError, TypeError, ValueError, AttributeError):
             self._unreadable.add((kind, key))
             logger.exception("Object could not be read", extra={"kind": kind, "key": key})
@@ -345,12 +336,7 @@ class Caches:
                     self._look([task])
 
     def _below(self, key: Key) -> Iterator[Key]:
-        """Yield the keys of all tasks below one."""
-        level, seen = [key], {key}
-        while level:
-            level = [c for each in level for c in self._children_of.get(each, ()) if c not in seen]
-            seen.update(level)
-            yield from level
+        return everyone_below(key, lambda of: self._children_of.get(of, ()))
 
     def _matched(self, switch: KillSwitch) -> Iterable[Key]:
         if switch.blocks(switch.of):
