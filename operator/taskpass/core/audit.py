@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid5
 
-from taskpass.core.anchor import Head
 from taskpass.core.approval import Asked, TaskApproval, Verdict
 from taskpass.core.credential import Grant, TaskRef
 from taskpass.core.kill_switch import KillSwitch
@@ -171,7 +170,7 @@ def denied(
         "policy": {"name": policy, "digest": policy_digest},
         "task": {"uid": task.uid, "generation": task.generation},
     }
-    return _entry(
+    return entry(
         op, EventType.CREDENTIAL_DENY, Stage.POINT, Result.DENIED, now, ref, data, notice=notice,
         people=people_of(task),
     )  # fmt: skip
@@ -187,7 +186,7 @@ def attested(record: TaskRecord, now: datetime, notice: Notice) -> Entry:
         "workload_uid": record.workload_uid,
         "images": list(record.images),
     }
-    return _entry(
+    return entry(
         op, EventType.WORKLOAD_ATTEST, Stage.POINT, Result.SUCCESS, now, record.task, data,
         notice=notice,
     )  # fmt: skip
@@ -202,7 +201,7 @@ def attestation_failed(
         "attest": {"method": "api-server", "result": reason},
         "pod": {"name": pod_name, "uid": pod_uid},
     }
-    return _entry(
+    return entry(
         op, EventType.WORKLOAD_ATTEST, Stage.POINT, Result.DENIED, now, ref, data, notice=notice
     )
 
@@ -218,7 +217,7 @@ def phase_entered(
     data = {"phase": entered, "phase_from": left}
     if approval:
         data["approval"] = approval
-    return _entry(
+    return entry(
         op, EventType.TASK_PHASE, Stage.POINT, Result.SUCCESS, now, ref, data, notice=notice
     )
 
@@ -227,7 +226,7 @@ def branch_blocked(ref: TaskRef, left: str, wanted: str, now: datetime, notice: 
     """Say that the task went to a phase that may not follow; everything is taken back."""
     op = operation(ref.uid, "branch", left, wanted, moment(now))
     data = {"phase": wanted, "phase_from": left}
-    return _entry(
+    return entry(
         op, EventType.TASK_PHASE, Stage.POINT, Result.DENIED, now, ref, data, notice=notice
     )
 
@@ -242,7 +241,7 @@ def approval_asked(
         "digests": {"intent": task.intent.digest},
         "task": {"uid": task.uid, "generation": task.generation},
     }
-    return _entry(
+    return entry(
         operation(task.uid, "ask", asked.digest), EventType.APPROVAL_ASK, Stage.POINT,
         Result.PENDING, now, task.ref, data, notice=notice, people=people_of(task),
     )  # fmt: skip
@@ -259,7 +258,7 @@ def approval_given(
         "reason": word.reason,
         "task": {"uid": task.uid, "generation": task.generation},
     }
-    return _entry(
+    return entry(
         operation(word.uid, "give", asked.digest), EventType.APPROVAL_GIVE, Stage.POINT,
         Result.SUCCESS if approved else Result.DENIED, now, task.ref, data, notice=notice,
         people={"approver": word.approver.username},
@@ -278,7 +277,7 @@ def saved(record: TaskRecord, savepoint: Savepoint, now: datetime, notice: Notic
         "savepoint": {"step": savepoint.step, "sha256": savepoint.sha256},
         "digests": {"intent": savepoint.intent_digest, "policies": savepoint.policies_digest},
     }
-    return _entry(
+    return entry(
         op, EventType.TASK_SAVE, Stage.POINT, Result.SUCCESS, now, record.task, data, notice=notice
     )
 
@@ -297,7 +296,7 @@ def _of_mode(
     verb: str, kind: EventType, ref: TaskRef, reason: str, now: datetime, notice: Notice
 ) -> Entry:
     op = operation(ref.uid, verb, reason, moment(now))
-    return _entry(
+    return entry(
         op, kind, Stage.POINT, Result.SUCCESS, now, ref, {"suspend": reason}, notice=notice
     )
 
@@ -305,7 +304,7 @@ def _of_mode(
 def finished(record: TaskRecord, outcome: Outcome, now: datetime, notice: Notice) -> Entry:
     """Say that the task is over, and nothing is held any more."""
     op = operation(record.task.uid, "finish")
-    return _entry(
+    return entry(
         op, EventType.TASK_FINISH, Stage.POINT, Result.SUCCESS, now, record.task,
         {"finish": outcome.value}, notice=notice,
     )  # fmt: skip
@@ -314,7 +313,7 @@ def finished(record: TaskRecord, outcome: Outcome, now: datetime, notice: Notice
 def forgotten(record: TaskRecord, owed: int, now: datetime) -> Entry:
     """Say that the task's object is gone; `owed` credentials of it are still to be taken back."""
     op = operation(record.task.uid, "forget", str(owed))
-    return _entry(
+    return entry(
         op, EventType.TASK_FORGET, Stage.POINT, Result.SUCCESS, now, record.task, {"owed": owed}
     )
 
@@ -323,13 +322,13 @@ def orphan_undone(grant_id: str, provider: str, now: datetime) -> Entry:
     """Something at a provider carried our mark and no live grant answered for it; it is removed."""
     op = operation(grant_id, "orphan", moment(now))
     data = {"cred": {"ref": grant_id, "provider": provider}}
-    return _entry(op, EventType.ORPHAN_UNDO, Stage.POINT, Result.SUCCESS, now, None, data)
+    return entry(op, EventType.ORPHAN_UNDO, Stage.POINT, Result.SUCCESS, now, None, data)
 
 
 def kill_switch_thrown(switch: KillSwitch, now: datetime) -> Entry:
     """Say that a KillSwitch is there: what it matches is taken back, and why."""
     data = {"kill_switch": _of_switch(switch), "reason": switch.reason}
-    return _entry(
+    return entry(
         operation(switch.uid, "throw"), EventType.KILL_SWITCH_THROW, Stage.POINT, Result.SUCCESS,
         now, None, data, people={"requester": switch.requester.username},
     )  # fmt: skip
@@ -338,7 +337,7 @@ def kill_switch_thrown(switch: KillSwitch, now: datetime) -> Entry:
 def kill_switch_lifted(uid: str, name: str, now: datetime) -> Entry:
     """Say that a KillSwitch is gone: what it held back may be issued anew."""
     data = {"kill_switch": {"name": name, "uid": uid}}
-    return _entry(
+    return entry(
         operation(uid, "lift"), EventType.KILL_SWITCH_LIFT, Stage.POINT, Result.SUCCESS, now, None,
         data,
     )  # fmt: skip
@@ -348,78 +347,6 @@ def _of_switch(switch: KillSwitch) -> dict[str, str]:
     said = {"name": switch.name, "uid": switch.uid, "target": switch.target.value}
     where = {"ns": switch.namespace, "of": switch.of}
     return said | {key: value for key, value in where.items() if value}
-
-
-def log_created(origin: str, vkey: str, cluster_id: str, now: datetime) -> Entry:
-    """Say that a log begins: its first entry names the key that signs it."""
-    data = {"origin": origin, "vkey": vkey, "cluster": cluster_id}
-    return _entry(
-        operation(origin, "genesis"), EventType.LOG_GENESIS, Stage.POINT, Result.SUCCESS, now,
-        None, data,
-    )  # fmt: skip
-
-
-def log_opened(
-    origin: str, epoch: int, instance: str, size: int, root: str, now: datetime
-) -> Entry:
-    """Say that a process took the log over, and found it with this size and root."""
-    data = {"epoch": epoch, "instance": instance, "previous": {"size": size, "root": root}}
-    return _entry(
-        operation(origin, "open", str(epoch)), EventType.LOG_OPEN, Stage.POINT, Result.SUCCESS,
-        now, None, data,
-    )  # fmt: skip
-
-
-def key_rotated(origin: str, before: str, after: str, reason: str, now: datetime) -> Entry:
-    """Say that the log's key is another from here on; both are vkeys, `reason` is the operator's.
-
-    The checkpoint that ends with this entry is signed by both.
-    """
-    data = {"prev_vkey": before, "vkey": after, "reason": reason}
-    return _entry(
-        operation(origin, "key", after), EventType.LOG_KEY_ROTATE, Stage.POINT, Result.SUCCESS,
-        now, None, data,
-    )  # fmt: skip
-
-
-def pruned(
-    origin: str, min_index: int, archive_sha256: str, policy: Mapping[str, Any], now: datetime
-) -> Entry:
-    """Say that the entries before `min_index` are absent by policy from now on.
-
-    Their hashes stay. `archive_sha256` is the digest of the list of checksums of the archive that
-    has them, `policy` what was asked for.
-    """
-    data = {"min_index": min_index, "archive_sha256": archive_sha256, "policy": dict(policy)}
-    return _entry(
-        operation(origin, "prune", str(min_index)), EventType.LOG_PRUNE, Stage.POINT,
-        Result.SUCCESS, now, None, data,
-    )  # fmt: skip
-
-
-def re_origin(anchor_uid: str, forgotten: Head, reason: str, now: datetime) -> Entry:
-    """Say that a person had the cluster forget what it remembered of the log, and why.
-
-    `anchor_uid` is the UID of the object that remembers from now on.
-    """
-    data = {
-        "reason": reason,
-        "forgot": {
-            "origin": forgotten.origin, "size": forgotten.size, "root": forgotten.root.hex(),
-        },
-    }  # fmt: skip
-    return _entry(
-        operation(anchor_uid, "re_origin"), EventType.LOG_RE_ORIGIN, Stage.POINT, Result.SUCCESS,
-        now, None, data,
-    )  # fmt: skip
-
-
-def erased(origin: str, ref: str, now: datetime) -> Entry:
-    """Say that what was known of the person behind a reference is erased."""
-    return _entry(
-        operation(origin, "erase", ref), EventType.PRIVACY_ERASE, Stage.POINT, Result.SUCCESS, now,
-        None, {"ref": ref},
-    )  # fmt: skip
 
 
 def people_of(task: Task, root: Task | None = None) -> Mapping[str, str]:
@@ -469,17 +396,18 @@ def _of_grant(
     }  # fmt: skip
     if kind is EventType.CREDENTIAL_REVOKE:
         data["reason"] = grant.revoke_reason
-    return _entry(
+    return entry(
         op, kind, stage, result, now, grant.task, data, notice=notice, grant_id=grant.id,
         people=people,
     )  # fmt: skip
 
 
-def _entry(
+def entry(
     op: UUID, kind: EventType, stage: Stage, result: Result, now: datetime, task: TaskRef | None,
     data: Mapping[str, Any], *, notice: Notice | None = None, grant_id: str = "",
     people: Mapping[str, str] = NO_DATA,
 ) -> Entry:  # fmt: skip
+    """Return an entry: one stage of an operation, whose id follows from both."""
     head = {"v": VERSION, "op": str(op), "stage": stage.value, "outcome": result.value}
     return Entry(
         id=str(uuid5(op, stage.value)),

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
-from taskpass.core import audit
+from taskpass.core import audit_log
 from taskpass.core.anchor import GOOD, GROWING, AnchorReason, Concern, Head, finding_of
 from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
@@ -97,7 +97,7 @@ class Anchoring:
         if seen.head is not None or seen.forgotten is None:
             return
         now, forgotten = self._clock.now(), seen.forgotten
-        await self._record(audit.re_origin(seen.uid, forgotten.head, forgotten.reason, now))
+        await self._record(audit_log.re_origin(seen.uid, forgotten.head, forgotten.reason, now))
 
     async def _remember(
         self, seen: Remembered, head: Head, finding: Finding, *, grown: bool

@@ -14,7 +14,8 @@ from datetime import datetime
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import Entry, EventType, Stage, erased, moment
+from taskpass.core.audit import Entry, EventType, Stage, moment
+from taskpass.core.audit_log import erased
 from taskpass.core.canonical import MAX_BYTES, entry_bytes
 from taskpass.core.checkpoint import (
     BadCheckpoint,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from taskpass.core import audit
+from taskpass.core import audit, audit_log
 from taskpass.core.audit import Entry
 from taskpass.core.errors import LedgerError, UsageError
 from taskpass.core.merkle import TILE_WIDTH
@@ -138,7 +138,7 @@ def archived(path: Path, limit: Limit, archive: Path, now: datetime) -> tuple[Pl
         origin = declared_key(log).name
     asked = {"older_than_days": limit.days} if limit.days is not None else {}
     asked |= {"before": limit.before} if limit.before is not None else {}
-    entry = audit.pruned(origin, planned.min_index, digest, asked, now)
+    entry = audit_log.pruned(origin, planned.min_index, digest, asked, now)
     return replace(planned, archive_sha256=digest), entry
 
 

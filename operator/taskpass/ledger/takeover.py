@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 
-from taskpass.core import audit
+from taskpass.core import audit_log
 from taskpass.core.audit import Entry
 from taskpass.core.checkpoint import BadCheckpoint, PublicKey, parse_body, parse_note
 from taskpass.core.errors import LedgerError
@@ -42,7 +42,7 @@ def taken_over(
             _hand_over(db, log, signer, reason, now, fail_point)
             db.execute("BEGIN IMMEDIATE")
     root = base64.b64encode(log.root).decode()
-    entries.append(audit.log_opened(log.origin, log.epoch, instance, log.size, root, now))
+    entries.append(audit_log.opened(log.origin, log.epoch, instance, log.size, root, now))
     for admitted in log.admit(entries):
         log.append(admitted)
     state.drop_stray_trails(db)
@@ -71,7 +71,7 @@ def _made(
     key = PublicKey(origin, signer.public_key)
     log = Log(db, key, signer, 1)
     log.create()
-    return log, [audit.log_created(origin, key.vkey(), cluster_id, now)]
+    return log, [audit_log.created(origin, key.vkey(), cluster_id, now)]
 
 
 def _resumed(
@@ -96,7 +96,7 @@ def _hand_over(
     """Let the new key take over, durably, before anything else is written with it."""
     before = PublicKey(log.origin, log.public_key).vkey()
     after = PublicKey(log.origin, signer.public_key).vkey()
-    log.hand_over(signer, audit.key_rotated(log.origin, before, after, reason, now))
+    log.hand_over(signer, audit_log.key_rotated(log.origin, before, after, reason, now))
     fail_point("upkeep.before-handover")
     db.execute("COMMIT")
     fail_point("upkeep.after-handover")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from taskpass.core import audit
+from taskpass.core import audit, audit_log
 from taskpass.core.anchor import Head
 from taskpass.core.approval import Asked, TaskApproval, Verdict
 from taskpass.core.audit import Entry, EventType, Stage
@@ -69,14 +69,14 @@ ALL: dict[str, Make] = {
     "orphan undone": lambda now: audit.orphan_undone("g-2", "Kubernetes", now),
     "kill switch thrown": lambda now: audit.kill_switch_thrown(SWITCH, now),
     "kill switch lifted": lambda now: audit.kill_switch_lifted("k-1", "stop", now),
-    "log created": lambda now: audit.log_created("o", "o+1+k", "3c1f0a9e", now),
-    "log opened": lambda now: audit.log_opened("o", 1, "pod", 0, "root", now),
-    "key rotated": lambda now: audit.key_rotated("o", "o+1+k", "o+2+l", "yearly", now),
-    "re-origin": lambda now: audit.re_origin(
+    "log created": lambda now: audit_log.created("o", "o+1+k", "3c1f0a9e", now),
+    "log opened": lambda now: audit_log.opened("o", 1, "pod", 0, "root", now),
+    "key rotated": lambda now: audit_log.key_rotated("o", "o+1+k", "o+2+l", "yearly", now),
+    "re-origin": lambda now: audit_log.re_origin(
         "uid-1", Head(origin="o", size=9, root=bytes(32)), "lost", now
     ),
-    "erased": lambda now: audit.erased("o", "p-1", now),
-    "pruned": lambda now: audit.pruned("o", 256, 64 * "a", {"older_than_days": 400}, now),
+    "erased": lambda now: audit_log.erased("o", "p-1", now),
+    "pruned": lambda now: audit_log.pruned("o", 256, 64 * "a", {"older_than_days": 400}, now),
 }
 OF_THE_ISSUE = {
     "issue failed": lambda now: audit.issue_failed(GRANT, now, "ProviderRefused"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from taskpass.core import audit
+from taskpass.core import audit_log
 from taskpass.core.errors import LedgerError, LedgerLocked, UsageError
 from taskpass.core.merkle import (
     check_consistency,
@@ -328,7 +328,7 @@ async def test_a_kill_leaves_all_or_nothing(path: Path, point: str) -> None:
             path, signer=NEXT, domain="d", cluster_id="3c1f0a9e", instance="x", now=LATER,
             fail_point=kill,
         )  # fmt: skip
-        store.prune(audit.pruned(store.log.origin, 768, "", {"before": 800}, LATER), 768)
+        store.prune(audit_log.pruned(store.log.origin, 768, "", {"before": 800}, LATER), 768)
 
     worker = get_context("fork").Process(target=prune)
     worker.start()

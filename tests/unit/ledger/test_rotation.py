@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from taskpass.core.audit import key_rotated
+from taskpass.core.audit_log import key_rotated
 from taskpass.core.checkpoint import Checkpoint, PublicKey, Signature, parse_vkey, signed_note
 from taskpass.core.errors import LedgerError, UsageError
 from taskpass.ledger.export import export
