@@ -14,7 +14,7 @@ from bench.bare import Bare
 from bench.figures import say, tell
 from bench.players import CLASS, PODS, TASKS, Players
 from bench.witness import Witness
-from e2e.admission import GRANTS, TARGET, TENANT, binding, cluster_role, prepare
+from e2e.admission import GRANTS, TARGET, TENANT, binding, cluster_role, prepare, remove
 from e2e.cluster import tools
 from e2e.impersonate import Api, Object, path_of, thing
 from e2e.operator_process import OperatorProcess
@@ -199,4 +199,4 @@ async def stage(name: str, kubeconfig: str, directory: Path) -> AsyncIterator[St
             await players.close()
             await asyncio.to_thread(operator.kill)
             for each in filter(api.exists, reversed(OURS)):
-                await asyncio.to_thread(api.delete, each)
+                await asyncio.to_thread(remove, api, each)

@@ -106,6 +106,8 @@ def _controllers(cluster: Layout) -> list[str]:
         f"--cluster-cidr={POD_RANGE}",
         "--node-cidr-mask-size=24",
         "--enable-hostpath-provisioner",
+        # A node that says nothing for so long is not ready (default 50 s): tests wait for it.
+        "--node-monitor-grace-period=20s",
         "--leader-elect=false",
         "--secure-port=0",
         "--profiling=false",

@@ -1,13 +1,16 @@
 """The one interface to a cluster, whichever way it came about."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from e2e.cluster import context, kind, local, places, tools, versions
+from e2e.cluster import context, kind, local, places, tools, traces, versions
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.layout import load
 
@@ -69,6 +72,31 @@ class Cluster:
             commands = _kind(self.name)
             kind.run(commands.build_image(kind.engine() or "docker", places.ROOT))
             kind.run(commands.load_built())
+
+    def signal(self, component: str, which: signal.Signals) -> None:
+        """Send a signal to a component of Kubernetes, such as `kubelet`; one killed comes back.
+
+        Raises:
+            ClusterFailed: It does not run, or the cluster is not ours to break.
+        """
+        if self.way == "kind":
+            kind.run(_kind(self.name).signal(kind.engine() or "docker", component, which))
+            return
+        if self.way == "context":
+            raise ClusterFailed("a cluster that was not made here is not broken for a test")
+        pid = traces.component(places.identity(places.clusters() / self.name), component)
+        if pid is None:
+            raise ClusterFailed(f"{component} of {self.name} does not run")
+        os.kill(pid, which)
+
+    @contextlib.contextmanager
+    def stopped(self, component: str) -> Iterator[None]:
+        """Let a component stand still while the block runs, as on a node that hangs."""
+        self.signal(component, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(component, signal.SIGCONT)
 
     def was_made_here(self) -> bool:
         """Whether it has the mark of clusters that tests may change at will."""

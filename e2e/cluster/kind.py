@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.say import step
@@ -49,6 +50,11 @@ class Kind:
     def load(self, archive: Path) -> list[str]:
         """Return the command that brings an image archive to the node."""
         return ["kind", "load", "image-archive", str(archive), "--name", self.name]
+
+    def signal(self, engine: str, component: str, which: Signals) -> list[str]:
+        """Return the command that sends a signal to a component in the node's container."""
+        sends = ["pkill", f"-{which.name}", "-x", component]
+        return [engine, "exec", f"{self.name}-control-plane", *sends]
 
     def configuration(self, policy: Path) -> str:
         """Return kind's configuration: one node, and an audit log that the host can read."""

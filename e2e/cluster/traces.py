@@ -48,6 +48,18 @@ def init_process(identity: str) -> int | None:
     return None
 
 
+def component(identity: str, name: str) -> int | None:
+    """Return the process of a component such as `kubelet`, as the host numbers it."""
+    for pid in processes(identity):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[1:2] == [name.encode()]:
+            return pid
+    return None
+
+
 def cgroups(name: str) -> list[Path]:
     """Return the cluster's cgroups in every hierarchy (version 1) or the only one (version 2)."""
     return sorted(path for path in (*CGROUPS.glob(f"*/{name}"), CGROUPS / name) if path.is_dir())

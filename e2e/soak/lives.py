@@ -1,12 +1,13 @@
 """Tasks that come and go in random ways, a few each second, from threads of their own."""
 
-import contextlib
 import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import urllib3
 
@@ -14,10 +15,7 @@ from e2e.admission import GROUP, TENANT, pod, task
 from e2e.impersonate import Api, Object, Refused, thing
 from e2e.stage import Stage, request
 
-ENDS = (
-    "pod succeeds", "pod fails", "task deleted", "pod deleted", "phase moves", "leaves path",
-    "suspended", "child", "approved",
-)  # fmt: skip
+T = TypeVar("T")
 PARENT = "standing-0"
 """Delegates to every child."""
 ASKED = "asked"
@@ -25,10 +23,17 @@ ASKED = "asked"
 LONGEST_LIFE = 8.0
 MOST = 64
 """Lives at once."""
+TRIES = 120
+"""Half a second apart: an API server that was killed is back by then."""
 
 
 class Lives:
     """Begins lives until it is told to pause; each ends by itself, and takes its objects away."""
+
+    ENDS: tuple[str, ...] = (
+        "pod succeeds", "pod fails", "task deleted", "pod deleted", "phase moves", "leaves path",
+        "suspended", "child", "approved",
+    )  # fmt: skip
 
     def __init__(self, stage: Stage, seed: int, rate: float) -> None:
         self.counts: Counter[str] = Counter()
@@ -40,7 +45,7 @@ class Lives:
         self._random = random.Random(seed)
         self._rate = rate
         self._pool = ThreadPoolExecutor(MOST, thread_name_prefix="life")
-        self._number = 0
+        self.begun = 0
         self._going = threading.Event()
         self._ended = threading.Event()
         self._living: set[str] = set()
@@ -77,15 +82,15 @@ class Lives:
             if self._ended.is_set():
                 return
             if self._going.is_set() and len(self._living) < MOST:
-                self._number += 1
-                name = f"life-{self._number}"
+                self.begun += 1
+                name = f"life-{self.begun}"
                 with self._lock:
                     self._living.add(name)
                 self._pool.submit(self._live, name, random.Random(self._random.random()))
             time.sleep(self._random.expovariate(self._rate))
 
     def _live(self, name: str, chance: random.Random) -> None:
-        end = chance.choice(ENDS)
+        end = chance.choice(self.ENDS)
         try:
             self._life(name, end, chance)
             self.counts[end] += 1
@@ -113,10 +118,16 @@ class Lives:
             self._sure(lambda: self._stage.end(name, how))
         elif end == "pod deleted":
             self._sure(lambda: self._alice.delete(_pod(name), gracePeriodSeconds="0"))
-        elif end == "suspended":
+        else:
+            self._change(name, end, chance)
+        time.sleep(chance.uniform(0, 2))
+        self._take_away(task(name), _pod(name))
+
+    def _change(self, name: str, end: str, chance: random.Random) -> None:
+        """What a task may live through, and go on."""
+        if end == "suspended":
             for mode in ("Suspended", "Running"):
-                with contextlib.suppress(Refused):
-                    self._stage.change(name, {"operatingMode": mode})
+                self._sure(partial(self._stage.change, name, {"operatingMode": mode}))
                 time.sleep(chance.uniform(0, 2))
                 self._see_token(name)
         elif end == "approved":
@@ -125,44 +136,49 @@ class Lives:
             self._see_token(name)
         elif end in ("phase moves", "leaves path"):
             to = "two" if end == "phase moves" else "three"
-            with contextlib.suppress(Refused):  # not while the last move has not settled
-                self._stage.change(name, {"phase": to})
+            self._sure(lambda: self._stage.change(name, {"phase": to}))
             time.sleep(chance.uniform(0, 2))
             self._see_token(name)
-        time.sleep(chance.uniform(0, 2))
-        self._sure(lambda: self._alice.delete(task(name)))
-        self._sure(lambda: self._alice.delete(_pod(name), gracePeriodSeconds="0"))
+
+    def _take_away(self, made: Object, *others: Object) -> None:
+        """Delete a task and what else there is of it; return once the task is gone."""
+        self._sure(lambda: self._alice.delete(made))
+        for each in others:
+            self._sure(partial(self._alice.delete, each, gracePeriodSeconds="0"))
         deadline = time.monotonic() + 150
-        while self._stage.api.exists(task(name)):
+        while self._sure(lambda: self._stage.api.exists(made)):
             assert time.monotonic() < deadline, "the task is not gone after 150 s"
             time.sleep(0.25)
 
     def _approve(self, name: str) -> None:
-        live = self._stage.task(name)
+        live = self._sure(lambda: self._stage.task(name)) or {"metadata": {"uid": ""}}
         for each in live.get("status", {}).get("pendingApprovals", []):
             ref = {"name": name, "uid": live["metadata"]["uid"]}
             spec = {"taskRef": ref, "digest": each["digest"], "decision": "Approved"}
             made = thing(GROUP, "TaskApproval", TENANT, f"{name}-yes", spec=spec)
-            self._sure(lambda made=made: self._lead.create(made))
+            self._sure(partial(self._lead.create, made))
 
     def _see_token(self, name: str) -> None:
-        content = self._stage.secret(name) or {}
+        content = self._sure(lambda: self._stage.secret(name)) or {}
         self.tokens += [v for k, v in content.items() if k.endswith(".token")]
 
-    def _sure(self, call: object) -> None:
-        """Call until it was carried out; what is there, or gone, already counts."""
-        for _ in range(5):
+    def _sure(self, call: Callable[[], T]) -> T | None:
+        """Call until it was carried out; None where what is there, or gone, already counts.
+
+        So does a move that comes before the last one has settled (422).
+        """
+        for _ in range(TRIES):
             try:
-                call()  # type: ignore[operator]
-                return
+                return call()
             except Refused as refused:
-                if refused.status in (404, 409):
-                    return
+                if refused.status in (404, 409, 422):
+                    return None
                 if refused.status not in (429, 500, 503, 504):
                     raise
             except urllib3.exceptions.HTTPError:
                 pass
             time.sleep(0.5)
+        raise AssertionError(f"the API server did not answer {TRIES} times")
 
 
 def _pod(name: str) -> Object:

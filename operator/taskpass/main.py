@@ -33,6 +33,7 @@ from taskpass.endpoints.log import LogServer
 from taskpass.endpoints.probes import Probes
 from taskpass.expressions.cel import CelExpressions
 from taskpass.flows.anchoring import Anchoring
+from taskpass.flows.class_deletion import ClassDeletions
 from taskpass.flows.context import Ports
 from taskpass.flows.give_up import GivingUp
 from taskpass.flows.kill_switch import KillSwitchRecorder
@@ -304,7 +305,9 @@ class Operator:
         for key in sorted(known | set(caches.task_keys())):
             queue.add(key)
         self._health.caches = ""
-        giving = GivingUp(ports=ports, task_keys=caches.task_keys, look=queue.add)
+        giving = GivingUp(
+            ports=ports, task_keys=caches.task_keys, classes=caches.all_classes, look=queue.add
+        )
         history = History(self._settings.ledger_path)
         standing = StandingReporter(ports, caches)
         releases = ReleaseRequests(self._client, self._settings.namespace, giving, self._clock.now)
@@ -315,6 +318,7 @@ class Operator:
             group.create_task(KillSwitchRecorder(ports, caches).run(history.kill_switches)),
             group.create_task(duties.answer_requests()),
             group.create_task(standing.run()),
+            group.create_task(ClassDeletions(ports, caches).run()),
             group.create_task(releases.watch()),
         ]
         garbage.settle()

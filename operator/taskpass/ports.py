@@ -277,6 +277,9 @@ class StandingWriter(Protocol):
     async def say(self, standing: Standing, now: datetime) -> None:
         """Make it the condition `Ready`. An object that is gone is success."""
 
+    async def release_class(self, used: CredentialClass) -> None:
+        """Remove our finalizer from a class. One that is gone is success."""
+
 
 class EventPoster(Protocol):
     """Kubernetes Events, for people."""

@@ -128,6 +128,7 @@ NOT_OF_THE_SPEC = {
     "created_at",
     "deleting_since",
     "has_finalizer",
+    "deleting",
     "status",
     "kind",
     "digest",

@@ -48,7 +48,7 @@ def test_rights_in_the_whole_cluster() -> None:
 
     assert rights(policies, "ClusterRole", "taskpass-operator") == [
         "get list watch create patch delete agenttasks.taskpass.dev",
-        "get list watch credentialclasses.taskpass.dev",
+        "get list watch patch credentialclasses.taskpass.dev",
         "get list watch agentpolicies.taskpass.dev",
         "get list watch clusteragentpolicies.taskpass.dev",
         "get list watch killswitches.taskpass.dev",

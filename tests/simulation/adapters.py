@@ -86,6 +86,10 @@ class SimulatedCalls:
         with self._life.call("standings.say", standing.finding.reason):
             self._cluster.say(standing)
 
+    async def release_class(self, used: CredentialClass) -> None:
+        with self._life.call("standings.release_class", used.name):
+            self._cluster.release_class(used)
+
     async def may_use(self, user: User, class_name: str) -> bool:
         with self._life.call("reviewer.may_use"):
             return (user.username, class_name) not in self._cluster.may_not_use

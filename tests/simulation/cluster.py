@@ -209,6 +209,25 @@ class Cluster:
         self.statuses.append(status)
         self.tasks[task.key] = replace(live, status=status)
 
+    def delete_class(self, name: str) -> None:
+        """Ask for a class's deletion: it goes once our finalizer is off."""
+        if self.classes[name].has_finalizer:
+            self.classes[name] = replace(self.classes[name], deleting=True)
+        else:
+            del self.classes[name]
+
+    def release_class(self, used: CredentialClass) -> None:
+        """Take our finalizer off."""
+        live = self.classes.get(used.name)
+        if live is not None and live.uid == used.uid and live.has_finalizer:
+            self.version += 1
+            self.classes[used.name] = replace(live, has_finalizer=False)
+            if live.deleting:
+                del self.classes[used.name]
+
+    def all_classes(self) -> tuple[CredentialClass, ...]:
+        return tuple(self.classes.values())
+
     def say(self, standing: Standing) -> None:
         """Write the `Ready` condition of a TaskApproval."""
         said = (standing.finding.reason, standing.finding.message)

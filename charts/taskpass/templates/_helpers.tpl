@@ -110,12 +110,19 @@ spec:
 
 {{/* Names of all policies: what the operator may read of them, to see at its start that they are there. */}}
 {{- define "taskpass.mutatingPolicies" -}}
-[taskpass-inject, taskpass-inject-templates, taskpass-stamp-approvals, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks]
+[taskpass-inject, taskpass-inject-templates, taskpass-stamp-approvals, taskpass-stamp-classes, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks]
 {{- end }}
 {{- define "taskpass.validatingPolicies" -}}
-[taskpass-approvals, taskpass-credentials, taskpass-delegation, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-grants, taskpass-operator-pods,
+[taskpass-approvals, taskpass-credentials, taskpass-delegation, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-classes, taskpass-operator-grants, taskpass-operator-pods,
  taskpass-operator-secrets, taskpass-operator-tasks, taskpass-pod-bindings, taskpass-pods, taskpass-secret-references, taskpass-stamps,
  taskpass-status, taskpass-template-pods, taskpass-use]
+{{- end }}
+
+{{/* That an update changes no more of an object's metadata than our finalizer, as CEL. */}}
+{{- define "taskpass.onlyFinalizer" -}}
+['labels', 'annotations', 'ownerReferences'].all(k, dyn(object.metadata)[?k] == dyn(oldObject.metadata)[?k]) &&
+      object.metadata.?finalizers.orValue([]).filter(f, f != 'taskpass.dev/revoke') ==
+      oldObject.metadata.?finalizers.orValue([]).filter(f, f != 'taskpass.dev/revoke')
 {{- end }}
 
 {{/* The value of the stamp on a pod, as CEL. `quote` escapes as JSON does. */}}

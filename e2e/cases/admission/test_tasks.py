@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.admission import GROUP, TARGET, TENANT, task
+from e2e.admission import GROUP, TARGET, TENANT, remove, task
 from e2e.impersonate import Api, Object, Refused, thing
+from e2e.stage import credential_class
 
 ALICE = {"username": "alice", "uid": "", "groups": ["team-a", "system:authenticated"]}
 ADMIN = "admin"
@@ -30,7 +31,7 @@ def other(api: Api) -> Iterator[str]:
     made = thing(GROUP, "CredentialClass", "", "other", spec=spec)
     api.apply(made)
     yield "other"
-    api.delete(made)
+    remove(api, made)
 
 
 # Stamps
@@ -258,6 +259,47 @@ def test_a_status_that_comes_with_a_new_task_is_dropped(alice: Api, name: str) -
     made = alice.create({**task(name), "status": {"phaseName": "reply"}})
 
     assert "status" not in made
+
+
+@pytest.mark.parametrize("others", [None, ["example.com/keep"]], ids=["alone", "beside another"])
+def test_a_class_is_made_with_our_finalizer_and_the_operator_takes_it_off(
+    api: Api, taskpass: Api, name: str, others: list[str] | None
+) -> None:
+    wish = credential_class(name)
+    wish["metadata"]["finalizers"] = others or []
+
+    made = api.create(wish)
+    index = len(others or [])
+    after = taskpass.patch(made, [{"op": "remove", "path": f"/metadata/finalizers/{index}"}])
+    changed = api.merge(made, {"spec": {"sensitivity": "Restricted"}})
+    remove(api, made)
+
+    assert made["metadata"]["finalizers"] == [*(others or []), FINALIZER]
+    assert after["metadata"].get("finalizers", []) == (others or [])
+    assert changed["metadata"]["finalizers"] == [*(others or []), FINALIZER]
+
+
+def test_applying_a_class_again_leaves_its_finalizer(api: Api, name: str) -> None:
+    """GitOps applies for ever, and what it applies names no finalizer."""
+    for _ in range(2):
+        api.apply(credential_class(name), fieldManager="gitops")
+    live = api.apply(credential_class(name, sensitivity="Restricted"), fieldManager="gitops")
+    again = api.apply(credential_class(name, sensitivity="Restricted"), fieldManager="gitops")
+    remove(api, live)
+
+    assert live["metadata"]["finalizers"] == [FINALIZER]
+    assert again["metadata"]["finalizers"] == [FINALIZER]
+
+
+def test_whoever_may_change_a_class_can_take_the_finalizer_off(api: Api, name: str) -> None:
+    """While no operator runs, nothing but that would let it be deleted."""
+    made = api.create(credential_class(name))
+
+    after = api.merge(made, {"metadata": {"finalizers": None}})
+    api.delete(made)
+
+    assert "finalizers" not in after["metadata"]
+    assert not api.exists(made)
 
 
 def test_the_operator_takes_its_finalizer_off(alice: Api, taskpass: Api, name: str) -> None:

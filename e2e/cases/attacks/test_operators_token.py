@@ -14,6 +14,7 @@ import pytest
 
 from e2e.admission import GRANTS, RBAC, ROLE, SYSTEM, TARGET, TENANT, pod, remove, secret, task
 from e2e.impersonate import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Api, Object, Refused, thing
+from e2e.stage import credential_class
 
 CORE = "/api/v1/namespaces"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
@@ -31,6 +32,13 @@ def theirs(api: Api, name: str) -> Iterator[str]:
     made = api.create(secret(f"own-{name}", type="Opaque"))
     yield f"{CORE}/{TENANT}/secrets/own-{name}"
     remove(api, made)
+
+
+@pytest.fixture
+def its_class(api: Api, name: str) -> Iterator[Object]:
+    """A class; nobody holds anything of it."""
+    yield api.create(credential_class(name, namespaceSelector=None))
+    remove(api, credential_class(name))
 
 
 def opaque(**rest: Any) -> Object:
@@ -275,12 +283,7 @@ TRIES = {
         f"/apis/taskpass.dev/v1alpha1/namespaces/{TENANT}/agentpolicies",
         _named("AgentPolicy", "taskpass.dev/v1alpha1", spec={"effect": "Deny"}),
     ),
-    "a wider class": Try(
-        "PATCH",
-        "/apis/taskpass.dev/v1alpha1/credentialclasses/tickets",
-        {"spec": {"actions": ["all"]}},
-        MERGE_PATCH,
-    ),
+    "a class gone": Try("DELETE", "/apis/taskpass.dev/v1alpha1/credentialclasses/tickets"),
     "a namespace": Try("POST", "/api/v1/namespaces", _named("Namespace")),
     "a namespace gone": Try("DELETE", f"/api/v1/namespaces/{TENANT}"),
     "another label of a namespace": Try("PATCH", f"{CORE}/{TENANT}", LABELS, MERGE_PATCH),
@@ -380,6 +383,25 @@ def test_a_tasks_spec_is_not_changed_by_applying_it(
         thief.apply(applied, fieldManager="taskpass")
 
     assert alice.get("AgentTask", TENANT, name)["spec"] == made["spec"]
+
+
+@pytest.mark.parametrize(
+    "wider",
+    [
+        pytest.param({"spec": {"maxExpirationSeconds": 7200}}, id="what it gives"),
+        pytest.param({"spec": {"namespaceSelector": {}}}, id="whom it is for"),
+        pytest.param({"metadata": {"labels": {"a": "b"}}}, id="its labels"),
+        pytest.param({"metadata": {"finalizers": ["example.com/a"]}}, id="finalizers of others"),
+    ],
+)
+def test_a_class_is_not_changed(thief: Api, its_class: Object, wider: Object) -> None:
+    with pytest.raises(Refused, match=r"must change nothing of a CredentialClass|not a valid"):
+        thief.merge(its_class, wider)
+
+
+def test_no_class_is_made_by_applying_it(thief: Api, name: str) -> None:
+    with pytest.raises(Refused, match=r"cannot create|must change nothing of a CredentialClass"):
+        thief.apply(credential_class(name), fieldManager="taskpass")
 
 
 def test_whose_a_task_is_is_not_changed_by_applying_it(thief: Api, alice: Api, name: str) -> None:

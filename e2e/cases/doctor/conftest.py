@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from e2e.admission import ROLE, SYSTEM, TARGET, TENANT, prepare
+from e2e.admission import ROLE, SYSTEM, TARGET, TENANT, prepare, remove
 from e2e.impersonate import Api
 from e2e.operator_process import OperatorProcess
 from e2e.stage import credential_class
@@ -59,7 +59,7 @@ def api(kubeconfig: str, helm: str) -> Iterator[Api]:
     prepare(admin, helm, kubeconfig)
     admin.apply(credential_class("tickets"))
     yield admin
-    admin.delete(credential_class("tickets"))
+    remove(admin, credential_class("tickets"))
 
 
 @pytest.fixture(scope="module")

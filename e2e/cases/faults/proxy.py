@@ -41,6 +41,8 @@ class Rule:
     """Carry it out, and put what was answered into the message of an error of `status`."""
     garble: bool = False
     """Carry it out, and answer with something that has what it should, where it should not be."""
+    delay: float = 0.0
+    """Seconds before it is carried out."""
     times: int = 1
     met: int = 0
 
@@ -179,6 +181,8 @@ class Proxy:
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
         rule = next((r for r in self.rules if r.meets(request.method, request.path)), None)
+        if rule and rule.delay:
+            await asyncio.sleep(rule.delay)
         if rule and rule.status and not rule.echo:
             return _status(rule.status, rule.message)
         async with self._upstream(request, await request.read()) as answer:

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from e2e.admission import GRANTS, ROLE, SYSTEM, TARGET, TENANT, binding, pod, prepare, task
+from e2e.admission import (
+    GRANTS,
+    ROLE,
+    SYSTEM,
+    TARGET,
+    TENANT,
+    binding,
+    pod,
+    prepare,
+    remove,
+    task,
+)  # fmt: skip
 from e2e.impersonate import Api, Object, thing
 from e2e.stage import Stage, condition, credential_class, policy, request, until
 
@@ -64,7 +75,7 @@ def target(stage: Stage, doomed: str, helm: str, kubeconfig: str) -> Iterator[st
     _begin_again(stage, targets=both)
     yield doomed
     stage.api.delete(policy(doomed, doomed))
-    stage.api.delete(made)
+    remove(stage.api, made)
     prepare(stage.api, helm, kubeconfig, targets=TARGETS)
     _begin_again(stage)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from e2e.admission import GROUP, ROOT, TARGET, TENANT
+from e2e.admission import GROUP, ROOT, TARGET, TENANT, remove
 from e2e.impersonate import Api, Refused, thing
 from taskpass.cli.policy import policy as explaining
 from taskpass.core.errors import UsageError
@@ -49,7 +49,7 @@ def secret_class(api: Api) -> Iterator[None]:
     made = thing(GROUP, "CredentialClass", "", "secret-class", spec=spec)
     api.apply(made)
     yield
-    api.delete(made)
+    remove(api, made)
     left = thing(GROUP, "AgentTask", TENANT, "typed")
     if api.exists(left):
         api.merge(left, {"metadata": {"finalizers": None}})

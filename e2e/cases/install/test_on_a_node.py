@@ -5,16 +5,14 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from e2e.cases.install.holding import TICKET, hold, provide
 from e2e.demo.documents import ROOT, commands
 from e2e.demo.stage import EXAMPLES, GRANTS, SYSTEM, TARGET, TENANT, Stage
-from e2e.impersonate import Refused, thing
 
 CHART_README = ROOT / "charts/taskpass/README.md"
-TICKET = f"/api/v1/namespaces/{TARGET}/configmaps/ticket-4711"
 
 
 @pytest.fixture(scope="module")
@@ -23,55 +21,6 @@ def installed(stage: Stage) -> Stage:
     stage.install()
     provide(stage)
     return stage
-
-
-def provide(stage: Stage) -> None:
-    """Apply what an example's task stands on."""
-    for name in ("01-class", "02-policy", "03-rights"):
-        stage.apply(EXAMPLES / "01-first-task" / f"{name}.yaml")
-
-
-def hold(stage: Stage, name: str) -> str:
-    """Begin a task whose agent does nothing, and return the token that it holds."""
-    asked = {
-        "name": "tickets",
-        "classRef": {"name": "tickets"},
-        "actions": ["tickets.read"],
-        "resources": [f"namespace/{TARGET}"],
-    }
-    task = {
-        "agent": {"serviceAccountName": "triage-agent"},
-        "sponsor": "support-platform",
-        "intent": {"goal": "Hold on"},
-        "credentials": [asked],
-    }
-    container = {"name": "agent", "image": "localhost/taskpass:dev", "command": ["sleep", "600"]}
-    pod = {
-        "serviceAccountName": "triage-agent",
-        "terminationGracePeriodSeconds": 1,
-        "containers": [container],
-    }
-    labels = {"taskpass.dev/task": name}
-    stage.wait("the task is taken", lambda: begun(stage, name, task), seconds=30)
-    stage.api.create(thing("v1", "Pod", TENANT, name, labels=labels, spec=pod))
-    given: dict[str, str] = stage.wait(
-        "the credential", lambda: stage.credentials_or_why(name), seconds=30
-    )
-    return given["tickets.token"]
-
-
-def begun(stage: Stage, name: str, task: dict[str, Any]) -> bool:
-    """Apply a task; false where the API server says that it does not know the new kind yet.
-
-    Its mutating policies learn of a kind a while after it is established.
-    """
-    try:
-        stage.api.apply(thing("taskpass.dev/v1alpha1", "AgentTask", TENANT, name, spec=task))
-    except Refused as refused:
-        if refused.status != 503 or "There can be a delay" not in refused.message:
-            raise
-        return False
-    return True
 
 
 def log_of(stage: Stage) -> tuple[str, int]:
@@ -232,11 +181,15 @@ def test_uninstalling_revokes_everything_first_and_says_so(
 
 
 @pytest.mark.usefixtures("uninstalled")
-def test_no_task_is_left_with_a_finalizer(installed: Stage) -> None:
-    tasks = json.loads(installed.kubectl("-n", TENANT, "get", "agenttasks", "--output", "json"))
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("agenttasks", {"holds", "ticket-4713"}), ("credentialclasses", {"tickets"})],
+)
+def test_nothing_is_left_with_a_finalizer(installed: Stage, kind: str, names: set[str]) -> None:
+    found = json.loads(installed.kubectl("-n", TENANT, "get", kind, "--output", "json"))
 
-    assert {task["metadata"]["name"] for task in tasks["items"]} >= {"holds", "ticket-4713"}
-    assert [t for t in tasks["items"] if t["metadata"].get("finalizers")] == []
+    assert {each["metadata"]["name"] for each in found["items"]} >= names
+    assert [each for each in found["items"] if each["metadata"].get("finalizers")] == []
 
 
 @pytest.mark.usefixtures("uninstalled")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from e2e.admission import ROLE, TARGET, binding, cluster_role, prepare
+from e2e.admission import ROLE, TARGET, binding, cluster_role, prepare, remove
 from e2e.audit_trail import Trail
 from e2e.impersonate import Api, thing
 from e2e.operator_process import USER, OperatorProcess
@@ -117,5 +117,4 @@ def other(stage: Stage) -> Iterator[Stage]:
     stage.api.apply(policy("other", "other"))
     yield stage
     for each in (credential_class("other"), policy("other", "other")):
-        if stage.api.exists(each):
-            stage.api.delete(each)
+        remove(stage.api, each)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from e2e import command
-from e2e.admission import GROUP, ROLE, TENANT, binding
+from e2e.admission import GROUP, ROLE, TENANT, binding, remove
 from e2e.command import Run
 from e2e.impersonate import Api, Object, thing
 from e2e.stage import Stage, condition, credential_class, policy, request, until
@@ -30,8 +30,7 @@ def asking(stage: Stage) -> Iterator[Stage]:
         stage.api.apply(each)
     yield stage
     for each in made:
-        if stage.api.exists(each):
-            stage.api.delete(each)
+        remove(stage.api, each)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.admission import GRANTS, GROUP, TENANT
+from e2e.admission import GRANTS, GROUP, TENANT, remove
 from e2e.impersonate import Object, thing
 from e2e.stage import Stage, condition, credential_class, policy, request, until
 
@@ -88,17 +88,26 @@ def test_a_class_that_changes_is_issued_anew(other: Stage, name: str) -> None:
     assert other.reads(other.token(name, "other")) == 200
 
 
-def test_a_class_that_is_deleted_takes_what_is_of_it_along(other: Stage, name: str) -> None:
+def test_a_class_that_is_deleted_takes_what_is_of_it_along_before_it_is_gone(
+    other: Stage, name: str
+) -> None:
     other.begin_ready(name, credentials=OTHER)
     token = other.token(name, "other")
 
+    other.operator.kill()
     other.api.delete(credential_class("other"))
-    status = other.wait_condition(name, "Authorized", "False", "Denied")
+    meanwhile = other.api.get("CredentialClass", "", "other")["metadata"]
+    reads = other.reads(token)
+    other.operator.start()
+    other.wait_gone(credential_class("other"))
 
-    assert "CredentialClass 'other' does not exist" in condition(status, "Authorized")["message"]
-    assert status["grants"] == []
-    assert other.secret(name) is None
+    assert reads == 200
+    assert "deletionTimestamp" in meanwhile
     assert other.reads(token) != 200
+    assert other.secret(name) is None
+    gone = "CredentialClass 'other' does not exist"
+    status = other.wait_condition(name, "Authorized", "False", "Denied", saying=gone)
+    assert status["grants"] == []
     other.api.apply(credential_class("other"))
     other.wait_ready(name)
 
@@ -121,7 +130,7 @@ def test_a_namespace_that_loses_its_label_loses_the_class(stage: Stage, name: st
         assert stage.reads(token) != 200
     finally:
         stage.api.delete(policy("labelled", "labelled"))
-        stage.api.delete(credential_class("labelled"))
+        remove(stage.api, credential_class("labelled"))
 
 
 def test_a_credential_that_an_administrator_removed_is_taken_out_and_issued_anew(

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from e2e.admission import TARGET, TENANT, binding, pod, secret, task
+from e2e.admission import TARGET, TENANT, binding, pod, remove, secret, task
 from e2e.cluster.interface import kubectl
 from e2e.impersonate import Object, thing
 from e2e.operator_process import OperatorProcess
@@ -87,8 +87,7 @@ def test_a_class_that_does_not_exist_is_said_and_waited_for(stage: Stage, name: 
         stage.wait_ready(name)
     finally:
         for each in (policy("other", "other"), credential_class("other")):
-            if stage.api.exists(each):
-                stage.api.delete(each)
+            remove(stage.api, each)
 
 
 def test_a_service_account_that_is_made_anew_is_another(stage: Stage, name: str) -> None:
@@ -238,7 +237,7 @@ def test_a_class_that_cannot_be_issued_says_why(
         stage.clear(name)
     finally:
         stage.api.delete(policy(class_name, class_name))
-        stage.api.delete(credential_class(class_name))
+        remove(stage.api, credential_class(class_name))
 
     assert said in text(status, "CredentialsIssued")
     assert role in text(status, "CredentialsIssued")
@@ -251,7 +250,7 @@ def test_a_class_whose_role_may_not_be_bound_is_not_ready(stage: Stage) -> None:
         live = until(lambda: stage.api.get("CredentialClass", "", "unlisted").get("status"))
         told = stage.wait_event("unlisted", "ProviderRefused", "default")
     finally:
-        stage.api.delete(credential_class("unlisted"))
+        remove(stage.api, credential_class("unlisted"))
 
     assert condition(live, "Ready")["status"] == "False"
     assert f"may not be bound in namespace '{TARGET}'" in told["note"]

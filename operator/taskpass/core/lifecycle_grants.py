@@ -252,7 +252,7 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.REQUEST_CHANGED
     if stopped(seen, request):
         return RevokeReason.KILL_SWITCH
-    if used is None or used.digest != grant.class_digest:
+    if used is None or used.deleting or used.digest != grant.class_digest:
         return RevokeReason.CLASS_CHANGED
     if grant.expires_at is not None and grant.expires_at <= now:
         return RevokeReason.EXPIRED

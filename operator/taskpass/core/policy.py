@@ -138,6 +138,11 @@ def _class_refusal(question: Question) -> str:
     name = request.class_name
     if granted is None:
         return f"CredentialClass '{name}' does not exist; create it, or name another in classRef"
+    if granted.deleting:
+        return (
+            f"CredentialClass '{name}' is being deleted; name another in classRef, or create it "
+            "anew once it is gone"
+        )
     if not question.may_use:
         return (
             f"User '{question.task.changed_by.username}', who last changed the task, may not use "

@@ -251,3 +251,6 @@ class CredentialClass:
     max_expiration_seconds: int = 3600
     digest: str = ""
     """Digest of the applied spec."""
+    deleting: bool = False
+    """Whether it is deleted, and waits until nothing of it is held."""
+    has_finalizer: bool = False

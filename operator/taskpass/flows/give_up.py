@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from taskpass.core.credential import Grant
+from taskpass.core.task import CredentialClass
 from taskpass.flows.context import Ports
 from taskpass.ports import Key
 
@@ -14,15 +15,20 @@ class GivingUp:
 
     ports: Ports
     task_keys: Callable[[], Iterable[Key]]
+    classes: Callable[[], Iterable[CredentialClass]]
     look: Callable[[Key], None]
 
     def begin(self) -> None:
-        """Have every task looked at, in the mode that gives up."""
+        """Have every task looked at, in the mode that gives up; it lets classes go as well."""
         self.ports.modes.uninstalling = True
         for key in {*self.task_keys(), *(g.task.key for g in self.ports.ledger.held())}:
             self.look(key)
 
-    def left(self) -> tuple[list[Key], list[Grant]]:
-        """Return the tasks that still have our finalizer, and what is still held."""
+    def left(self) -> tuple[list[Key], list[str], list[Grant]]:
+        """Return the tasks and the classes that still have our finalizer, and what is held."""
         tasks = (self.ports.world.task(key) for key in self.task_keys())
-        return [t.key for t in tasks if t and t.has_finalizer], list(self.ports.ledger.held())
+        return (
+            [t.key for t in tasks if t and t.has_finalizer],
+            [c.name for c in self.classes() if c.has_finalizer],
+            list(self.ports.ledger.held()),
+        )

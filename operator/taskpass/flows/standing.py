@@ -133,6 +133,10 @@ class StandingReporter:
         return true(Reason.READY, "Every expression compiles")
 
     def _of_class(self, used: CredentialClass) -> Finding:
+        if used.deleting:
+            return false(
+                Reason.REVOKING, "It is being deleted; what is held of it is taken back first"
+            )
         provider = self._ports.providers.get(used.provider)
         if provider is None:
             return false(Reason.PROVIDER_REFUSED, f"Provider '{used.provider}' is not configured")

@@ -169,6 +169,8 @@ def class_from(obj: Object) -> CredentialClass:
         default_expiration_seconds=spec.get("defaultExpirationSeconds", 900),
         max_expiration_seconds=spec.get("maxExpirationSeconds", 3600),
         digest=digest({"provider": provider, section: config}),
+        deleting="deletionTimestamp" in meta,
+        has_finalizer=FINALIZER in meta.get("finalizers", ()),
     )
 
 

@@ -34,8 +34,8 @@ class Giving(Protocol):
     def begin(self) -> None:
         """Issue nothing any more; have every task looked at."""
 
-    def left(self) -> tuple[Sequence[Key], Sequence[Grant]]:
-        """Return the tasks that still have our finalizer, and what is still held."""
+    def left(self) -> tuple[Sequence[Key], Sequence[str], Sequence[Grant]]:
+        """Return the tasks and the classes that still have our finalizer, and what is held."""
 
 
 class ReleaseRequests:
@@ -81,22 +81,24 @@ class ReleaseRequests:
         self._giving.begin()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            tasks_left, grants_left = self._giving.left()
-            waiting, held = list(tasks_left), list(grants_left)
-            if (not waiting and not held) or time.monotonic() > deadline:
+            waiting, classes, held = self._giving.left()
+            if not (waiting or classes or held) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.2)
-        data = report(tasks, waiting, held)
+        data = report(tasks, waiting, classes, held)
         await self._client.merge_patch(self._path, {"data": data})
         logger.warning("Gave up everything", extra=data)
 
 
-def report(tasks: int, waiting: Iterable[Key], held: Iterable[Grant]) -> dict[str, str]:
+def report(
+    tasks: int, waiting: Iterable[Key], classes: Iterable[str], held: Iterable[Grant]
+) -> dict[str, str]:
     """Return the answer: strings, as a ConfigMap holds them."""
     owed = [
         f"{g.task} '{g.name}' ({g.provider}, {g.id}): ends by itself at {_end(g)}" for g in held
     ]
     stuck = ["/".join(key) for key in waiting]
+    stuck += [f"CredentialClass {name}" for name in classes]
     return {
         "state": "done",
         "tasks": str(tasks),

@@ -94,6 +94,7 @@ def _in_the_cluster(targets: Mapping[str, Sequence[tuple[str, str]]]) -> Iterato
         yield from _rights("get list watch", kind, OURS)
         yield from _rights("patch", f"{kind}/status", OURS)
     yield from _rights("patch", "agenttasks/status", OURS)
+    yield from _rights("patch", "credentialclasses", OURS)
     yield from _rights("get", "auditanchors", OURS, anchor.NAME)
     yield from _rights("patch", "auditanchors/status", OURS, anchor.NAME)
     yield from _rights("get list watch", "namespaces")

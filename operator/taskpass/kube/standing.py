@@ -1,9 +1,11 @@
-"""The `Ready` condition of policies, classes, kill switches and approvals."""
+"""The `Ready` condition of policies, classes, kill switches and approvals; a class's finalizer."""
 
 from datetime import datetime
 
 from taskpass.core.conditions import conditions
 from taskpass.core.errors import NotFound
+from taskpass.core.task import FINALIZER, CredentialClass
+from taskpass.kube.json_patch import remove_entry
 from taskpass.ports import ApiClient, Standing
 
 PLURALS = {
@@ -42,3 +44,13 @@ class KubeStanding:
                 await self._client.merge_patch(path + "/status", {"status": wanted})
         except NotFound:
             return
+
+    async def release_class(self, used: CredentialClass) -> None:
+        """Remove our finalizer, and only ours. One that is gone is success."""
+        await remove_entry(
+            self._client,
+            f"/apis/taskpass.dev/v1alpha1/credentialclasses/{used.name}",
+            uid=used.uid,
+            field=("metadata", "finalizers"),
+            entry=FINALIZER,
+        )

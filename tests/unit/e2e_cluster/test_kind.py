@@ -1,5 +1,6 @@
 """Where no engine is to be had, kind is tried up to the commands that would be run."""
 
+import signal
 from pathlib import Path
 
 import yaml
@@ -30,6 +31,12 @@ def test_images_are_built_by_the_engine_and_loaded_by_name() -> None:
     ]
     assert CLUSTER.load_built() == [
         *("kind", "load", "docker-image", "localhost/taskpass:dev", "--name", "tp"),
+    ]
+
+
+def test_a_component_is_signalled_in_the_nodes_container() -> None:
+    assert CLUSTER.signal("podman", "kubelet", signal.SIGSTOP) == [
+        *("podman", "exec", "tp-control-plane", "pkill", "-SIGSTOP", "-x", "kubelet"),
     ]
 
 

@@ -129,7 +129,7 @@ async def test_a_policy_that_somebody_edited_is_a_warning(script: Script) -> Non
     script.on(f"GET {guard.ADMISSION}/validatingadmissionpolicies/taskpass-use", Answer(policy))
 
     assert await limits(script) == [
-        (Level.OK, "limits", "all 24 policies are there, and refuse what they must"),
+        (Level.OK, "limits", "all 26 policies are there, and refuse what they must"),
         (
             Level.WARNING,
             "policies",

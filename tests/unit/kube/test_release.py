@@ -24,8 +24,8 @@ class Giving:
     def begin(self) -> None:
         self.began.set()
 
-    def left(self) -> tuple[tuple[()], tuple[()]]:
-        return (), ()
+    def left(self) -> tuple[tuple[()], tuple[()], tuple[()]]:
+        return (), (), ()
 
 
 def asked(**data: str) -> Answer:
