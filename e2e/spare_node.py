@@ -17,6 +17,8 @@ NAME = "spare"
 NODES = "/api/v1/nodes"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 RENEW_SECONDS = 2.0
+TRIES = 120
+"""Half a second apart: an API server that was killed is back by then."""
 TAINT = {"key": "example.com/in-name-only", "effect": "NoSchedule"}
 
 
@@ -62,5 +64,13 @@ def _now(field: str) -> dict[str, str]:
 
 def _remove(api: Api) -> None:
     for path in (f"{NODES}/{NAME}", f"{LEASES}/{NAME}"):
-        with suppress(Refused):
-            api.call("DELETE", path)
+        for left in reversed(range(TRIES)):
+            try:
+                api.call("DELETE", path)
+            except Refused as refused:
+                if refused.status == 404:
+                    break
+            except urllib3.exceptions.HTTPError:
+                if not left:
+                    raise
+            time.sleep(0.5)

@@ -96,12 +96,8 @@ def soak(
         lives.stop()
         operator.stop()
         deaths.close()
-    verified = subprocess.run(
-        [sys.executable, "-m", "taskpass", "audit", "verify", "--db", str(operator.ledger)],
-        capture_output=True, text=True, check=False, cwd=ROOT / "operator",
-    )  # fmt: skip
-    if verified.returncode:
-        problems.append(f"audit verify: {verified.stdout}{verified.stderr}")
+    said, wrong = verified(operator.ledger)
+    problems += wrong
     problems += [text for text in lives.counts if text.startswith("FAILED")]
     problems += [f"ended by itself: {text}" for text in deaths.ended_by_itself]
     if deaths.kills.total() < wish.kills:
@@ -117,7 +113,7 @@ def soak(
         "tokens_seen": len(set(lives.tokens)),
         "rests_compared": rests,
         "left": left(stage),
-        "audit_verify": verified.stdout.split("\n")[0],
+        "audit_verify": said,
         "problems": problems,
     }
 
@@ -179,6 +175,16 @@ def at_the_end(stage: Stage, lives: Lives) -> list[str]:
             problems.append("a token is still alive")
             break
     return problems
+
+
+def verified(ledger: Path) -> tuple[str, list[str]]:
+    """Verify the log; return the first line that was said, and what is wrong."""
+    done = subprocess.run(
+        [sys.executable, "-m", "taskpass", "audit", "verify", "--db", str(ledger)],
+        capture_output=True, text=True, check=False, cwd=ROOT / "operator",
+    )  # fmt: skip
+    wrong = [f"audit verify: {done.stdout}{done.stderr}"] if done.returncode else []
+    return done.stdout.split("\n")[0], wrong
 
 
 def left(stage: Stage) -> dict[str, int]:

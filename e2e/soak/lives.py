@@ -35,7 +35,8 @@ class Lives:
         "suspended", "child", "approved",
     )  # fmt: skip
 
-    def __init__(self, stage: Stage, seed: int, rate: float) -> None:
+    def __init__(self, stage: Stage, seed: int, rate: float, limit: int | None = None) -> None:
+        """Begin `rate` of them a second, `limit` in all."""
         self.counts: Counter[str] = Counter()
         self.tokens: list[str] = []
         """Every token that was seen; all of them must be dead in the end."""
@@ -44,6 +45,7 @@ class Lives:
         self._lead = stage.api.as_user("lea", "support-leads")
         self._random = random.Random(seed)
         self._rate = rate
+        self._limit = limit
         self._pool = ThreadPoolExecutor(MOST, thread_name_prefix="life")
         self.begun = 0
         self._going = threading.Event()
@@ -81,7 +83,8 @@ class Lives:
             self._going.wait()
             if self._ended.is_set():
                 return
-            if self._going.is_set() and len(self._living) < MOST:
+            full = len(self._living) >= MOST or self.begun == self._limit
+            if self._going.is_set() and not full:
                 self.begun += 1
                 name = f"life-{self.begun}"
                 with self._lock:
@@ -173,7 +176,8 @@ class Lives:
             except Refused as refused:
                 if refused.status in (404, 409, 422):
                     return None
-                if refused.status not in (429, 500, 503, 504):
+                # 403: an API server that has just begun does not know every right yet.
+                if refused.status not in (403, 429, 500, 503, 504):
                     raise
             except urllib3.exceptions.HTTPError:
                 pass

@@ -103,7 +103,8 @@ class Ledger(Protocol):
     def holders(self, agent: Key) -> Mapping[str, datetime]:
         """Return since when each task of an agent holds something, by UID.
 
-        `agent` is namespace and name of a ServiceAccount. What is being revoked does not count.
+        `agent` is namespace and name of a ServiceAccount; without a name it is all those of the
+        namespace. What is being revoked does not count.
         """
 
     def below(self, task_uid: str) -> Sequence[Grant]:

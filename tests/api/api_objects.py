@@ -35,7 +35,7 @@ POLICY: Object = {
 }
 SPECS: dict[str, Object] = {
     "AgentTask": {
-        "agent": {"serviceAccountName": "triage-agent", "workloadRef": {"apiGroup": "batch", "kind": "Job", "name": "ticket-4711"}},
+        "agent": {"serviceAccountName": "triage-agent", "replacementPolicy": "WaitForOld", "workloadRef": {"apiGroup": "batch", "kind": "Job", "name": "ticket-4711"}},
         "sponsor": "support-platform",
         "intent": {
             "goal": "Answer ticket 4711",
@@ -226,6 +226,7 @@ POLICIES = [
     Refusal("ClusterAgentPolicy", "spec.namespaceSelector", None, "{} is every namespace", "an Allow for no namespace"),
 ]  # fmt: skip
 FAMILY = [
+    _task("agent.replacementPolicy", "RevokeOld", 'replacementPolicy: Unsupported value', "a replacement that two pods with one Secret cannot have"),
     _task("completionPolicy", "OnPodEnd", "must be OnWorkloadEnd or Explicit with `agent.workloadRef`", "a Job's task that would end with a pod of it"),
     _task("parentRef", {"name": "good"}, "must not be its own parent", "a task that is its own parent"),
     _task("parentRef", {"name": "incident-17"}, "must not be set or taken off later", "a parent that comes later", on_update=True),

@@ -80,6 +80,7 @@ FULL: dict[str, Object] = {
             "maxExpirationSeconds": 900,
             "maxRenewals": 3,
             "maxActiveTasks": 9,
+            "maxActiveTasksInNamespace": 99,
             "maxDelegationDepth": 2,
             "maxChildren": 5,
         },

@@ -281,7 +281,10 @@ async def test_the_tasks_of_an_agent_that_hold_something_are_known_since_when(
 
     for each in before_and_after(ledger, reopen):
         assert each.holders(agent) == {objects.TASK.uid: objects.NOW, "another": later}
+        whole = (agent[0], "")
+        assert each.holders(whole) == {objects.TASK.uid: objects.NOW, "another": later}
     assert reopen().holders(("nowhere", "nobody")) == {}
+    assert reopen().holders(("nowhere", "")) == {}
 
 
 async def test_what_is_below_a_task_is_known_at_every_depth_until_it_is_gone(

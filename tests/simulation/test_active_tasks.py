@@ -115,6 +115,53 @@ async def test_another_agent_has_places_of_its_own(world: SimulatedWorld) -> Non
     assert holders(world) == {"a", "b", "c"}
 
 
+def two_agents(world: SimulatedWorld, **limits: int) -> None:
+    both = Agents(service_account_names=(ACCOUNT, "writer"))
+    world.cluster.policy_list = [policy(agents=both, **limits)]
+    world.cluster.accounts[NAMESPACE, "writer"] = "account-2"
+
+
+async def test_all_agents_of_a_namespace_share_its_places(world: SimulatedWorld) -> None:
+    two_agents(world, max_active_tasks_in_namespace=2)
+
+    await begun(world, "a")
+    await begun(world, "b", "c", account="writer")
+
+    assert holders(world) == {"a", "b"}
+    assert said(world, "c") == ("False", "LimitReached")
+    assert world.told("PolicyDenied")[0].startswith(
+        "Credential 'tickets': limits.maxActiveTasksInNamespace of AgentPolicy 'support/triage' "
+        "lets 2 tasks of the namespace hold credentials at a time; this one waits"
+    )
+    assert_at_rest(world)
+
+
+async def test_a_place_in_the_namespace_goes_to_whichever_agent_waits(
+    world: SimulatedWorld,
+) -> None:
+    two_agents(world, max_active_tasks_in_namespace=2, max_active_tasks=1)
+    await begun(world, "a")
+    await begun(world, "b", "of-b", account="writer")
+    world.cluster.accounts[NAMESPACE, "third"] = "account-3"
+    world.cluster.policy_list = [
+        policy(agents=Agents(service_account_names=(ACCOUNT, "writer", "third")),
+               max_active_tasks_in_namespace=2, max_active_tasks=1)
+    ]  # fmt: skip
+    await begun(world, "c", account="third")
+    assert holders(world) == {"a", "b"}
+
+    world.end_pod("a")
+    first = await world.look((NAMESPACE, "a"))
+    await world.settle()
+    world.end_pod("b")
+    second = await world.look((NAMESPACE, "b"))
+
+    assert first is not None
+    assert first.also == (NAMESPACE, "c")  # the other waits for one of its own agent's
+    assert second is not None
+    assert second.also == (NAMESPACE, "of-b")
+
+
 async def test_who_holds_something_is_renewed_though_all_places_are_taken(
     world: SimulatedWorld,
 ) -> None:

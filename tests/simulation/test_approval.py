@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -50,6 +51,22 @@ async def test_the_digest_is_that_of_the_request_as_it_is_shown(world: Simulated
     assert shown["task"]["uid"] == world.task.uid
     assert asked["request"] == json.dumps(shown, sort_keys=True, separators=(",", ":"))
     assert asked["digest"] in world.told("ApprovalRequired")[0]
+
+
+@pytest.mark.parametrize(
+    "goal", ["Answer ticket 4711", "Fünf Änderungen → " * 150], ids=["short", "long"]
+)
+async def test_events_show_what_is_asked_in_full(world: SimulatedWorld, goal: str) -> None:
+    (asked,) = await asking(world, goal=goal)
+
+    shown = [re.fullmatch(r"(\S+)… (\d+)/(\d+): (.*)", e) for e in world.told("ApprovalRequest")]
+
+    parts = [found.groups() for found in shown if found]
+    assert "".join(text for *_, text in parts) == asked["request"]
+    assert {digest for digest, *_ in parts} == {asked["digest"][:19]}
+    assert [number for _, number, *_ in parts] == [str(n + 1) for n in range(len(parts))]
+    assert {count for _, _, count, _ in parts} == {str(len(shown))}
+    assert all(len(each.encode()) <= 1024 for each in world.told("ApprovalRequest"))
 
 
 async def test_the_log_says_what_was_asked_and_whose_word_it_was_before_it_was_issued(

@@ -167,7 +167,8 @@ async def test_a_second_pod_waits_gated_and_is_told_once(world: SimulatedWorld) 
     assert world.pod("second").gated
     assert len(world.held()) == 1
     assert world.told("PodWaits", kind="Pod") == [
-        "Pod 'second' waits: task 'ticket-4711' has one live pod at a time, and that is 'first'"
+        "Pod 'second' waits: task 'ticket-4711' has one live pod at a time, and that is 'first' "
+        "(replacementPolicy WaitForOld)"
     ]
     assert len(world.told("PodWaits")) == 1
     assert sum(line == "events.post PodWaits" for line in world.journal) == 2

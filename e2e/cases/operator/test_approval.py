@@ -53,6 +53,15 @@ def begin(stage: Stage, name: str, **spec: Any) -> Object:
     return pending(stage, name)
 
 
+def shown_by_events(stage: Stage, name: str) -> str:
+    """Return the request as the Events have it, put together again."""
+    notes = [e["note"] for e in stage.events(name) if e["reason"] == "ApprovalRequest"]
+    parts = [each.split(": ", 1) for each in notes]
+    return "".join(
+        text for _, text in sorted(parts, key=lambda p: int(p[0].split()[1].partition("/")[0]))
+    )
+
+
 def pending(stage: Stage, name: str, but: str = "") -> Object:
     """Wait until a task asks for one approval, another than the one with a digest."""
 
@@ -123,6 +132,7 @@ def test_a_task_gets_its_credential_on_the_word_of_a_lead(
     told = [step["reason"] for step in ready["trail"]]
     assert told[:4] == ["Attested", "ApprovalRequired", "Approved", "CredentialIssued"]
     assert asking.wait_event(name, "ApprovalRequired", kind="Pod")
+    until(lambda: shown_by_events(asking, name) == asked["request"])
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ POLICY: dict[str, Any] = {
         "maxExpirationSeconds": INTEGER,
         "maxRenewals": INTEGER,
         "maxActiveTasks": INTEGER,
+        "maxActiveTasksInNamespace": INTEGER,
         "maxDelegationDepth": INTEGER,
         "maxChildren": INTEGER,
     },
@@ -60,6 +61,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "agent!": {
             "serviceAccountName!": STRING,
             "workloadRef": {"apiGroup!": STRING, "kind!": STRING, "name!": STRING},
+            "replacementPolicy": ("WaitForOld",),
         },
         "requester": {**USER, "podUID": STRING},
         "changedBy": {**USER, "podUID": STRING},

@@ -40,6 +40,7 @@ def decision_of(
         minimum_lifetime_seconds=seen.minimum_lifetimes.get(used.provider, 0) if used else 0,
         may_use=seen.may_use.get(request.class_name, True),
         tasks_ahead=seen.tasks_ahead,
+        tasks_ahead_in_namespace=seen.tasks_ahead_in_namespace,
     )
     decision = evaluate(question, seen.policies, now)
     if not decision.allowed or not seen.live_task.parent:

@@ -113,6 +113,8 @@ class Decision:
     """How far it may be delegated."""
     demands: tuple[Policy, ...] = ()
     """Policies that ask for people's approval first: all of them (core/approval.py)."""
+    crowd: tuple[str, str] | None = None
+    """Where a limit is reached: the namespace, and the agent whose tasks it counts, '' for all."""
     nearest: str = ""
     """Label of the Allow that came nearest, where none covers."""
     broken: tuple[tuple[str, str], ...] = ()
@@ -230,13 +232,14 @@ class _Hearing:
             return self._no(DecisionReason.DENIED, lifetime.refusal, lifetime.policy)
         full = crowded(self.question, limiting)
         if self.allows and full is not None:
-            return self._no(
+            whose = f"agent '{full.agent}'" if full.agent else "the namespace"
+            no = self._no(
                 DecisionReason.LIMIT_REACHED,
-                f"limits.maxActiveTasks of {full.title} lets {_tasks(full.max_active_tasks)} of "
-                f"agent '{self.question.task.service_account}' hold credentials at a time; this "
-                "one waits until one of them holds nothing",
-                full,
+                f"{full.field} of {full.policy.title} lets {_tasks(full.most)} of {whose} hold "
+                "credentials at a time; this one waits until one of them holds nothing",
+                full.policy,
             )
+            return replace(no, crowd=(self.question.task.namespace, full.agent))
         if blocking or not self.allows:
             policy, error = (blocking or self.failed)[0]
             return self._no(

@@ -4,7 +4,7 @@ A request that says how long is never shortened in silence: it is refused when a
 that does not say gets the class's default, or what the least limit leaves of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from taskpass.core.credential import CHILDREN, DEPTH
@@ -72,15 +72,35 @@ def reach_of(limiting: Sequence[Policy]) -> tuple[int, int]:
     return min(depths, default=DEPTH), min(children, default=CHILDREN)
 
 
-def crowded(question: Question, limiting: Sequence[Policy]) -> Policy | None:
-    """Return the policy that lets no further task of the agent hold anything; None where one may.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """No further task may hold anything, by the word of one policy."""
+
+    policy: Policy
+    field: str
+    most: int
+    agent: str
+    """The ServiceAccount whose tasks are counted; '' where all of the namespace are."""
+
+
+def crowded(question: Question, limiting: Sequence[Policy]) -> Crowd | None:
+    """Return what lets no further task hold anything; None where one may.
 
     Those that hold something already keep it, the first ones where a limit was lowered.
     """
-    limits = [p for p in limiting if p.max_active_tasks is not None]
-    least = min(limits, key=lambda p: (p.max_active_tasks or 0, p.label), default=None)
-    full = least is not None and question.tasks_ahead >= (least.max_active_tasks or 0)
-    return least if full else None
+    task = question.task
+    found = [
+        *_crowds("maxActiveTasks", limiting, question.tasks_ahead, task.service_account),
+        *_crowds("maxActiveTasksInNamespace", limiting, question.tasks_ahead_in_namespace, ""),
+    ]
+    return min(found, key=lambda c: (not c.agent, c.most, c.policy.label), default=None)
+
+
+def _crowds(field: str, limiting: Sequence[Policy], ahead: int, agent: str) -> Iterator[Crowd]:
+    for policy in limiting:
+        most = policy.max_active_tasks if agent else policy.max_active_tasks_in_namespace
+        if most is not None and ahead >= most:
+            yield Crowd(policy=policy, field=f"limits.{field}", most=most, agent=agent)
 
 
 def _least(granted: CredentialClass, limiting: Sequence[Policy]) -> Lifetime:

@@ -88,6 +88,8 @@ class Policy:
     """How often a credential is renewed at most; None: until the task ends."""
     max_active_tasks: int | None = None
     """How many tasks of an agent may hold credentials at a time; None: any number."""
+    max_active_tasks_in_namespace: int | None = None
+    """How many tasks of all agents of the namespace may; None: any number."""
     max_delegation_depth: int | None = None
     """How many levels of tasks below a root may hold it; None: `DEPTH`."""
     max_children: int | None = None
@@ -189,3 +191,5 @@ class Question:
     """Whether the task's `changedBy` has the verb `use` on the class."""
     tasks_ahead: int = 0
     """How many other tasks of the same agent hold credentials, and did so before this one."""
+    tasks_ahead_in_namespace: int = 0
+    """The same of all agents of the namespace."""

@@ -53,6 +53,8 @@ class Snapshot:
     policies: Sequence[CompiledPolicy]
     tasks_ahead: int
     """Other tasks of the agent that hold credentials and did so before; 0 where no policy asks."""
+    tasks_ahead_in_namespace: int
+    """The same of all agents of the namespace."""
     kill_switches: Sequence[KillSwitch]
     """Those that stop the task, or a class; by name."""
     lineage: Lineage

@@ -142,6 +142,9 @@ class Task:
     has_finalizer: bool = True
     service_account: str
     workload: WorkloadRef | None = None
+    replacement_policy: str = "WaitForOld"
+    """What becomes of another pod while the bound one lives. There is no other way yet: two pods
+    read one Secret by its name."""
     requester: TaskUser = field(default_factory=TaskUser)
     changed_by: TaskUser = field(default_factory=TaskUser)
     changers: tuple[str, ...] = ()

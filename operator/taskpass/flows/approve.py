@@ -12,13 +12,14 @@ from taskpass.core.lifecycle_approval import MOST_ASKED
 from taskpass.core.records import Notice, Severity
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import AskApproval, Inspect, NoteApprovals, Rest, Wish
+from taskpass.core.task import Task
 from taskpass.flows.context import Ports, record
 from taskpass.flows.observe import Run
 from taskpass.ports import Batch, Standing
 
 NONCE_BYTES = 16
-MOST_SHOWN = 1000
-"""Characters of an Event's note, whose limit is 1,024."""
+MOST_SHOWN = 960
+"""Bytes of an Event's note, whose limit is 1,024; the rest says which part it is."""
 
 
 async def inspect(ports: Ports, seen: Snapshot, step: Inspect, run: Run) -> None:
@@ -46,22 +47,44 @@ async def ask_approval(ports: Ports, seen: Snapshot, step: AskApproval) -> None:
         )  # fmt: skip
         asked.append(new)
         policies = [(p.label, p.digest) for p in wish.demands]
-        entries.append(audit.approval_asked(task, new, policies, now, _asking(task.key, wish, new)))
+        entries.append(audit.approval_asked(task, new, policies, now, _asking(wish, new)))
     moved = replace(
         kept, asked=tuple(asked), asked_at=(*kept.asked_at, now)[-MOST_ASKED:], denial=""
     )
     pod = (kept.pod_name, kept.pod_uid) if kept.pod_uid else None
     await record(ports, Batch(entries=tuple(entries), tasks=(moved,)), task, pod)
+    for each in asked[len(step.kept) :]:
+        await _show(ports, task, each)
 
 
-def _asking(key: tuple[str, str], wish: Wish, asked: Asked) -> Notice:
+def _asking(wish: Wish, asked: Asked) -> Notice:
     what = f"Credential '{wish.name}'" if wish.name else f"The move to phase '{wish.branch}'"
     needs = " and ".join(needed_of(p, p.approval.approvals) for p in wish.demands if p.approval)
-    told = f"{what} needs {needs}. Asked: {asked.digest}"
-    whole = f"{told} {asked.text}"
-    if len(whole) > MOST_SHOWN:
-        whole = f"{told}; `status.pendingApprovals` has it in full"
-    return Notice(reason="ApprovalRequired", message=whole, on_pod=True)
+    told = f"{what} needs {needs}. Asked: {asked.digest}; Events ApprovalRequest show it in full"
+    return Notice(reason="ApprovalRequired", message=told, on_pod=True)
+
+
+async def _show(ports: Ports, task: Task, asked: Asked) -> None:
+    """Post what is asked in full: the parts in their order are the text that has the digest."""
+    shown = parts(asked.text)
+    for number, part in enumerate(shown, start=1):
+        await ports.events.post(
+            kind="AgentTask", namespace=task.namespace, name=task.name, uid=task.uid,
+            unique=f"{asked.digest}-{number}", reason="ApprovalRequest",
+            message=f"{asked.digest[:19]}… {number}/{len(shown)}: {part}",
+            severity=Severity.NORMAL, at=asked.since,
+        )  # fmt: skip
+
+
+def parts(text: str) -> list[str]:
+    """Split a text into what an Event's note has room for, between characters."""
+    found, start, size = [], 0, 0
+    for index, character in enumerate(text):
+        size += len(character.encode())
+        if size > MOST_SHOWN:
+            found.append(text[start:index])
+            start, size = index, len(character.encode())
+    return [*found, text[start:]]
 
 
 async def note_approvals(ports: Ports, seen: Snapshot, step: NoteApprovals) -> None:

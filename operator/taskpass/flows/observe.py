@@ -55,7 +55,8 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
             name: provider.minimum_lifetime_seconds() for name, provider in ports.providers.items()
         },
         policies=world.policies(key[0]),
-        tasks_ahead=_ahead(ports, task) if task else 0,
+        tasks_ahead=_ahead(ports, task, task.service_account) if task else 0,
+        tasks_ahead_in_namespace=_ahead(ports, task, "") if task else 0,
         kill_switches=world.kill_switches(),
         lineage=lineage_of(ports, task) if task else Lineage(),
         below=ledger.below(uid),
@@ -107,12 +108,16 @@ def _siblings_ahead(ports: Ports, task: Task) -> int:
     return ahead
 
 
-def _ahead(ports: Ports, task: Task) -> int:
-    """Return how many other tasks of the agent hold something, and did so before this one."""
-    policies = ports.world.policies(task.namespace)
-    if all(each.policy.max_active_tasks is None for each in policies):
+def _ahead(ports: Ports, task: Task, agent: str) -> int:
+    """Return how many other tasks hold something, and did so before this one.
+
+    Of the agent, or of all where it is ''; 0 where no policy asks.
+    """
+    policies = (each.policy for each in ports.world.policies(task.namespace))
+    limits = (p.max_active_tasks if agent else p.max_active_tasks_in_namespace for p in policies)
+    if all(limit is None for limit in limits):
         return 0
-    since = ports.ledger.holders((task.namespace, task.service_account))
+    since = ports.ledger.holders((task.namespace, agent))
     own = since.get(task.uid)
     others = ((at, uid) for uid, at in since.items() if uid != task.uid)
     return sum(own is None or other < (own, task.uid) for other in others)

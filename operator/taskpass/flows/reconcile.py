@@ -12,7 +12,6 @@ from taskpass.core.conditions import Reason, unknown
 from taskpass.core.credential import GrantState
 from taskpass.core.errors import TaskpassError, TransientError
 from taskpass.core.lifecycle import next_step
-from taskpass.core.policy import DecisionReason
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
     Ask,
@@ -77,9 +76,10 @@ class Reconciler:
         self._ports = ports
         self._reporter = Reporter(ports)
         self._crowded: dict[Key, dict[Key, None]] = {}
-        """Tasks that wait until another of their agent holds nothing, in the order of waiting."""
+        """Tasks that wait until another holds nothing, in the order of waiting; by the agent whose
+        tasks are counted, or by the namespace where all are."""
         self._agents: dict[Key, Key] = {}
-        """Of those tasks, until they rest without waiting: one that is gone passes its turn on."""
+        """Their agents, until they rest without waiting: one that is gone passes its turn on."""
 
     async def reconcile(self, key: Key) -> Again:
         """Bring one task to rest.
@@ -105,7 +105,7 @@ class Reconciler:
                 if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
                     again = again or not self._ports.modes.held_back
                     self._ports.modes.waiting.add(key)
-                also = self._next_of_agent(key, seen, step)
+                also = self._next_in_line(key, seen, step)
                 return Again(at=step.until, soon=again, also=also)
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
@@ -201,20 +201,26 @@ class Reconciler:
         except TransientError as second:
             logger.info("Failed to report a failure", extra={"error": str(second)})
 
-    def _next_of_agent(self, key: Key, seen: Snapshot, rest: Rest) -> Key | None:
+    def _next_in_line(self, key: Key, seen: Snapshot, rest: Rest) -> Key | None:
         """Return who may have the place that this task does not take; None where it takes one."""
         agent = self._agents.pop(key, None)
         if seen.task is not None:
             agent = (seen.task.namespace, seen.task.service_account)
         if agent is None:
             return None
-        if any(d.decision.reason is DecisionReason.LIMIT_REACHED for d in rest.denials):
-            self._crowded.setdefault(agent, {})[key] = None
+        lines = agent, (agent[0], "")
+        crowd = next((d.decision.crowd for d in rest.denials if d.decision.crowd), None)
+        for line in lines:
+            if line != crowd:
+                self._crowded.get(line, {}).pop(key, None)
+        if crowd is not None:
+            self._crowded.setdefault(crowd, {})[key] = None
             self._agents[key] = agent
             return None
-        waiting = self._crowded.get(agent, {})
-        waiting.pop(key, None)
-        if not waiting or any(g.state is not GrantState.REVOKING for g in seen.own_grants):
+        if any(g.state is not GrantState.REVOKING for g in seen.own_grants):
+            return None
+        waiting = next((found for line in lines if (found := self._crowded.get(line))), {})
+        if not waiting:
             return None
         first = next(iter(waiting))
         del waiting[first]

@@ -48,7 +48,7 @@ class Reporter:
         task, record = seen.live_task, seen.record
         text = (
             f"Pod '{pod.name}' waits: task '{task.name}' has one live pod at a time, and that is "
-            f"'{record.pod_name}'"
+            f"'{record.pod_name}' (replacementPolicy {task.replacement_policy})"
         )
         for kind, name, uid in (("AgentTask", task.name, task.uid), ("Pod", pod.name, pod.uid)):
             await self._ports.events.post(

@@ -71,6 +71,7 @@ def task_from(obj: Object) -> Task:
         deleting_since=_time_or_none(meta.get("deletionTimestamp")),
         has_finalizer=FINALIZER in meta.get("finalizers", ()),
         service_account=agent["serviceAccountName"],
+        replacement_policy=agent.get("replacementPolicy", "WaitForOld"),
         workload=WorkloadRef(api_group=ref["apiGroup"], kind=ref["kind"], name=ref["name"])
         if ref
         else None,
@@ -199,6 +200,7 @@ def policy_from(obj: Object) -> Policy:
         max_expiration_seconds=spec.get("limits", {}).get("maxExpirationSeconds"),
         max_renewals=spec.get("limits", {}).get("maxRenewals"),
         max_active_tasks=spec.get("limits", {}).get("maxActiveTasks"),
+        max_active_tasks_in_namespace=spec.get("limits", {}).get("maxActiveTasksInNamespace"),
         max_delegation_depth=spec.get("limits", {}).get("maxDelegationDepth"),
         max_children=spec.get("limits", {}).get("maxChildren"),
         approval=_approval(spec.get("approval")),

@@ -49,7 +49,9 @@ class Mirror:
     def holders(self, agent: Key) -> Mapping[str, datetime]:
         """See `ports.Ledger`."""
         since: dict[str, datetime] = {}
-        for grant in self._by_agent.get(agent, {}).values():
+        namespace, name = agent
+        agents = [agent] if name else [each for each in self._by_agent if each[0] == namespace]
+        for grant in (g for each in agents for g in self._by_agent.get(each, {}).values()):
             uid = grant.task.uid
             since[uid] = min(since.get(uid, grant.intent_at), grant.intent_at)
         return since

@@ -89,6 +89,7 @@ def snapshot(**changes: Any) -> Snapshot:
         minimum_lifetimes={"Fake": 60},
         policies=(policy(),),
         tasks_ahead=0,
+        tasks_ahead_in_namespace=0,
         kill_switches=(),
         lineage=Lineage(),
         below=(),
