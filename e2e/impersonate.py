@@ -120,6 +120,11 @@ class Api:
             raise Refused(answer.status, value.get("message", ""))
         return value
 
+    def text(self, path: str) -> str:
+        """GET what is no JSON, such as a pod's log; '' where it is not there yet."""
+        answer = self.pool.request("GET", self.server + path, timeout=30)
+        return answer.data.decode() if answer.status == 200 else ""
+
     def create(self, thing: Mapping[str, Any], **query: str) -> Object:
         """POST an object."""
         return self.call("POST", self._list(thing), thing, **query)

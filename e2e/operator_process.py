@@ -23,7 +23,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.admission import GROUP, ROLE, SYSTEM, TARGET, TENANT
-from e2e.impersonate import Api, Refused, thing
+from e2e.cluster import Cluster
+from e2e.impersonate import Api, Refused, path_of, thing
 from taskpass.core.checkpoint import parse_body, parse_note
 from taskpass.core.errors import TaskpassError
 from taskpass.ledger.reader import reading
@@ -218,6 +219,15 @@ class OperatorProcess:
         path_of_config.touch(mode=0o600)
         path_of_config.write_text(json.dumps(whole))
         return path_of_config
+
+
+def stand_down(cluster: Cluster, api: Api) -> None:
+    """Leave no operator in a pod: it will be a process beside the cluster, which can be killed."""
+    cluster.kubectl("-n", SYSTEM, "scale", "deployment", NAME, "--replicas", "0")
+    deadline = time.monotonic() + 2 * PATIENCE
+    while api.call("GET", path_of("Pod", SYSTEM))["items"]:
+        assert time.monotonic() < deadline, "the operator's pod does not go"
+        time.sleep(0.1)
 
 
 def free_port() -> int:

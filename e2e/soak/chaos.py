@@ -18,11 +18,10 @@ from typing import Any
 
 import urllib3
 
-from e2e.admission import SYSTEM, TENANT, task
+from e2e.admission import TENANT, task
 from e2e.cases.faults.proxy import Proxy
 from e2e.cluster import Cluster, ensure, places, remove
-from e2e.impersonate import path_of
-from e2e.operator_process import OperatorProcess
+from e2e.operator_process import OperatorProcess, stand_down
 from e2e.soak.__main__ import STANDING, at_the_end, compared, furnished, left, say, verified
 from e2e.soak.deaths import Deaths
 from e2e.soak.disasters import Disasters
@@ -76,9 +75,7 @@ def chaos(cluster: Cluster, proxy: Proxy, directory: Path, tasks: int, seed: int
     began = time.monotonic()
     kubeconfig = str(cluster.kubeconfig)
     api = furnished(kubeconfig)
-    # The operator is a process beside the cluster, where it can be killed at a named step.
-    cluster.kubectl("-n", SYSTEM, "scale", "deployment", "taskpass", "--replicas", "0")
-    until(lambda: not api.call("GET", path_of("Pod", SYSTEM))["items"], seconds=60)
+    stand_down(cluster, api)
     environment = {"TASKPASS_WATCH_IDLE_SECONDS": "5", "TASKPASS_LOG_LEVEL": "warning"}
     operator = OperatorProcess(kubeconfig, directory, environment=environment, server=proxy.url)
     stage = Stage(api, operator)

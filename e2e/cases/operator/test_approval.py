@@ -222,6 +222,7 @@ def test_a_denial_stalls_the_task_with_its_reason(asking: Stage, taskpass: Run, 
 
     assert code == 0, text
     assert "denied by 'lea' (wrong customer)" in condition(status, "Stalled")["message"]
+    assert condition(status, "Authorized")["reason"] == "ApprovalDenied"
     assert asking.gated(name)
 
 

@@ -106,6 +106,39 @@ def test_children_hold_a_part_and_lose_it_with_their_parent(
     assert [family.reads(token) for token in tokens] == refused
 
 
+def test_a_child_waits_where_what_its_parent_holds_ends_before_the_shortest(
+    family: Stage, name: str
+) -> None:
+    """The API server issues no token for less than 600 s: there is no part of 600 s to give."""
+    root, below = f"{name}-root", f"{name}-child"
+    family.begin_ready(root, credentials=[request(expirationSeconds=600)])
+
+    child(family, below, root)
+    status = family.wait_condition(below, "Authorized", "False", "ParentNotReady")
+
+    assert "ends too soon for provider Kubernetes" in condition(status, "Authorized")["message"]
+    assert status["grants"] == []
+
+
+@pytest.mark.usefixtures("family")
+def test_what_a_parent_no_longer_asks_for_its_children_lose(other: Stage, name: str) -> None:
+    root, below = f"{name}-root", f"{name}-child"
+    part = request("part", "other")
+    other.begin_ready(root, credentials=[request(), request("wide", "other")])
+    child(other, below, root, credentials=[part])
+    other.wait_ready(below)
+    token = other.token(below, "part")
+
+    other.change(root, {"credentials": [request()]})
+    status = other.wait_condition(below, "Authorized", "False", "Denied")
+    other.wait_ready(root)
+
+    assert "asks for" in condition(status, "Authorized")["message"]
+    assert other.reads(token) != 200
+    assert other.secret(below) is None
+    assert other.reads(other.token(root)) == 200
+
+
 def test_a_parent_that_is_deleted_goes_after_what_its_children_held(
     family: Stage, name: str
 ) -> None:

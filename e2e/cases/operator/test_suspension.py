@@ -22,6 +22,7 @@ def test_a_suspended_task_holds_nothing_and_its_old_token_never_works_again(
 
     assert status["grants"] == []
     assert condition(status, "Ready")["reason"] == "Suspended"
+    assert condition(again, "Suspended")["reason"] == "Running"
     assert (refused != 200, gone) == (True, None)
     assert (stage.reads(old) != 200, stage.reads(new)) == (True, 200)
     assert not stage.known_to_token_review(old)
