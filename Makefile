@@ -13,7 +13,7 @@ demo: setup ## The story: a task gets a credential, uses it and loses it, on a r
 demo-life: setup ## The long life of a task: approval, suspension, delegation, a policy that goes, a kill switch
 	$(BIN)/python -m e2e.demo --life $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
-	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e
+	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node -- e2e-plane
 
 ##@ Everyday (no cluster, no network, seconds)
 .PHONY: setup fmt lint types imports unit slow chart check
@@ -38,7 +38,8 @@ check: ## What a change must pass before review
 	@$(PYTHON) hack/steps.py setup lint types imports unit
 
 ##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
-.PHONY: tools cluster cluster-down image e2e bench soak
+.PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane bench soak
+NODE_CASES := e2e/cases/cluster e2e/cases/demo e2e/cases/install
 tools: setup ## helm, built once per machine
 	$(BIN)/python -m e2e.cluster tools
 cluster: setup ## Start a cluster: kind where an engine answers, else Kubernetes built from its Go modules
@@ -49,9 +50,14 @@ image: setup ## localhost/taskpass:dev as an OCI archive, without an engine
 	$(BIN)/python -m hack.image
 e2e: setup ## Tests on a real cluster; T=path, K=pattern
 	$(BIN)/python -m pytest $(or $(T),e2e/cases) $(if $(K),-k "$(K)")
+e2e-node: setup ## Of those, what needs a node
+	$(BIN)/python -m pytest $(NODE_CASES)
+e2e-plane: setup ## Of those, what a control plane is enough for
+	$(BIN)/python -m pytest e2e/cases $(NODE_CASES:%=--ignore=%)
 bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rates 5 --seconds 10 --live 100" for less
 	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
 	$(BIN)/python -m bench.ledger
+	$(BIN)/python -m bench.files
 soak: setup tools ## Kills and faults under load, then counts what is left; MINUTES=60 for an hour
 	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
 	TASKPASS_SEQUENCES=10000 $(BIN)/python -m pytest -m slow tests/simulation/test_machine.py

@@ -64,8 +64,9 @@ class Api:
         config = kubernetes.client.Configuration()
         kubernetes.config.load_kube_config(path, client_configuration=config)  # type: ignore[no-untyped-call]
         pool = urllib3.PoolManager(
-            ca_certs=config.ssl_ca_cert, cert_file=config.cert_file, key_file=config.key_file
-        )
+            ca_certs=config.ssl_ca_cert, cert_file=config.cert_file, key_file=config.key_file,
+            maxsize=16,
+        )  # fmt: skip
         return cls(config.host, pool)
 
     def as_user(self, user: str, *groups: str) -> "Api":
