@@ -5,6 +5,7 @@ left to it. When it ends, however that happens, the kernel ends everything else 
 takes back mounts, network and the link to the host; nothing needs to be stopped in order.
 """
 
+import contextlib
 import os
 import signal
 import ssl
@@ -98,8 +99,9 @@ def _open_volumes() -> None:
     not change volumes of its kind.
     """
     for volume in VOLUMES.glob("*"):
-        if volume.stat().st_mode & 0o777 != 0o777:
-            volume.chmod(0o777)
+        with contextlib.suppress(FileNotFoundError):  # it was taken away just now
+            if volume.stat().st_mode & 0o777 != 0o777:
+                volume.chmod(0o777)
 
 
 def _start(cluster: Layout, part: Component) -> int:

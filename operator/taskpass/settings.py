@@ -83,7 +83,7 @@ class Settings(BaseModel):
     read it. Default: none, and it is not served."""
     read_api_port: int = Field(default=9443, ge=0, le=65535)
     """TCP port of that; 0 takes a free one. Default: 9443."""
-    workers: int = Field(default=256, ge=1, le=1024)
+    workers: int = Field(default=1024, ge=1, le=4096)
     """How many tasks are reconciled side by side: where many end together, all revocations begin
     before the first is reported. Default: 256."""
     sweep_seconds: int = Field(default=60, ge=1, le=3600)

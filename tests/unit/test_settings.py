@@ -25,7 +25,7 @@ def test_what_is_not_set_has_its_default() -> None:
     assert settings.targets == {}
     assert settings.ledger_path == Path("/var/lib/taskpass/ledger.db")
     assert settings.cluster_server == "https://kubernetes.default.svc"
-    assert (settings.http_port, settings.workers, settings.sweep_seconds) == (9090, 256, 60)
+    assert (settings.http_port, settings.workers, settings.sweep_seconds) == (9090, 1024, 60)
     assert settings.log_level == "info"
 
 

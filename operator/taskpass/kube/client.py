@@ -19,6 +19,7 @@ from taskpass.core.errors import ApiUnavailable
 from taskpass.kube import connection
 from taskpass.kube.answers import error_of, parsed, plain, resource_of
 from taskpass.kube.connection import Connection
+from taskpass.kube.turns import Turns
 
 CALL_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
@@ -68,7 +69,7 @@ class KubeClient:
         `impersonate` are headers `Impersonate-…`, for tests that speak as somebody.
         """
         self._where = where
-        self._limit = limit
+        self._turns = Turns(limit)
         self._on_call = on_call
         self._impersonate = tuple(impersonate) or where.impersonate
         self._call_seconds = call_seconds
@@ -257,6 +258,18 @@ class KubeClient:
         content: str,
     ) -> tuple[int, bytes, float | None]:
         """Return status and body, and how long to wait before the same call is sent again."""
+        async with self._turns.turn(*what):
+            return await self._request(what, method, path, payload, query, content)
+
+    async def _request(
+        self,
+        what: tuple[str, str],
+        method: str,
+        path: str,
+        payload: bytes | None,
+        query: Mapping[str, str],
+        content: str,
+    ) -> tuple[int, bytes, float | None]:
         if what[0] not in READS:
             self._fence()
         began = time.monotonic()
@@ -292,10 +305,10 @@ class KubeClient:
 
     def _session(self, purpose: str) -> aiohttp.ClientSession:
         if purpose not in self._sessions:
-            # A watch holds its connection: in the pool of the calls it would starve them.
-            limit = self._limit if purpose == "calls" else 0
+            # A watch holds its connection: in the pool of the calls it would starve them. How many
+            # calls there are at once is for their turns to say.
             self._sessions[purpose] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=limit, ssl=self._where.tls or False),
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._where.tls or False),
                 timeout=aiohttp.ClientTimeout(
                     total=self._call_seconds, sock_connect=CONNECT_SECONDS
                 ),
