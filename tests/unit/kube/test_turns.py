@@ -7,7 +7,10 @@ import pytest
 
 from taskpass.kube.turns import Turns
 
-STATUS, SECRET, BINDING = ("patch", "agenttasks"), ("delete", "secrets"), ("delete", "rolebindings")
+STATUS, SECRET, BINDING = (
+    ("patch", "agenttasks/status"), ("delete", "secrets"), ("delete", "rolebindings"),
+)  # fmt: skip
+ISSUE, EVENT = ("create", "serviceaccounts"), ("create", "events")
 
 
 class Calls:
@@ -62,12 +65,12 @@ async def test_no_more_are_made_at_once_than_the_limit() -> None:
 
 async def test_what_ends_access_goes_first_and_what_reports_last() -> None:
     calls = Calls(1)
-    asked = [("status", STATUS), ("secret", SECRET), ("binding", BINDING), ("again", STATUS)]
-    await waiting(calls, *asked)
+    asked = [("status", STATUS), ("event", EVENT), ("issue", ISSUE), ("secret", SECRET)]
+    await waiting(calls, *asked, ("binding", BINDING))
 
-    await calls.end("going", "binding", "secret", "status", "again")
+    await calls.end("going", "binding", "secret", "issue", "status", "event")
 
-    assert calls.began == ["going", "binding", "secret", "status", "again"]
+    assert calls.began == ["going", "binding", "secret", "issue", "status", "event"]
 
 
 @pytest.mark.parametrize("given_up", [["binding"], ["binding", "secret"]], ids=str)
