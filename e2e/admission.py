@@ -63,7 +63,8 @@ def prepare(
         binding("ClusterRoleBinding", "", "use-tickets", "ClusterRole/use-tickets", "User/alice")
     )
     admin.apply(binding("RoleBinding", TENANT, "alice", "ClusterRole/admin", "User/alice"))
-    for kind in ("TaskApproval", "AgentTaskTemplate", "AgentTask", "AgentPolicy"):
+    kinds = ("TaskApproval", "AgentTaskTemplate", "AgentTask", "AgentPolicy", "CredentialClass")
+    for kind in kinds:
         _wait_served(admin, kind)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -89,7 +90,8 @@ def _wait_served(admin: Api, kind: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            admin.create(thing(GROUP, kind, TENANT, "probe", spec={}), dryRun="All")
+            where = "" if kind == "CredentialClass" else TENANT
+            admin.create(thing(GROUP, kind, where, "probe", spec={}), dryRun="All")
             return
         except Refused as refused:
             if refused.status not in (404, 503):

@@ -116,7 +116,10 @@ class Api:
             headers=headers,
             timeout=30,
         )
-        value: Object = json.loads(answer.data)
+        try:
+            value: Object = json.loads(answer.data)
+        except ValueError:  # a path that is not served, say
+            value = {"message": answer.data.decode(errors="replace")}
         if answer.status >= 400:
             raise Refused(answer.status, value.get("message", ""))
         return value

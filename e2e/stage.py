@@ -109,13 +109,14 @@ class Stage:
         self.wait_ready(name)
         return made
 
-    def wait_ready(self, name: str) -> Object:
+    def wait_ready(self, name: str, seconds: float = PATIENCE) -> Object:
         """Return the status once the task is ready for what it asks for now."""
-        return self.wait_condition(name, "Ready", "True")
+        return self.wait_condition(name, "Ready", "True", seconds=seconds)
 
     def wait_condition(
-        self, name: str, kind: str, status: str, reason: str = "", *, saying: str = ""
-    ) -> Object:
+        self, name: str, kind: str, status: str, reason: str = "", *, saying: str = "",
+        seconds: float = PATIENCE,
+    ) -> Object:  # fmt: skip
         """Return the status once a condition is as said, for the task's current generation.
 
         A reason that covers several causes tells them apart by its message: `saying` is a part
@@ -130,7 +131,7 @@ class Stage:
             told = saying in found.get("message", "")
             return dict(live["status"]) if current and as_said and told else None
 
-        answer = until(seen, said=lambda: self.told(name))
+        answer = until(seen, seconds, said=lambda: self.told(name))
         assert answer is not None
         return answer
 

@@ -45,6 +45,7 @@ from taskpass.flows.work_queue import WorkQueue
 from taskpass.handlers.kinds import Watcher
 from taskpass.kube.anchor import KubeAnchor
 from taskpass.kube.client import KubeClient
+from taskpass.kube.clock import SteadyClock
 from taskpass.kube.connection import Connection
 from taskpass.kube.events import KubeEvents
 from taskpass.kube.lease import Lease
@@ -83,7 +84,7 @@ RETRY_SECONDS = 2.0
 
 
 class SystemClock:
-    """`ports.Clock`."""
+    """`ports.Clock` of commands that talk to no API server, or only once."""
 
     def now(self) -> datetime:
         """Return the time in UTC."""
@@ -101,14 +102,16 @@ class Operator:
         self._settings = settings
         self._where = where
         self._ca = ca
-        self._clock = SystemClock()
+        self._clock = SteadyClock(SystemClock().now)
         self._metrics = Metrics()
-        self._home = KubeClient(where, limit=4, on_call=self._metrics.call, call_seconds=5.0)
+        self._home = KubeClient(
+            where, limit=4, on_call=self._metrics.call, call_seconds=5.0, on_date=self._clock.heard
+        )
         """For the key and the Lease: not fenced, and given up sooner."""
         self._lease = Lease(self._home)
         self._client = KubeClient(
             where, limit=64, on_call=self._metrics.call, fence=self._lease.check,
-            idle_seconds=settings.watch_idle_seconds,
+            idle_seconds=settings.watch_idle_seconds, on_date=self._clock.heard,
         )  # fmt: skip
         self._health = Health()
         self._stop = asyncio.Event()

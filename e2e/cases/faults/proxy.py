@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate, parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -69,6 +70,8 @@ class Proxy:
     """Seconds before each call is carried out."""
     expired: bool = False
     """Tell each new watch 410, in an event as the API server does: it begins too long ago."""
+    ahead: float = 0.0
+    """Seconds by which the API server's clock is ahead, as its answers have it."""
     port: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     """Calls by method, and 'WATCH'."""
@@ -110,7 +113,7 @@ class Proxy:
         """End every fault."""
         self.rules.clear()
         self.away = self.hanging = self.expired = False
-        self.delay = 0.0
+        self.delay = self.ahead = 0.0
 
     def cut(self) -> None:
         """Break every connection that is open now."""
@@ -198,6 +201,9 @@ class Proxy:
             if rule and rule.echo:
                 return _status(rule.status, f"it failed after all: {body.decode()}")
             headers = {k: v for k, v in answer.headers.items() if k.lower() not in HOP}
+            if self.ahead:
+                told = parsedate_to_datetime(headers["Date"]).timestamp()
+                headers["Date"] = formatdate(told + self.ahead, usegmt=True)
             return web.Response(status=answer.status, body=body, headers=headers)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:

@@ -3,6 +3,7 @@ which lives for 600 s at least, has 12 s left.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +12,7 @@ from e2e.cases.faults.test_clock import library, restart
 from e2e.cases.faults.test_ledger_volume import audit
 from e2e.stage import Stage, condition, policy, request, until
 
-AHEAD = "+588s"
+AHEAD = timedelta(seconds=588)
 ASKED = [request(expirationSeconds=600)]
 ISSUED = "/api/v1/namespaces/taskpass-grants/serviceaccounts"
 
@@ -19,11 +20,12 @@ __all__ = ["library"]
 
 
 @pytest.fixture(autouse=True)
-def ahead(stage: Stage) -> Iterator[None]:
-    """Have the clock ahead, and right again for the next file."""
-    restart(stage, AHEAD)
+def ahead(stage: Stage, proxy: Proxy) -> Iterator[None]:
+    """Have the clocks ahead, and right again for the next file."""
+    restart(stage, AHEAD, proxy)
     yield
     stage.operator.stop()
+    proxy.heal()
     stage.operator.start()
 
 
@@ -101,7 +103,7 @@ def test_while_the_issuer_is_away_what_is_held_serves_and_people_are_told(
     stage.wait_condition(name, "Ready", "False", "ProviderUnavailable")
     wait_dead(stage, first)
     proxy.heal()
-    stage.wait_ready(name)
+    stage.wait_ready(name, seconds=60)  # the pause between two tries has grown meanwhile
 
     assert told["type"] == "Warning"
     assert condition(ready, "Ready")["status"] == "True"

@@ -1,6 +1,7 @@
 """What a task's conditions say where something about it fails, or is over by the clock."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -16,9 +17,10 @@ __all__ = ["library"]
 
 
 @pytest.fixture
-def itself_again(stage: Stage) -> Iterator[None]:
+def itself_again(stage: Stage, proxy: Proxy) -> Iterator[None]:
     """Start the operator afterwards as it was."""
     yield
+    proxy.heal()
     stage.operator.stop()
     stage.operator.start()
 
@@ -80,7 +82,9 @@ def test_a_task_is_over_only_once_its_provider_has_confirmed_it(
 
 
 @pytest.mark.usefixtures("itself_again")
-def test_an_approval_that_ends_before_it_can_be_used_says_so(stage: Stage, name: str) -> None:
+def test_an_approval_that_ends_before_it_can_be_used_says_so(
+    stage: Stage, name: str, proxy: Proxy
+) -> None:
     asks = policy("asks", "tickets", effect="Constrain", approval=ASKS)
     leads = ("ClusterRole/taskpass-approver", "Group/support-leads")
     bound = binding("RoleBinding", TENANT, "leads", *leads)
@@ -98,7 +102,7 @@ def test_an_approval_that_ends_before_it_can_be_used_says_so(stage: Stage, name:
         word = thing(GROUP, "TaskApproval", TENANT, name, spec={**ref, "decision": "Approved"})
         stage.api.as_user("lea", "support-leads").create(word)
 
-        restart(stage, "+901s")
+        restart(stage, timedelta(seconds=901), proxy)
         status = stage.wait_condition(name, "Authorized", "False", "ApprovalExpired")
     finally:
         for each in (asks, bound):

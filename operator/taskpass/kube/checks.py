@@ -54,7 +54,7 @@ async def clock(client: KubeClient, now: Callable[[], datetime]) -> Diagnosis:
     size = abs(seconds)
     said = f"{size:.0f} s {'ahead of' if seconds > 0 else 'behind'} the API server's"
     if size >= MUCH_SKEW_SECONDS:
-        return failed("clock", said, "synchronise the clocks: expiries and deadlines are wrong")
+        return failed("clock", said, "synchronise the clocks: only a third keeps expiries right")
     if size >= SKEW_SECONDS:
         return doubtful("clock", said, "synchronise the clocks of this machine and the API server")
     return well("clock", f"within {SKEW_SECONDS:.0f} s of the API server's")

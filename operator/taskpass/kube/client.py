@@ -60,10 +60,13 @@ class KubeClient:
         call_seconds: float = CALL_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         fence: Callable[[], None] = no_fence,
+        on_date: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`limit` is how many calls are in flight at most; watches are not counted.
 
         `fence` is asked right before each write is sent, and raises where it must not be.
+
+        `on_date` is told the `Date` of each answer.
 
         `on_call` is told verb, resource, status (0 without an answer) and seconds of each call.
         `impersonate` are headers `Impersonate-…`, for tests that speak as somebody.
@@ -75,6 +78,7 @@ class KubeClient:
         self._call_seconds = call_seconds
         self._idle_seconds = idle_seconds
         self._fence = fence
+        self._on_date = on_date
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     @classmethod
@@ -285,6 +289,7 @@ class KubeClient:
             ) as response:
                 raw = await response.read()
                 status = response.status
+                self._on_date(response.headers.get("Date", ""))
                 return status, raw, _pause(status, response.headers.get("Retry-After", ""))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             verb, resource = what
