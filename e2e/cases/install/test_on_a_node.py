@@ -215,8 +215,8 @@ def test_the_rendered_chart_can_be_applied_without_helm(installed: Stage) -> Non
     installed.remove()
     installed.apply(EXAMPLES / "01-first-task" / "00-namespaces.yaml")
     page = commands(CHART_README)
-    starts = ("kubectl create", "helm template", "kubectl apply -f charts/")
-    (make, render, anchor) = [line for line in page if line.startswith(starts)]
+    starts = ("kubectl create", "helm template", "kubectl apply -f charts/", "kubectl delete")
+    (make, render, anchor, *let_go) = [line for line in page if line.startswith(starts)]
 
     installed.shell(make)
     installed.shell(render)
@@ -227,5 +227,9 @@ def test_the_rendered_chart_can_be_applied_without_helm(installed: Stage) -> Non
     token = hold(installed, "applied")
 
     assert installed.answer_to(token, TICKET)[0] == 200
-    installed.kubectl("-n", TENANT, "delete", "agenttask,pod", "applied", "--wait")
+    assert len(let_go) == 2
+    for line in let_go:
+        installed.shell(line)
+    assert installed.answer_to(token, TICKET)[0] in (401, 403)
+    installed.kubectl("-n", TENANT, "delete", "pod", "applied", "--wait")
     installed.shell(render.replace("kubectl apply", "kubectl delete --ignore-not-found --wait"))
