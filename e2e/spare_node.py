@@ -19,6 +19,12 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 RENEW_SECONDS = 2.0
 TRIES = 120
 """Half a second apart: an API server that was killed is back by then."""
+GIVEN_UP = [
+    {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute",
+     "tolerationSeconds": 0}
+    for what in ("unreachable", "not-ready")
+]  # fmt: skip
+"""Tolerations of a pod that leaves a silent node at once; by default one stays for five minutes."""
 TAINT = {"key": "example.com/in-name-only", "effect": "NoSchedule"}
 
 

@@ -96,7 +96,7 @@ def chaos(cluster: Cluster, proxy: Proxy, directory: Path, tasks: int, seed: int
         say(f"{time.monotonic() - began:.0f} s: {deaths.kills.total()} kills, "
             f"{dict(disasters.counts)}, {lives.begun} lives; all heals")  # fmt: skip
         problems += compared(stage, lives)
-        problems += files_left(stage, cluster)
+        assert_no_files(stage, cluster)
         problems += at_the_end(stage, lives)
     except Exception as error:
         problems.append(f"{type(error).__name__}: {error}")
@@ -137,8 +137,8 @@ def stand(stage: Stage, name: str) -> None:
     stage.alice.create(runs)
 
 
-def files_left(stage: Stage, cluster: Cluster) -> list[str]:
-    """Delete what stands, but not its pods: nothing may be left to read in them."""
+def assert_no_files(stage: Stage, cluster: Cluster) -> None:
+    """Delete what stands, but not its pods, and assert that nothing is left to read in them."""
     names = [f"standing-{number}" for number in range(STANDING)]
     for name in names:
         stage.alice.delete(task(name))
@@ -146,7 +146,6 @@ def files_left(stage: Stage, cluster: Cluster) -> list[str]:
         stage.wait_gone(task(name))
         see = partial(_files, cluster, name)
         until(partial(_is_empty, see), said=see)
-    return []
 
 
 def _files(cluster: Cluster, name: str) -> list[str]:

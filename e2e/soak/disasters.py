@@ -5,11 +5,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 
 from e2e.cases.faults.proxy import Proxy, Rule
 from e2e.cluster import Cluster
-from e2e.cluster.errors import ClusterFailed
 from e2e.impersonate import Api
 from e2e.spare_node import spare_node
 
@@ -86,5 +84,4 @@ class Disasters:
                     Rule(method, path, delay=SLOW_BY, times=1000) for method, path in SLOW
                 ]
             self._ended.wait(0.5)
-        with suppress(ClusterFailed):
-            self._proxy.rules[:] = [rule for rule in self._proxy.rules if not rule.delay]
+        self._proxy.rules[:] = [rule for rule in self._proxy.rules if not rule.delay]

@@ -8,16 +8,12 @@ from typing import Any
 from e2e.admission import TENANT, pod, task
 from e2e.impersonate import Object, path_of, thing
 from e2e.soak.lives import ASKED, PARENT, Lives
+from e2e.spare_node import GIVEN_UP
 from e2e.stage import request
 
 JOB, EVICTED = "retried by its Job", "pod evicted"
 LONGEST = 12.0
 """Seconds, before something happens to it, and the longest that an agent runs which ends itself."""
-GIVEN_UP = [
-    {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute",
-     "tolerationSeconds": 0}
-    for what in ("unreachable", "not-ready")
-]  # fmt: skip
 
 
 class NodeLives(Lives):

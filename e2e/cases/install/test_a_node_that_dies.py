@@ -19,15 +19,10 @@ from e2e.cases.install.holding import (
 )  # fmt: skip
 from e2e.demo.stage import TENANT, Stage
 from e2e.impersonate import Object, thing
-from e2e.spare_node import spare_node
+from e2e.spare_node import GIVEN_UP, spare_node
 
 GIVE_UP = 120.0
 """Seconds; by default a node is not ready after 50 s of silence."""
-LEAVES_AT_ONCE = [
-    {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute",
-     "tolerationSeconds": 0}
-    for what in ("unreachable", "not-ready")
-]  # fmt: skip
 REFUSED = (401, 403)
 
 
@@ -55,7 +50,7 @@ def outage(stage: Stage) -> Outage:
     stage.install()
     provide(stage)
     seen = Outage()
-    seen.tokens["single"] = hold(stage, "single", tolerations=LEAVES_AT_ONCE)
+    seen.tokens["single"] = hold(stage, "single", tolerations=GIVEN_UP)
     seen.tokens["of-job"] = _hold_by_job(stage)
     for name in seen.tokens:
         stage.wait(f"the agent of {name} runs", lambda name=name: _running(stage, name))
@@ -82,7 +77,7 @@ def _hold_by_job(stage: Stage) -> str:
     workload = {"apiGroup": "batch", "kind": "Job", "name": "of-job"}
     spec = task_spec(agent={"serviceAccountName": "triage-agent", "workloadRef": workload})
     stage.wait("the task is taken", lambda: begun(stage, "of-job", spec), seconds=30)
-    pod = pod_spec(tolerations=LEAVES_AT_ONCE, restartPolicy="Never")
+    pod = pod_spec(tolerations=GIVEN_UP, restartPolicy="Never")
     template = {"metadata": {"labels": {"taskpass.dev/task": "of-job"}}, "spec": pod}
     stage.api.create(thing("batch/v1", "Job", TENANT, "of-job", spec={"template": template}))
     return token_of(stage, "of-job")

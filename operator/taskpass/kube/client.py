@@ -263,41 +263,30 @@ class KubeClient:
     ) -> tuple[int, bytes, float | None]:
         """Return status and body, and how long to wait before the same call is sent again."""
         async with self._turns.turn(*what):
-            return await self._request(what, method, path, payload, query, content)
-
-    async def _request(
-        self,
-        what: tuple[str, str],
-        method: str,
-        path: str,
-        payload: bytes | None,
-        query: Mapping[str, str],
-        content: str,
-    ) -> tuple[int, bytes, float | None]:
-        if what[0] not in READS:
-            self._fence()
-        began = time.monotonic()
-        status = 0
-        try:
-            async with self._session("calls").request(
-                method,
-                self._where.server + path,
-                params=dict(query) or None,
-                data=payload,
-                headers=self._headers(content if payload is not None else None),
-                allow_redirects=False,
-            ) as response:
-                raw = await response.read()
-                status = response.status
-                self._on_date(response.headers.get("Date", ""))
-                return status, raw, _pause(status, response.headers.get("Retry-After", ""))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            verb, resource = what
-            raise ApiUnavailable(
-                f"The API server did not answer {verb} of {resource} ({type(error).__name__})"
-            ) from error
-        finally:
-            self._on_call(*what, status, time.monotonic() - began)
+            if what[0] not in READS:
+                self._fence()
+            began = time.monotonic()
+            status = 0
+            try:
+                async with self._session("calls").request(
+                    method,
+                    self._where.server + path,
+                    params=dict(query) or None,
+                    data=payload,
+                    headers=self._headers(content if payload is not None else None),
+                    allow_redirects=False,
+                ) as response:
+                    raw = await response.read()
+                    status = response.status
+                    self._on_date(response.headers.get("Date", ""))
+                    return status, raw, _pause(status, response.headers.get("Retry-After", ""))
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                verb, resource = what
+                raise ApiUnavailable(
+                    f"The API server did not answer {verb} of {resource} ({type(error).__name__})"
+                ) from error
+            finally:
+                self._on_call(*what, status, time.monotonic() - began)
 
     def _headers(self, content: str | None) -> CIMultiDict[str]:
         headers = CIMultiDict({"Accept": JSON})

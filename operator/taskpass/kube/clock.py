@@ -57,7 +57,7 @@ class SteadyClock:
         if abs(agreed - steady) <= TOLERANCE:
             return
         logger.warning(
-            "The clock was moved, as two of three say",
+            "The clock was moved",
             extra={"before": steady, "after": agreed, "machine": machine, "api_server": told},
         )
         self._base, self._since = agreed, moment
