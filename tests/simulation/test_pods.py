@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from taskpass.core.lifecycle_pod import MOST_LOOKS, MOST_OWNERS
 from taskpass.core.task import LABEL
 from tests.simulation.builders import NAMESPACE, job, pod, request, task
 from tests.simulation.invariants import assert_at_rest
@@ -338,3 +339,65 @@ async def test_a_pod_without_the_label_is_nobodys(world: SimulatedWorld) -> None
     await world.settle()
 
     assert world.condition("Attested") == ("False", "PodMissing")
+
+
+async def test_any_number_of_pods_that_only_say_whose_they_are_keep_no_task_from_resting(
+    world: SimulatedWorld,
+) -> None:
+    world.cluster.set_workload(NAMESPACE, job())
+    world.create(task(request("tickets"), job="ticket-4711"))
+    for number in range(300):
+        invented = job(f"invented-{number}", uid=f"invented-{number}")
+        bogus = replace(pod(f"bogus-{number}", job=invented), created_by="mallory")
+        world.cluster.create_pod(bogus)
+
+    again = await world.look()
+
+    reads = sum(line.startswith("workloads.owners") for line in world.journal)
+    assert world.condition("Attested") == ("False", "WorkloadMismatch")
+    assert world.provider.calls == []
+    assert again is not None
+    assert again.soon
+    assert 0 < reads <= MOST_LOOKS * MOST_OWNERS
+
+
+async def test_the_right_pod_is_found_among_any_number_of_others(world: SimulatedWorld) -> None:
+    made = world.cluster.set_workload(NAMESPACE, job())
+    world.create(task(request("tickets"), job="ticket-4711"))
+    for number in range(300):
+        other = world.cluster.set_workload(NAMESPACE, job(f"job-{number}", uid=f"other-{number}"))
+        world.cluster.create_pod(pod(f"bogus-{number}", job=other))
+    world.clock.advance(1)
+    world.add_pod("agent", job=made)
+
+    await world.settle()
+
+    assert not world.pod("agent").gated
+    assert world.condition("Ready") == ("True", "Ready")
+
+
+async def test_pods_of_one_workload_share_the_look_at_it(world: SimulatedWorld) -> None:
+    made = world.cluster.set_workload(NAMESPACE, job("other", uid="other"))
+    world.cluster.set_workload(NAMESPACE, job())
+    world.create(task(request("tickets"), job="ticket-4711"))
+    for number in range(100):
+        world.add_pod(f"bogus-{number}", job=made)
+
+    await world.look()
+
+    assert sum(line.startswith("workloads.owners") for line in world.journal) == 1
+
+
+async def test_pods_of_the_wrong_service_account_are_not_looked_up_at_all(
+    world: SimulatedWorld,
+) -> None:
+    made = world.cluster.set_workload(NAMESPACE, job())
+    world.create(task(request("tickets"), job="ticket-4711"))
+    for number in range(62):
+        wrong = replace(pod(f"bogus-{number}", job=made), service_account="other")
+        world.cluster.create_pod(wrong)
+
+    await world.look()
+
+    assert not any(line.startswith("workloads.owners") for line in world.journal)
+    assert world.condition("Attested") == ("False", "ServiceAccountMismatch")

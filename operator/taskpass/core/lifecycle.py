@@ -69,7 +69,7 @@ def _next(seen: Snapshot, now: datetime) -> Step:
         or _at_the_end(seen, now)
         or of_suspension(seen, now)
         or lifecycle_pod.of_bound_pod(seen, now)
-        or lifecycle_pod.of_workload(seen)
+        or lifecycle_pod.of_workload(seen, now)
         or _of_phase(seen, now)
         or lifecycle_grants.no_longer_held(seen, now)
         or _of_secret(seen)

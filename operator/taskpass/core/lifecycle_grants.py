@@ -278,7 +278,7 @@ def _decide(
     pod = seen.bound_pod
     looked = seen.looked.owners if seen.looked else {}
     if seen.live_task.workload is not None and pod is not None and pod.uid not in looked:
-        return LookUp(pod=pod)  # its owners as they live now: it is attested at every issue
+        return LookUp(pods=(pod,))  # its owners as they live now: it is attested at every issue
     unasked = {r.class_name for r in requests if r.class_name in seen.classes} - set(seen.may_use)
     parent = _unasked_parent(seen)
     if unasked or parent:

@@ -3,7 +3,13 @@
 from dataclasses import replace
 from datetime import datetime
 
-from taskpass.core.attestation import PodView, Surroundings, appraise, appraise_again
+from taskpass.core.attestation import (
+    CONTROLLERS,
+    PodView,
+    Surroundings,
+    appraise,
+    appraise_again,
+)
 from taskpass.core.clearing import clear, deadline_of
 from taskpass.core.conditions import Reason, false
 from taskpass.core.errors import AttestationFailed
@@ -19,7 +25,13 @@ from taskpass.core.steps import (
     Step,
     Unbind,
 )
-from taskpass.core.task import digest
+from taskpass.core.task import WorkloadRef, digest
+
+MOST_OWNERS = 64
+"""How many owners one look reads the chains of; pods of one owner share it."""
+MOST_LOOKS = 4
+"""Looks of one run: pods that come meanwhile have it looked at again anyway."""
+TURN_SECONDS = 10
 
 
 def of_bound_pod(seen: Snapshot, now: datetime) -> Step | None:
@@ -54,13 +66,13 @@ def of_end(seen: Snapshot, now: datetime) -> Step | None:
     )
 
 
-def of_workload(seen: Snapshot) -> Step | None:
+def of_workload(seen: Snapshot, now: datetime) -> Step | None:
     """End the task at the workload's own end; before it, another pod may follow."""
     task, record = seen.live_task, seen.record
     if task.workload is None or record.pod_uid:
         return None
     if seen.looked is None:
-        return LookUp(pod=None)
+        return LookUp(pods=() if record.suspended else worth_a_look(seen, now))
     found = seen.looked.workload
     if not record.attempt or not task.ends_with_workload:
         return None
@@ -81,23 +93,58 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
     if record.pod_uid:
         return None
     refused: tuple[PodView, AttestationFailed] | None = None
+    unknown = worth_a_look(seen, now)
     for pod in seen.pods:
-        if has_ended(pod, now) or pod.deleting_since is not None:
+        if has_ended(pod, now) or pod.deleting_since is not None or pod in unknown:
             continue
-        if task.workload is not None and (seen.looked is None or pod.uid not in seen.looked.owners):
-            return LookUp(pod=pod)
         try:
             return Bind(attested=appraise(pod, task, _around(seen, pod)))
         except AttestationFailed as failure:
             refused = refused or (pod, failure)
+    if unknown and seen.looked is not None and seen.looked.looks < MOST_LOOKS:
+        return LookUp(pods=unknown)
     if refused is not None:
         return _refuse(seen, *refused)
     return Rest(
         attested=false(Reason.POD_MISSING, _missing(seen)),
         owed=seen.owed_own,
         until=deadline_of(seen),
-        retry=task.workload is not None and record.attempt > 0,
+        retry=bool(unknown) or (task.workload is not None and record.attempt > 0),
     )
+
+
+def worth_a_look(seen: Snapshot, now: datetime) -> tuple[PodView, ...]:
+    """Return the pods whose owners are to be read now: those that may be the agent.
+
+    Whoever may make pods can make any number that carry the label. So what is refused without its
+    owners is left out, what a controller has made for the workload comes before what only says so,
+    and of more owners than are read at once a part has its turn, another each time.
+    """
+    task, looked = seen.live_task, seen.looked
+    workload = task.workload
+    if workload is None:
+        return ()
+    known = looked.owners if looked else {}
+    possible = [
+        pod
+        for pod in seen.pods
+        if pod.uid not in known
+        and pod.deleting_since is None
+        and not has_ended(pod, now)
+        and pod.service_account == task.service_account
+    ]
+    ranked = sorted(possible, key=lambda pod: _rank(pod, workload, now))
+    owners = {pod.owner: None for pod in ranked}
+    chosen = set(list(owners)[:MOST_OWNERS])
+    return tuple(pod for pod in possible if pod.owner in chosen)
+
+
+def _rank(pod: PodView, wanted: WorkloadRef, now: datetime) -> tuple[bool, bool, bool, str]:
+    owner = pod.owner
+    stamped = owner is not None and pod.created_by == CONTROLLERS.get((owner.api_group, owner.kind))
+    direct = owner is not None and owner.kind == wanted.kind and owner.name == wanted.name
+    turn = digest([owner.uid if owner else "", int(now.timestamp()) // TURN_SECONDS])
+    return not (stamped and pod.gated), not direct, not pod.gated, turn
 
 
 def has_ended(pod: PodView, now: datetime) -> bool:

@@ -22,6 +22,8 @@ class Looked:
     workload: WorkloadView | None
     owners: Mapping[str, tuple[WorkloadView, ...]]
     """By the UID of each pod that was asked of: its owners as they live now, nearest first."""
+    looks: int = 1
+    """How many looks of this run have found it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

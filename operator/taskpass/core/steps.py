@@ -133,9 +133,9 @@ class Delete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookUp:
-    """Read the task's workload, and the owners of the pod where one is given."""
+    """Read the task's workload, and the owners of these pods, all at once."""
 
-    pod: PodView | None
+    pods: tuple[PodView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

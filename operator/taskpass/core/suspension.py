@@ -92,7 +92,7 @@ def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
         return Suspend(reason=why.reason, message=why.message)
     return (
         lifecycle_pod.of_end(seen, now)
-        or lifecycle_pod.of_workload(seen)
+        or lifecycle_pod.of_workload(seen, now)
         or of_progress(seen, now)
         or Rest(
             suspended=True,

@@ -1,10 +1,9 @@
 """Attest a pod: read its workload and owners as they live now, bind it, or say why not."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from taskpass.core import audit
-from taskpass.core.attestation import WorkloadView
+from taskpass.core.attestation import Owner, WorkloadView
 from taskpass.core.progress import activity_of
 from taskpass.core.records import Notice, Severity
 from taskpass.core.snapshot import Looked, Snapshot
@@ -14,7 +13,7 @@ from taskpass.ports import Batch
 
 
 async def look_up(ports: Ports, seen: Snapshot, step: LookUp) -> Looked:
-    """Read the task's workload, and the pod's owners nearest first."""
+    """Read the task's workload, and the pods' owners nearest first; those of one owner once."""
     task = seen.live_task
     workload = task.workload
     found = None
@@ -22,10 +21,14 @@ async def look_up(ports: Ports, seen: Snapshot, step: LookUp) -> Looked:
         found = await ports.workloads.workload(
             task.namespace, workload.api_group, workload.kind, workload.name
         )
-    owners: Mapping[str, tuple[WorkloadView, ...]] = seen.looked.owners if seen.looked else {}
-    if step.pod is not None:
-        owners = {**owners, step.pod.uid: await ports.workloads.owners(step.pod)}
-    return Looked(workload=found, owners=owners)
+    before = seen.looked
+    owners = dict(before.owners) if before else {}
+    chains: dict[Owner | None, tuple[WorkloadView, ...]] = {}
+    for pod in step.pods:
+        if pod.owner not in chains:
+            chains[pod.owner] = await ports.workloads.owners(pod)
+        owners[pod.uid] = chains[pod.owner]
+    return Looked(workload=found, owners=owners, looks=1 + (before.looks if before else 0))
 
 
 async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:

@@ -115,7 +115,7 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
 
     goes_on = next_step(replace(seen, looked=Looked(workload=job(), owners={})), LATER)
 
-    assert next_step(seen, LATER) == LookUp(pod=None)
+    assert next_step(seen, LATER) == LookUp(pods=())
     assert isinstance(goes_on, Rest)
     assert goes_on.retry
 
@@ -144,7 +144,7 @@ def test_the_owners_of_a_pod_are_read_before_it_is_appraised() -> None:
 
     known = replace(seen, looked=Looked(workload=job(), owners={waiting.uid: (job(),)}))
 
-    assert next_step(seen, LATER) == LookUp(pod=waiting)
+    assert next_step(seen, LATER) == LookUp(pods=(waiting,))
     assert isinstance(next_step(known, LATER), Bind)
 
 
