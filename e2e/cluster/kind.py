@@ -11,7 +11,7 @@ from signal import Signals
 
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.say import step
-from e2e.cluster.versions import KUBERNETES
+from e2e.cluster.versions import KIND, KIND_IMAGE
 
 AUDIT_LOG = "audit.log"
 IMAGE = "localhost/taskpass:dev"
@@ -32,7 +32,7 @@ class Kind:
     def create(self) -> list[str]:
         """Return the command that starts it and waits for the node."""
         command = ["kind", "create", "cluster", "--name", self.name, "--wait", "120s"]
-        command += ["--image", f"kindest/node:{KUBERNETES}"]
+        command += ["--image", KIND_IMAGE]
         return [*command, "--config", str(self.directory / "kind.yaml"), *self._kubeconfig()]
 
     def delete(self) -> list[str]:
@@ -110,7 +110,12 @@ def up(cluster: Kind, policy: Path) -> None:
     (cluster.directory / "logs").mkdir(parents=True, exist_ok=True)
     (cluster.directory / "kind.yaml").write_text(cluster.configuration(policy))
     with step(f"starting {cluster.name} with kind", usually="60 s"):
-        run(cluster.create())
+        try:
+            run(cluster.create())
+        except ClusterFailed as error:
+            raise ClusterFailed(
+                f"{error}\n(its image is one of those that kind {KIND} lists)"
+            ) from error
 
 
 def run(command: list[str]) -> None:

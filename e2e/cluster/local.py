@@ -13,9 +13,11 @@ from e2e.cluster.api import Api
 from e2e.cluster.errors import ClusterFailed
 from e2e.cluster.layout import Layout, free_index, load
 from e2e.cluster.prepare import prepare
-from e2e.cluster.say import step
+from e2e.cluster.say import say, step
 
 PATIENCE = 120.0
+GONE_SECONDS = 1.0
+"""How long nothing of a cluster must be seen to run before its start is given up."""
 GARBAGE_PERCENT = "400"
 """Go's default of 100 spends an eighth of the API server's time on garbage; memory is plenty."""
 NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -46,7 +48,7 @@ def up(name: str, *, node: bool) -> Layout:
             try:
                 _start(cluster)
             except BaseException:
-                traces.remove(directory)
+                _clear(directory)
                 raise
         return cluster
 
@@ -73,6 +75,14 @@ def load_image(cluster: Layout, archive: Path) -> None:
         done = _inside(cluster, str(ctr), "-n", "k8s.io", "images", "import", "-", stdin=file)
     if done.returncode:
         raise ClusterFailed(f"{archive} could not be imported: {done.stdout[-2000:]}")
+
+
+def _clear(directory: Path) -> None:
+    """Take away what a start that failed has left; why it failed is what is to be told first."""
+    try:
+        traces.remove(directory)
+    except (ClusterFailed, OSError) as error:
+        say(f"what was started could not be taken away: {error}")
 
 
 def _claim(name: str, directory: Path, node: bool) -> Layout:
@@ -141,9 +151,15 @@ def _start(cluster: Layout) -> None:
 
 def _attach(cluster: Layout) -> None:
     """Link the host to the cluster's network; the other end vanishes with the namespace."""
-    _until(cluster, "init", lambda: traces.init_process(cluster.identity) is not None)
-    init = traces.init_process(cluster.identity)
-    link = cluster.link
+    found: list[int] = []
+
+    def seen() -> bool:
+        init = traces.init_process(cluster.identity)
+        found.extend([] if init is None else [init])
+        return bool(found)
+
+    _until(cluster, "init", seen)
+    init, link = found[0], cluster.link
     for command in (
         ["link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(init)],
         ["address", "add", f"{cluster.host_address}/30", "dev", link],
@@ -155,8 +171,12 @@ def _attach(cluster: Layout) -> None:
 def _until(cluster: Layout, what: str, seen: Callable[[], bool]) -> None:
     """Wait until `seen()`; what the components said last is in the error if it never is."""
     deadline = time.monotonic() + PATIENCE
+    gone_since: float | None = None
     while not seen():
-        if time.monotonic() > deadline or not traces.processes(cluster.identity):
+        now, runs = time.monotonic(), bool(traces.processes(cluster.identity))
+        # One look that finds none proves nothing: what has just started another may have ended.
+        gone_since = None if runs else gone_since or now
+        if now > deadline or (gone_since and now > gone_since + GONE_SECONDS):
             tails = [
                 f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}"
                 for log in sorted(cluster.logs.glob("*.log"))

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from e2e.cluster import places
+from e2e.cluster.environments import variables_of
 from e2e.cluster.errors import ClusterFailed
 
 VARIABLE = "TASKPASS_CLUSTER"
@@ -21,16 +22,22 @@ PATIENCE = 30.0
 
 
 def processes(identity: str) -> list[int]:
-    """Return the processes that carry the mark (containers do not; they end with their init)."""
+    """Return the processes that carry the mark (containers do not; they end with their init).
+
+    Raises:
+        ClusterFailed: One does not say what it is.
+    """
     mark = f"{VARIABLE}={identity}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                variables = (entry / "environ").read_bytes().split(b"\0")
+                marked = mark in variables_of(int(entry.name))
+            except TimeoutError as error:  # neither yes nor no
+                raise ClusterFailed(str(error)) from error
             except OSError:
                 continue  # it ended just now, or is somebody else's
-            if mark in variables:
+            if marked:
                 found.append(int(entry.name))
     return sorted(found)
 
@@ -106,7 +113,8 @@ def remove(directory: Path) -> None:
     """
     mark = places.identity(directory)
     deadline = time.monotonic() + PATIENCE
-    while found := kill(mark):
+    # Twice none: what was started during the first look may be missing from it.
+    while found := kill(mark) + kill(mark):
         _wait(deadline, f"processes {found}")
     for link in links(f"tp{mark}"):
         subprocess.run(["ip", "link", "delete", link], capture_output=True, check=False)

@@ -1,7 +1,14 @@
 """What the local cluster is made of: versions, packages and addresses, as data."""
 
 KUBERNETES = "v1.37.2"
-"""Also in kubernetes/go.mod; a test compares the two."""
+"""Of the cluster that is built here. Also in kubernetes/go.mod; a test compares the two."""
+KIND = "v0.33.0"
+KIND_KUBERNETES = "v1.37.0"
+KIND_IMAGE = (
+    f"kindest/node:{KIND_KUBERNETES}"
+    "@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
+)
+"""The newest that this release of kind lists; an image belongs to the release that lists it."""
 CONTAINERD = "v2.4.2"
 HELM = "v3.22.0"
 TORCHWOOD = "v0.6.1"

@@ -5,17 +5,28 @@ from pathlib import Path
 
 import yaml
 
+from e2e.cluster import versions
 from e2e.cluster.kind import Kind
 
 CLUSTER = Kind(name="tp", directory=Path("/state/tp"))
 
 
-def test_it_is_created_with_a_kubeconfig_of_its_own_and_the_same_kubernetes() -> None:
+def test_it_is_created_with_a_kubeconfig_of_its_own_from_an_image_that_kind_lists() -> None:
+    image = "sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
+
     assert CLUSTER.create() == [
         *("kind", "create", "cluster", "--name", "tp", "--wait", "120s"),
-        *("--image", "kindest/node:v1.37.2", "--config", "/state/tp/kind.yaml"),
+        *("--image", f"kindest/node:v1.37.0@{image}", "--config", "/state/tp/kind.yaml"),
         *("--kubeconfig", "/state/tp/kubeconfig"),
     ]
+
+
+def test_its_kubernetes_is_of_the_same_minor_as_the_one_that_is_built_here() -> None:
+    assert minor_of(versions.KIND_KUBERNETES) == minor_of(versions.KUBERNETES)
+
+
+def minor_of(version: str) -> str:
+    return version.rpartition(".")[0]
 
 
 def test_it_is_deleted_by_name() -> None:
