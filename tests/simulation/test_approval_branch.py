@@ -62,14 +62,38 @@ async def test_who_moved_a_task_off_its_path_cannot_approve_that(world: Simulate
     assert world.condition("Stalled") == ("True", "UnapprovedBranch")
 
 
-async def test_going_back_does_not_by_itself_unblock(world: SimulatedWorld) -> None:
+async def test_a_task_that_goes_back_is_given_anew_what_its_phase_declares(
+    world: SimulatedWorld,
+) -> None:
     await strayed(world)
+    assert world.held() == []
 
     world.change(phase="research")
     await world.settle()
 
+    assert [g.name for g in world.held()] == ["tickets"]
+    assert world.condition("Stalled") == ("False", "NotStalled")
+    assert pending(world) == []
+
+
+async def test_what_ran_out_before_stays_counted_by_a_task_that_strays_and_goes_back(
+    world: SimulatedWorld,
+) -> None:
+    world.cluster.policy_list = [policy(max_renewals=0)]
+    world.create(task(phases=PATH))
+    world.add_pod()
+    await world.settle()
+    world.clock.advance(900)
+    await world.settle()
+    assert world.condition("CredentialsIssued") == ("False", "Revoked")
+
+    world.change(phase="close")
+    await world.settle()
+    world.change(phase="research")
+    await world.settle()
+
     assert world.held() == []
-    assert world.condition("Stalled") == ("True", "UnapprovedBranch")
+    assert world.condition("CredentialsIssued") == ("False", "Revoked")
 
 
 async def test_without_a_policy_that_asks_nobody_can_approve_a_branch(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from taskpass.core.errors import ProviderUnavailable
 from tests.simulation.builders import phase, request, task
 from tests.simulation.invariants import assert_at_rest
 from tests.simulation.world import SimulatedWorld
@@ -114,20 +115,45 @@ async def test_a_move_back_is_an_undeclared_move(world: SimulatedWorld) -> None:
     assert world.condition("Stalled") == ("True", "UnapprovedBranch")
 
 
-async def test_a_blocked_task_stays_blocked_when_it_goes_back(world: SimulatedWorld) -> None:
+async def test_a_task_that_goes_back_to_where_it_had_settled_goes_on_from_there(
+    world: SimulatedWorld,
+) -> None:
     await in_research(world)
+    old = world.held()[0]
     world.change(phase="close")
     await world.settle()
 
     world.change(phase="research")
     await world.settle()
+    back = world.held()[0]
     world.restart()
     world.change(phase="reply")
     await world.settle()
 
-    assert world.held() == []
-    assert world.condition("Stalled") == ("True", "UnapprovedBranch")
-    assert len(world.entries("task.phase")) == 1
+    assert (back.phase, back.actions) == ("research", ("tickets.read",))
+    assert back.id != old.id
+    assert actions(world) == [("tickets.write",)]
+    assert len(world.entries("task.phase")) == 3
+    assert_at_rest(world)
+
+
+async def test_a_task_that_goes_back_while_a_provider_owes_waits_for_it(
+    world: SimulatedWorld,
+) -> None:
+    await in_research(world)
+    world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
+    world.change(phase="close")
+    await world.settle()
+
+    world.change(phase="research")
+    await world.settle()
+    owed = [g.state.value for g in world.held()]
+    world.heal()
+    await world.settle()
+
+    assert owed == ["Revoking"]
+    assert [g.state.value for g in world.held()] == ["Delivered"]
+    assert world.condition("Stalled") == ("False", "NotStalled")
 
 
 async def test_a_blocked_task_ends_with_its_pod(world: SimulatedWorld) -> None:
@@ -157,8 +183,6 @@ async def test_phases_that_are_rewritten_open_no_way_around_the_declared_path(
 async def test_a_move_while_the_provider_is_down_issues_nothing_before_the_debt_is_paid(
     world: SimulatedWorld,
 ) -> None:
-    from taskpass.core.errors import ProviderUnavailable
-
     await in_research(world)
     world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
 

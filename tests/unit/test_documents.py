@@ -148,3 +148,13 @@ def test_every_decision_is_in_the_index() -> None:
 
     assert records == links(folder / "README.md")
     assert [int(name[:4]) for name in records] == list(range(1, len(records) + 1))
+
+
+def test_no_example_holds_what_its_orchestrator_moves() -> None:
+    """Applied a second time it would lead a task back, which is off its path."""
+    files = (ROOT / "examples").rglob("*.yaml")
+    every = [each for file in files for each in yaml.safe_load_all(file.read_text())]
+    tasks = [each for each in every if each and each.get("kind") == "AgentTask"]
+
+    assert any("phases" in each["spec"] for each in tasks)
+    assert [each["metadata"]["name"] for each in tasks if "phase" in each["spec"]] == []

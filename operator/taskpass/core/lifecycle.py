@@ -154,9 +154,12 @@ def _finished(seen: Snapshot, outcome: Outcome, now: datetime) -> Step:
 def _of_phase(seen: Snapshot, now: datetime) -> Step | None:
     """Rule 6."""
     task, record = seen.live_task, seen.record
+    wanted = task.phase or record.phase or task.first_phase
     if record.blocked_branch:
         if step := clear(seen, RevokeReason.UNAPPROVED_BRANCH):
             return step
+        if wanted == record.phase and not seen.owed_own:
+            return Enter(left=record.blocked_branch, phase=wanted)  # it went back
         rest = Rest(
             blocked=record.blocked_branch,
             owed=seen.owed_own,
@@ -164,7 +167,6 @@ def _of_phase(seen: Snapshot, now: datetime) -> Step | None:
             retry=task.workload is not None and not record.pod_uid,  # its end makes no event
         )
         return rest if seen.owed_own else lifecycle_approval.of_branch(seen, now, rest)
-    wanted = task.phase or record.phase or task.first_phase
     if not record.attempt or wanted == record.phase:
         return None
     left = task.phase_named(record.phase)

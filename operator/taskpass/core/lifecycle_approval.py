@@ -60,8 +60,7 @@ def of_approval(
 def of_branch(seen: Snapshot, now: datetime, rest: Rest) -> Step:
     """Ask for the approval of a move that was not declared; go on once it is there."""
     task, record = seen.live_task, seen.record
-    wanted = task.phase or record.phase
-    left = record.blocked_branch if wanted == record.phase else record.phase
+    wanted, left = task.phase, record.phase
     decided = [(r, decision_of(seen, r, now, wanted)) for r in task.requests_in(wanted)]
     demands = tuple({p.label: p for _, d in decided for p in d.demands}.values())
     if not record.pod_uid or not demands:

@@ -234,8 +234,9 @@ def _branch(seen: Snapshot, rest: Rest) -> str:
     if asking := blocking(seen, rest):
         return f"{left}. {asking.message}"
     return (
-        f"{left}; make a new task, with the phase declared. (No policy with `approval` covers what "
-        "that phase asks for, so nobody can approve the move.)"
+        f"{left}; set `phase` back to '{seen.record.phase}', or make a new task, with the phase "
+        "declared. (No policy with `approval` covers what that phase asks for, so nobody can "
+        "approve the move.)"
     )
 
 

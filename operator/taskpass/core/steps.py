@@ -161,7 +161,7 @@ class RefusePod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enter:
-    """Record the move to a declared next phase; what the old one held is gone."""
+    """Record the move to a declared next phase, or back; what the old one held is gone."""
 
     left: str
     phase: str

@@ -12,17 +12,21 @@ from taskpass.ports import Batch
 
 
 async def enter(ports: Ports, seen: Snapshot, step: Enter) -> None:
-    """Move to a declared next phase, or to one that people have approved."""
+    """Move to a declared next phase, to one that people have approved, or back from a branch."""
+    kept = seen.record
     approved = ", which was approved" if step.approval else ""
+    went_back = step.phase == kept.phase  # it never left: what ran out in it stays counted
+    renewals = kept.renewals if went_back else {}
+    said = "Went back" if went_back else "Moved"
     notice = Notice(
-        reason="PhaseEntered", message=f"Moved from '{step.left}' to '{step.phase}'{approved}"
+        reason="PhaseEntered", message=f"{said} from '{step.left}' to '{step.phase}'{approved}"
     )
     entry = audit.phase_entered(
         seen.live_task.ref, step.left, step.phase, ports.now(), notice, step.approval
     )
-    asked = tuple(each for each in seen.record.asked if not each.branch)
+    asked = tuple(each for each in kept.asked if not each.branch)
     moved = replace(
-        seen.record, phase=step.phase, blocked_branch="", asked=asked, renewals={}, denial=""
+        kept, phase=step.phase, blocked_branch="", asked=asked, renewals=renewals, denial=""
     )
     await record(ports, Batch(entries=(entry,), tasks=(moved,)), seen.live_task)
 

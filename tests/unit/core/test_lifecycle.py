@@ -254,6 +254,25 @@ def test_an_undeclared_move_is_recorded_and_revokes_next(wanted: str) -> None:
     )
 
 
+def test_a_task_that_goes_back_from_a_branch_is_cleared_first_and_then_let_go_on() -> None:
+    record = record_of(PHASED, blocked_branch="three")
+    back = snapshot(task=replace(PHASED, phase="one"), own_record=record, grants=())
+    bare = replace(record, secret_written=False, delivered=())
+    owed = grant_of(of=PHASED, state=GrantState.REVOKING)
+
+    assert isinstance(next_step(back, LATER), Withdraw)
+    assert next_step(replace(back, own_record=bare), LATER) == Enter(left="three", phase="one")
+    waits = replace(back, own_record=bare, grants=(owed,), unanswered=UNANSWERED)
+    assert next_step(waits, LATER) == Rest(owed=(owed,), blocked="three")
+
+
+def test_a_task_that_moves_on_from_a_branch_stays_blocked() -> None:
+    record = record_of(PHASED, blocked_branch="three", secret_written=False, delivered=())
+    seen = snapshot(task=replace(PHASED, phase="two"), own_record=record, grants=())
+
+    assert next_step(seen, LATER) == Rest(blocked="three")
+
+
 def test_an_unset_phase_stays_where_the_task_is() -> None:
     seen = snapshot(
         task=PHASED,
