@@ -358,11 +358,8 @@ def people_of(task: Task, root: Task | None = None) -> Mapping[str, str]:
     }
 
 
-def _of_grant(
-    grant: Grant, now: datetime, kind: EventType, stage: Stage, result: Result, *,
-    notice: Notice | None = None, people: Mapping[str, str] = NO_DATA, **more: Any,
-) -> Entry:  # fmt: skip
-    op = operation(grant.id, kind.value)
+def of_grant(grant: Grant) -> dict[str, Any]:
+    """Return what every entry about a grant says of it, as the grant is then."""
     cred: dict[str, Any] = {
         "ref": grant.id, "provider": grant.provider, "class": grant.class_name,
         "name": grant.name, "actions": list(grant.actions), "resources": list(grant.resources),
@@ -384,7 +381,7 @@ def _of_grant(
     if grant.chain:
         cred["within"] = grant.within
         told["chain"] = list(grant.chain)
-    data: dict[str, Any] = {
+    return {
         "cred": cred,
         "task": told,
         "policy": {"name": grant.policy, "digest": grant.policy_digest},
@@ -392,8 +389,15 @@ def _of_grant(
             "intent": grant.intent_digest, "request": grant.request_digest,
             "class": grant.class_digest,
         },
-        **more,
     }  # fmt: skip
+
+
+def _of_grant(
+    grant: Grant, now: datetime, kind: EventType, stage: Stage, result: Result, *,
+    notice: Notice | None = None, people: Mapping[str, str] = NO_DATA, **more: Any,
+) -> Entry:  # fmt: skip
+    op = operation(grant.id, kind.value)
+    data = {**of_grant(grant), **more}
     if kind is EventType.CREDENTIAL_REVOKE:
         data["reason"] = grant.revoke_reason
     return entry(

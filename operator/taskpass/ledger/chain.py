@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -10,7 +10,7 @@ from taskpass.core.checkpoint import BadCheckpoint, Checkpoint, PublicKey
 from taskpass.core.errors import LedgerError
 from taskpass.core.keychain import BadChain, KeyChain
 from taskpass.ledger.keys import Signer, verify_signature
-from taskpass.ledger.reader import LogReader, TamperEvidence
+from taskpass.ledger.reader import TamperEvidence
 
 
 def chain_of(entry: Callable[[int], bytes], handovers: Iterable[int]) -> KeyChain:
@@ -24,17 +24,29 @@ def chain_of(entry: Callable[[int], bytes], handovers: Iterable[int]) -> KeyChai
     return chain
 
 
-def declared_chain(log: LogReader) -> KeyChain:
-    """Return the keys that a ledger's own entries name."""
+class Stored(Protocol):
+    """A log that entries can be read from."""
+
+    note: str
+
+    def entry(self, index: int) -> bytes:
+        """Return the bytes of one entry."""
+
+    def handovers(self) -> dict[int, str]:
+        """Return the checkpoints of the handovers from key to key, by size."""
+
+
+def declared_chain(log: Stored) -> KeyChain:
+    """Return the keys that a log's own entries name."""
     return chain_of(log.entry, sorted(log.handovers()))
 
 
-def declared_key(log: LogReader) -> PublicKey:
+def declared_key(log: Stored) -> PublicKey:
     """Return the key that signs the ledger's checkpoint, by its own word."""
     return declared_chain(log).current
 
 
-def opened_head(log: LogReader) -> Checkpoint:
+def opened_head(log: Stored) -> Checkpoint:
     """Return the ledger's checkpoint, signed by the key that the ledger itself names."""
     try:
         return declared_chain(log).open(log.note, verify_signature)
@@ -42,13 +54,13 @@ def opened_head(log: LogReader) -> Checkpoint:
         raise TamperEvidence(f"the ledger's checkpoint does not hold: {error}") from error
 
 
-def cluster_of(log: LogReader) -> str:
+def cluster_of(log: Stored) -> str:
     """Return the cluster's part of the log's name; '' where it has none."""
     found = re.search(r"/c-([^/]+)/", declared_key(log).name)
     return found[1] if found else ""
 
 
-def signer_of(stored: LogReader, *signers: Signer | None) -> Signer:
+def signer_of(stored: Stored, *signers: Signer | None) -> Signer:
     """Return which of the signers has the key of today; `LedgerError` where none has."""
     key = declared_key(stored)
     for signer in signers:

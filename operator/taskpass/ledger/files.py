@@ -66,6 +66,11 @@ class FileReader:
 
     def entry(self, index: int) -> bytes:
         """Return the bytes of one entry."""
+        if 0 <= index < self.size and index not in self.bodies:
+            kept = self.kept().get(index)
+            if kept is None:
+                raise Absent(f"Entry {index} is not among those that are here")
+            return kept
         number, at = divmod(index, TILE_WIDTH)
         entries = self.bundle(number) if 0 <= index < self.size else []
         if at >= len(entries):

@@ -17,8 +17,9 @@ from taskpass.core.merkle import consistency_proof, tree_root
 from taskpass.core.tiles import TileSubtrees
 from taskpass.ledger.chain import declared_chain
 from taskpass.ledger.keys import verify_signature
+from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.query import Query
 from taskpass.ledger.reader import LogReader, reading
-from taskpass.ledger.search import Query, search
 
 
 class History:
@@ -52,8 +53,8 @@ class History:
     def kill_switches(self) -> dict[str, str]:
         """Return those that were thrown and not lifted, of what is not pruned: name by UID."""
         open_: dict[str, str] = {}
-        with reading(self._path) as log:
-            for _, body in search(log, Query(type="kill_switch.")):
+        with proven(Where(database=self._path), Query(type="kill_switch.")) as log:
+            for _, body in log.entries:
                 event = orjson.loads(body)
                 told = event["data"]["kill_switch"]
                 if event["type"] == PREFIX + EventType.KILL_SWITCH_LIFT:

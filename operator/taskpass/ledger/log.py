@@ -133,6 +133,7 @@ class Log:
             EntryRefused: One of them can never be written, so none is.
 
         """
+        self._people.begin()
         last = self._last_time
         admitted: list[Admitted] = []
         ids: set[str] = set()

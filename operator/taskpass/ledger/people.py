@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Mapping
 
 from taskpass.core.people import SALT_BYTES, Person, is_person
-from taskpass.ledger.reader import LogReader
+from taskpass.ledger.reader import LogReader, TamperEvidence
+from taskpass.ledger.walk import Walk
 
 Told = Mapping[str, Mapping[str, str]]
 """By the role that somebody has in an entry: what the entry says of them."""
@@ -18,6 +19,10 @@ class People:
         self._db = db
         self._new: dict[str, Person] = {}
         """Drawn for entries that are not written yet."""
+
+    def begin(self) -> None:
+        """Forget who was drawn for entries that were then refused."""
+        self._new.clear()
 
     def told(self, people: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
         """Return what an entry says of people; nothing is written."""
@@ -49,7 +54,29 @@ class People:
         return person.told()
 
 
-def known(log: LogReader) -> dict[str, Person]:
-    """Return everybody who was not erased, by reference."""
-    rows = log.db.execute("SELECT ref, name, salt FROM person ORDER BY name")
-    return {ref: Person(ref, name, bytes(salt)) for ref, name, salt in rows}
+def known(log: LogReader, told: Walk) -> dict[str, Person]:
+    """Return everybody who was not erased, by reference, with every commitment opened.
+
+    `told` is what the log's entries come to. Somebody of whom no entry is left speaks (they were
+    pruned) is not among them: nothing proves the name.
+
+    Raises:
+        TamperEvidence: A name is not the one that the log's entries were about; or it is gone, and
+            no entry says that it was erased; or it is there, and one says that it was.
+
+    """
+    found = {}
+    for ref, name, salt in log.db.execute("SELECT ref, name, salt FROM person ORDER BY name"):
+        person = Person(ref, name, bytes(salt))
+        commitments = told.people.get(ref, set())
+        if ref in told.erased:
+            raise TamperEvidence(f"there is a name for {ref}, and an entry says that it was erased")
+        if not commitments and not told.min_index:
+            raise TamperEvidence(f"there is a name for {ref}, of whom no entry speaks")
+        if commitments - {person.told()["c"]}:
+            raise TamperEvidence(f"the name noted for {ref} is not whom the log's entries mean")
+        if commitments:
+            found[ref] = person
+    for ref in sorted(told.people.keys() - found.keys() - told.erased):
+        raise TamperEvidence(f"the name of {ref} is gone, and no entry says that it was erased")
+    return found

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,24 @@ from typing import Any
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import PREFIX, EventType, Stage
+from taskpass.core.audit import PREFIX, EventType
+from taskpass.core.credential import GrantState
+from taskpass.core.logged_grant import LoggedGrant, Step, step_of
+from taskpass.core.logged_task import TaskStep, task_step_of
 from taskpass.core.merkle import TILE_WIDTH, leaf_hash, leaf_hashes, subtree_root
 from taskpass.ledger.files import in_directory
+from taskpass.ledger.query import Query
 from taskpass.ledger.reader import LogReader, Source, TamperEvidence, reading
 from taskpass.ledger.rows import IndexRow, index_row
 
-_ISSUE, _REVOKE = str(EventType.CREDENTIAL_ISSUE), str(EventType.CREDENTIAL_REVOKE)
 _GENESIS, _ROTATE = str(EventType.LOG_GENESIS), str(EventType.LOG_KEY_ROTATE)
-_HEEDED = frozenset({_GENESIS, _ROTATE, str(EventType.LOG_PRUNE)})
+_HEEDED = frozenset(
+    {
+        _GENESIS, _ROTATE, str(EventType.LOG_PRUNE), str(EventType.LOG_OPEN),
+        str(EventType.PRIVACY_ERASE),
+    }
+)  # fmt: skip
+_CREDENTIAL = "credential."
 _KEEPABLE = frozenset({_GENESIS, _ROTATE})
 LARGE = 100_000
 """Logs of so many entries are worth more than one process."""
@@ -48,34 +57,46 @@ class Piece:
     """Over all of them; empty where the bundle is not full."""
     first_time: str = ""
     last_time: str = ""
-    begun: set[str] = field(default_factory=set)
+    begun: dict[str, LoggedGrant] = field(default_factory=dict)
     """Grants whose intent it tells, and not their end."""
+    moved: dict[str, list[Step]] = field(default_factory=dict)
+    """What it tells of grants that were begun before it, and not their end."""
     over: set[str] = field(default_factory=set)
     """Grants whose end it tells, and not their intent."""
+    tasks: list[TaskStep] = field(default_factory=list)
+    """What it says of tasks that their records have to say as well."""
+    people: dict[str, set[str]] = field(default_factory=dict)
+    """Commitments to names, by reference."""
+    ids: bytes = b""
+    """The ids of its entries, each in 16 bytes."""
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How many entries it has of each type and day."""
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """What it says of the log itself."""
+    found: list[tuple[int, bytes]] = field(default_factory=list)
+    """Index and bytes of the entries that were asked for."""
 
 
 class Pieces:
     """Reads the bundles of a source. Each method raises as `Source`, or `TamperEvidence`."""
 
     def __init__(
-        self, source: Source, origin: str, wanted: frozenset[int],
-        beside: Callable[[bytes], None] | None = None,
-    ) -> None:  # fmt: skip
-        """Take the log's name and the sizes at which the root is wanted; `beside` gets each entry.
+        self, source: Source, origin: str, wanted: frozenset[int], query: Query | None = None
+    ) -> None:
+        """Take the log's name and the sizes at which the root is wanted.
 
-        Of a ledger's file the index is compared as well.
+        Entries that `query` asks for are given with their bundles. Without one, the index of a
+        ledger's file is compared as well.
         """
         self.source = source
         self.origin = origin
         self.wanted = wanted
         self._within = {size // TILE_WIDTH for size in wanted if size % TILE_WIDTH}
-        self._beside = beside
+        self.query = query
         self._kept = source.kept()
         self.count = -(-source.size // TILE_WIDTH)
         """How many bundles there are."""
-        self._index = source.db if isinstance(source, LogReader) else None
+        self._index = source.db if isinstance(source, LogReader) and query is None else None
 
     def all(self) -> Iterator[Piece]:
         """Return every bundle in order."""
@@ -97,9 +118,14 @@ class Pieces:
         rows = self._told(entries, piece)
         if self._index is not None:
             _compare(self._index, start, rows)
-        if self._beside is not None:
-            for entry in entries:
-                self._beside(entry)
+        return piece
+
+    def rest(self, start: int) -> Piece:
+        """Return the entries of a bundle from an index on: what it has grown by since."""
+        number, before = divmod(start, TILE_WIDTH)
+        entries = self.source.bundle(number)[before:]
+        piece = Piece(start, leaf_hashes(entries), b"")
+        self._told(entries, piece)
         return piece
 
     def _piece(self, number: int, leaves: list[bytes]) -> Piece:
@@ -112,24 +138,23 @@ class Pieces:
     def _told(self, entries: list[bytes], piece: Piece) -> list[IndexRow]:
         """Note what the entries say; return what the index is to say of them."""
         rows: list[IndexRow] = []
-        index, last = piece.start, ""
+        index, last, query = piece.start, "", self.query
         for body in entries:
             # Nothing of an entry is kept but its row: a million dicts at once cost more than all.
             row, event = _read(body, index, self.origin)
-            kind, time = row[1], row[2]
+            time = row[2]
             if not isinstance(time, str) or time < last:
                 raise TamperEvidence(f"the time of entry {index} is before that of the one before")
             last = time
             rows.append(row)
-            if kind == _ISSUE:
-                if event["data"].get("stage") == Stage.INTENT:
-                    piece.begun.add(str(row[5]))
-            elif kind == _REVOKE:
-                if event["data"].get("stage") == Stage.RESULT:
-                    _ended(piece, str(row[5]))
-            elif kind in _HEEDED or index == 0:
-                piece.events.append((index, event))
+            try:
+                _note(piece, index, row, event)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise TamperEvidence(f"entry {index} is not an event of ours") from None
+            if query is not None and query.wants(index, row, event):
+                piece.found.append((index, body))
             index += 1
+        piece.ids = b"".join([row[0] for row in rows])
         piece.first_time, piece.last_time = str(rows[0][2]), last
         return rows
 
@@ -166,7 +191,7 @@ def in_parallel(path: Path, own: Pieces, large: int = LARGE) -> Iterator[Iterato
     try:
         # Spawned, as whoever asks may have threads.
         pool = multiprocessing.get_context("spawn").Pool(
-            processes, _begin, (path, own.origin, own.wanted, full)
+            processes, _begin, (path, own.origin, own.wanted, full, own.query)
         )
     except OSError:  # no shared memory here
         yield own.all()
@@ -181,12 +206,12 @@ _mine: list[tuple[Pieces, int]] = []
 _open = contextlib.ExitStack()
 
 
-def _begin(path: Path, origin: str, wanted: frozenset[int], full: int) -> None:
+def _begin(path: Path, origin: str, wanted: frozenset[int], full: int, query: Query | None) -> None:
     """Open the log in a process of the pool, for as long as that lives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that asked ends us
     gc.disable()  # there are no cycles, and looking for them took a tenth of the time
     source = in_directory(path) if path.is_dir() else _open.enter_context(reading(path))
-    _mine.append((Pieces(source, origin, wanted), full))
+    _mine.append((Pieces(source, origin, wanted, query), full))
 
 
 def _share(first: int) -> list[Piece]:
@@ -206,11 +231,38 @@ def _read(body: bytes, index: int, origin: str) -> tuple[IndexRow, dict[str, Any
     return row, event
 
 
-def _ended(piece: Piece, grant: str) -> None:
-    if grant in piece.begun:
-        piece.begun.discard(grant)
+def _note(piece: Piece, index: int, row: IndexRow, event: dict[str, Any]) -> None:
+    """Note what an entry says of grants, tasks, people and the log."""
+    kind, data = str(row[1]), event["data"]
+    day = (kind, str(row[2])[:10])
+    piece.counts[day] = piece.counts.get(day, 0) + 1
+    if kind.startswith(_CREDENTIAL):
+        step = step_of(index, event)
+        if step is not None:
+            _move(piece, str(row[5]), step)
+    elif kind in _HEEDED or index == 0:
+        piece.events.append((index, event))
     else:
-        piece.over.add(grant)
+        moved = task_step_of(event)
+        if moved is not None:
+            piece.tasks.append(moved)
+    if "by" in data:
+        for who in data["by"].values():
+            if "ref" in who:
+                piece.people.setdefault(str(who["ref"]), set()).add(str(who.get("c")))
+
+
+def _move(piece: Piece, grant: str, step: Step) -> None:
+    if step.state is GrantState.INTENT:
+        piece.begun[grant] = LoggedGrant(step.index, step.state, step.time, step.task, step.data)
+    elif step.state is GrantState.REVOKED:
+        if piece.begun.pop(grant, None) is None:
+            piece.moved.pop(grant, None)
+            piece.over.add(grant)
+    elif grant in piece.begun:
+        piece.begun[grant] = piece.begun[grant].after(step)
+    else:
+        piece.moved.setdefault(grant, []).append(step)
 
 
 def _compare(db: sqlite3.Connection, start: int, told: list[IndexRow]) -> None:

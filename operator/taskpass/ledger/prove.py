@@ -24,11 +24,14 @@ from taskpass.core.merkle import (
 from taskpass.core.tiles import TileSubtrees
 from taskpass.core.tlog_proof import TlogProof, parse_tlog_proof
 from taskpass.ledger.chain import declared_chain, opened_head
+from taskpass.ledger.files import FileReader
 from taskpass.ledger.keys import verify_signature
+from taskpass.ledger.proven import Proven
+from taskpass.ledger.query import Query
 from taskpass.ledger.reader import LogReader, TamperEvidence
 
 
-def prove_inclusion(log: LogReader, index: int) -> TlogProof:
+def prove_inclusion(log: LogReader | FileReader, index: int) -> TlogProof:
     """Prove that the entry is under the ledger's checkpoint; the proof is checked before it leaves.
 
     Raises:
@@ -48,7 +51,9 @@ def prove_inclusion(log: LogReader, index: int) -> TlogProof:
     return proof
 
 
-def prove_consistency(log: LogReader, kept: str) -> tuple[Checkpoint, Checkpoint, Sequence[bytes]]:
+def prove_consistency(
+    log: LogReader | FileReader, kept: str
+) -> tuple[Checkpoint, Checkpoint, Sequence[bytes]]:
     """Prove that the log begins with the one of a kept checkpoint; return both, and the proof.
 
     Raises:
@@ -97,18 +102,25 @@ def check_proof(text: str, entry: bytes, vkey: str) -> TlogProof:
     return proof
 
 
-def index_of(log: LogReader, identity: str) -> int:
-    """Return the index of an entry by its id or its index; `UsageError` where there is none."""
+def identity_asked(identity: str) -> int | Query:
+    """Return the index that is named, or the question for an entry's id; `UsageError` for else."""
     if identity.isascii() and identity.isdigit():
         return int(identity)
     try:
-        raw = UUID(identity).bytes
+        return Query(id=UUID(identity).bytes)
     except ValueError:
         raise UsageError(f"'{identity}' is neither an entry's index nor its id") from None
-    row = log.db.execute("SELECT seq FROM idx WHERE id = ?", (raw,)).fetchone()
-    if row is None:
+
+
+def only(log: Proven, identity: str) -> tuple[int, bytes]:
+    """Return the one entry that was asked for; `UsageError` where there is none."""
+    for found in log.entries:
+        return found
+    if not identity.isdigit():
         raise UsageError(f"The log has no entry of the id {identity}")
-    return int(row[0])
+    if int(identity) >= log.report.size:
+        raise UsageError(f"The log has no entry {identity}; its last is {log.report.size - 1}")
+    return int(identity), log.source.entry(int(identity))
 
 
 def body_of(path: Path) -> bytes:

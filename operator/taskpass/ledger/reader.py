@@ -76,7 +76,7 @@ class LogReader:
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         row = db.execute(
-            "SELECT size, root, frontier, note, min_index FROM head WHERE k = 1"
+            "SELECT size, root, frontier, note, min_index, epoch FROM head WHERE k = 1"
         ).fetchone()
         if row is None:
             raise TamperEvidence("the ledger has no head")
@@ -86,6 +86,8 @@ class LogReader:
         self.note: str = row[3]
         self.min_index: int = row[4]
         """Entries before it are absent by policy."""
+        self.epoch: int = row[5]
+        """How often it was opened for writing."""
         self.bodies = range(self.min_index, self.size)
         """The indexes of the entries that are there."""
 
@@ -172,8 +174,15 @@ def reading(path: Path) -> Iterator[LogReader]:
         UsageError: It is not a ledger of this version.
 
     """
+    if path.is_dir():
+        raise Incomplete(f"{path} is a directory, and no ledger; an export is named with --dir")
     if not path.is_file():
         raise Incomplete(f"There is no ledger at {path}")
+    if not _is_database(path):
+        raise Incomplete(
+            f"{path} is no SQLite file: either another file than the ledger, or one whose first "
+            "bytes are overwritten"
+        )
     with contextlib.ExitStack() as stack:
         try:
             db = _opened(path, stack)
@@ -181,9 +190,11 @@ def reading(path: Path) -> Iterator[LogReader]:
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise _meaning(error, path) from error
         if found != schema.VERSION:
-            raise UsageError(f"{path} is no ledger of version {schema.VERSION}; it says {found}")
+            raise UsageError(_no_ledger(path, found))
         try:
             db.execute("BEGIN")
+            if strange := schema.foreign(db):
+                raise TamperEvidence(f"in {path}, {strange}")
             yield LogReader(db)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise _meaning(error, path) from error
@@ -200,6 +211,23 @@ def unzipped(stored: bytes, number: int) -> list[bytes]:
         return tiles.unpack(packed)
     except (zlib.error, tiles.BadBundle) as error:
         raise TamperEvidence(f"bundle {number} is damaged: {error}") from error
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError as error:
+        raise Incomplete(f"The ledger {path} cannot be read ({error.strerror})") from error
+
+
+def _no_ledger(path: Path, found: int) -> str:
+    if found:
+        return f"{path} is a ledger of version {found}, and this program knows {schema.VERSION}"
+    return (
+        f"{path} is an SQLite file without a ledger's tables. A ledger that was copied while it "
+        "was in use lacks what is in its write-ahead log: `taskpass audit copy` makes a whole copy"
+    )
 
 
 def _meaning(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> TaskpassError:

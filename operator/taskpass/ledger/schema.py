@@ -7,6 +7,8 @@ transactions. `grant_state` has what is held; what is over is in the log alone. 
 stay for ever. `person` has the names that entries refer to, and that can be erased.
 """
 
+import contextlib
+import functools
 import os
 import sqlite3
 from pathlib import Path
@@ -69,6 +71,36 @@ def version(db: sqlite3.Connection) -> int:
 
 
 def damage(db: sqlite3.Connection) -> str:
-    """Return what SQLite finds wrong with the file's structure, in one line; '' if nothing."""
-    found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    """Return what SQLite finds wrong with the file's structure, in one line; '' if nothing.
+
+    Every index is compared with its table as well: a row that is hidden in one is found.
+    """
+    found = str(db.execute("PRAGMA integrity_check(1)").fetchone()[0])
     return "" if found == "ok" else found.splitlines()[0]
+
+
+def foreign(db: sqlite3.Connection) -> str:
+    """Return which object in the file is not of our making, or lacks, in a few words; '' if none.
+
+    A trigger, or a view in the place of a table, would have every reader see another thing, and the
+    writer write one.
+    """
+    found = _objects(db)
+    if strange := sorted(found - _ours()):
+        kind, name, _, _ = strange[0]
+        return f"the {kind} '{name}' is not one that taskpass makes"
+    lacking = sorted(_ours() - found)
+    return f"the {lacking[0][0]} '{lacking[0][1]}' is missing, or another" if lacking else ""
+
+
+def _objects(db: sqlite3.Connection) -> frozenset[tuple[str, str, str, str]]:
+    rows = db.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
+    return frozenset((str(a), str(b), str(c), str(d)) for a, b, c, d in rows)
+
+
+@functools.cache
+def _ours() -> frozenset[tuple[str, str, str, str]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        for statement in TABLES:
+            db.execute(statement)
+        return _objects(db)

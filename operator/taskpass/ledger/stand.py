@@ -1,11 +1,10 @@
-"""What a ledger amounts to: its size and kinds of entries, and what is still open."""
+"""What a log amounts to: its size and kinds of entries, and what is still open, by its entries."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
-from taskpass.core.credential import Grant, GrantState
-from taskpass.ledger import state
-from taskpass.ledger.reader import LogReader
+from taskpass.core.credential import GrantState
+from taskpass.core.logged_grant import LoggedGrant
+from taskpass.ledger.proven import Proven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +16,7 @@ class Stats:
     pruned: int
     """How many of them are absent by policy."""
     bytes: int
-    """Of the database file, free pages included."""
+    """On disk."""
     by_type: dict[str, int]
     by_day: dict[str, int]
     """UTC days of the last thirty on which something was recorded."""
@@ -46,43 +45,36 @@ class OpenOperation:
     """When it dies by itself at the latest; '' where nobody knows."""
 
 
-def stats(log: LogReader, origin: str) -> Stats:
-    """Count. Reads the index, not the entries."""
-    db = log.db
-    pages = (
-        db.execute("PRAGMA page_count").fetchone()[0] * db.execute("PRAGMA page_size").fetchone()[0]
-    )
-    types = db.execute("SELECT type, count(*) FROM idx GROUP BY type ORDER BY type").fetchall()
-    days = db.execute(
-        "SELECT substr(time, 1, 10) AS day, count(*) FROM idx"
-        " GROUP BY day ORDER BY day DESC LIMIT 30"
-    ).fetchall()
-    held = list(state.held_grants(db))
+def stats(log: Proven, size: int) -> Stats:
+    """Count what was verified; `size` is what it takes on disk."""
+    types: dict[str, int] = {}
+    days: dict[str, int] = {}
+    for (kind, day), count in sorted(log.told.counts.items()):
+        types[kind] = types.get(kind, 0) + count
+        days[day] = days.get(day, 0) + count
+    held = log.told.held.values()
     return Stats(
-        origin=origin, entries=log.size, pruned=log.min_index, bytes=pages,
-        by_type=dict(types), by_day=dict(reversed(days)), held=len(held),
-        owed=sum(g.state is GrantState.REVOKING for g in held),
+        origin=log.report.origin, entries=log.report.size, pruned=log.report.pruned, bytes=size,
+        by_type=types, by_day={day: days[day] for day in sorted(days)[-30:]}, held=len(held),
+        owed=sum(each.state is GrantState.REVOKING for each in held),
     )  # fmt: skip
 
 
-def open_operations(log: LogReader) -> list[OpenOperation]:
+def open_operations(log: Proven) -> list[OpenOperation]:
     """Return what has begun and not ended, oldest first; what is in use is not of it."""
-    going = [g for g in state.held_grants(log.db) if g.state is not GrantState.DELIVERED]
-    return sorted((_open(grant) for grant in going), key=lambda each: each.since)
+    going = sorted(log.told.held.items(), key=lambda each: each[1].first)
+    found = [_open(grant, each) for grant, each in going if each.state is not GrantState.DELIVERED]
+    return sorted(found, key=lambda each: each.since)
 
 
-def _open(grant: Grant) -> OpenOperation:
-    since = {
-        GrantState.INTENT: grant.intent_at,
-        GrantState.ISSUED: grant.issued_at,
-        GrantState.REVOKING: grant.revoking_since,
-    }.get(grant.state)
+def _open(grant: str, logged: LoggedGrant) -> OpenOperation:
+    cred = logged.data["cred"]
     return OpenOperation(
-        grant=grant.id, task=str(grant.task), name=grant.name, provider=grant.provider,
-        state=grant.state.value, since=_time(since or grant.intent_at),
-        reason=grant.revoke_reason, until=_time(grant.expires_at) if grant.expires_at else "",
+        grant=grant, task=logged.task, name=cred["name"], provider=cred["provider"],
+        state=logged.state.value, since=_seconds(logged.since),
+        reason=logged.data.get("reason", ""), until=_seconds(cred.get("exp", "")),
     )  # fmt: skip
 
 
-def _time(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _seconds(time: str) -> str:
+    return f"{time[:19]}Z" if time else ""

@@ -31,8 +31,9 @@ from taskpass.ledger.files import FileReader, in_directory
 from taskpass.ledger.keys import verify_signature
 from taskpass.ledger.lines import check_lines, lines_of
 from taskpass.ledger.pieces import Piece, Pieces, in_parallel
+from taskpass.ledger.query import Query
 from taskpass.ledger.reader import Incomplete, Source, TamperEvidence, reading
-from taskpass.ledger.verify_database import Rows, check_state
+from taskpass.ledger.verify_database import Rows, check_head, check_state
 from taskpass.ledger.walk import Walk
 from taskpass.ledger.zipped import zipped
 
@@ -103,14 +104,13 @@ def verify_database(
         with in_parallel(path, verified.pieces()) as pieces:
             rows = Rows(log)
             verified.walk(pieces, progress)
-        if log.min_index != verified.min_index:
+        if log.min_index != verified.told.min_index:
             raise TamperEvidence("entries are absent, and no entry says that they were pruned")
+        report = verified.report()
+        check_head(log, verified.head, verified.told)
         rows.conclude(log.kept())
-        head = verified.head
-        if (log.size, log.root, log.frontier) != (head.size, head.root, verified.frontier):
-            raise TamperEvidence("the ledger's head does not say what its checkpoint says")
-        check_state(log.db, verified.held)
-        return verified.report()
+        check_state(log, verified.told)
+        return report
 
 
 def verify_directory(
@@ -143,7 +143,7 @@ def verify_files(
 def concluded(files: FileReader, verified: "Verified") -> Report:
     """Look at what is in files only."""
     verified.compare_partial_tiles()
-    if files.bodies.start > verified.min_index and not files.is_part:
+    if files.bodies.start > verified.told.min_index and not files.is_part:
         raise Incomplete(
             f"Entries before {files.bodies.start} cannot be read: they are not there, and no entry "
             "says that they were pruned"
@@ -183,33 +183,32 @@ class Verified:
         return self._walk.keys
 
     @property
-    def held(self) -> set[str]:
-        """See `Walk.held`."""
-        return self._walk.held
+    def told(self) -> Walk:
+        """What the entries come to."""
+        return self._walk
 
-    @property
-    def min_index(self) -> int:
-        """See `Walk.min_index`."""
-        return self._walk.min_index
+    def pieces(self, query: Query | None = None) -> Pieces:
+        """Return what reads the bundles; see `Pieces`."""
+        return Pieces(self._source, self.head.origin, self.sizes, query)
 
-    @property
-    def frontier(self) -> bytes:
-        """See `Tree.frontier`."""
-        return self._walk.tree.frontier()
+    def walk(
+        self, pieces: Iterator[Piece], progress: Progress,
+        found: Callable[[list[tuple[int, bytes]]], None] = lambda entries: None,
+    ) -> None:  # fmt: skip
+        """Take every bundle, and hold checkpoint, keys and tiles against them.
 
-    def pieces(self, beside: Callable[[bytes], None] | None = None) -> Pieces:
-        """Return what reads the bundles; `beside` is given each entry."""
-        return Pieces(self._source, self.head.origin, self.sizes, beside)
-
-    def walk(self, pieces: Iterator[Piece], progress: Progress) -> None:
-        """Take every bundle, and hold checkpoint, keys and tiles against them."""
+        `found` is given the entries that were asked for, as they come; none of them is proven
+        before this and `report` have returned.
+        """
         walk = self._walk
         for piece in pieces:
             for tile in walk.take(piece):
                 if self._source.tile(tile.level, tile.number) != tile.data:
                     path = tiles.tile_path(tile.level, tile.number)
                     raise TamperEvidence(f"{path} is not what the entries hash to")
+            found(piece.found)
             progress(walk.tree.size, self.head.size)
+        walk.check_ids()
         if (walk.tree.size, walk.tree.root()) != (self.head.size, self.head.root):
             raise TamperEvidence("the entries are not those that the checkpoint was signed over")
         self._check_keys()

@@ -1,24 +1,32 @@
 """The part of verification that is about a ledger's file: rows, index, and state against the log.
 
-The state tables are not signed. What they say of grants is held against the entries, so that
-nobody can make the operator forget a credential by editing a row without that being found.
+The state tables are not signed. What they say of grants, tasks, pods and people is held against the
+entries, wherever those say it too: so nobody can make the operator forget a credential, take it for
+another's, or have a reader shown another name, by editing a row without that being found.
 """
 
-import contextlib
 import sqlite3
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import TypeVar
 
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.credential import GrantState
+from taskpass.core.audit import moment
+from taskpass.core.checkpoint import Checkpoint, parse_body, parse_note
+from taskpass.core.credential import Grant
 from taskpass.core.merkle import TILE_WIDTH
+from taskpass.core.records import TaskRecord
 from taskpass.ledger import schema
-from taskpass.ledger.reader import LogReader, TamperEvidence
+from taskpass.ledger.encoding import decode
+from taskpass.ledger.people import known
+from taskpass.ledger.reader import COSIGNED, HANDOVER, LogReader, TamperEvidence
 from taskpass.ledger.rows import index_row
+from taskpass.ledger.walk import Walk
 
-_HELD = frozenset(state.value for state in GrantState if state.held)
+Value = TypeVar("Value")
+_KEPT = frozenset({"open", HANDOVER, COSIGNED})
 
 
 class Rows:
@@ -27,8 +35,7 @@ class Rows:
     def __init__(self, log: LogReader) -> None:
         """Check the file's structure first; raise `TamperEvidence` where it is damaged."""
         db = self._db = log.db
-        damage = schema.damage(db)
-        if damage:
+        if damage := schema.damage(db):
             raise TamperEvidence(f"the database is damaged: {damage}")
         self._first, size = log.min_index, log.size
         begins, full = log.min_index // TILE_WIDTH, size // TILE_WIDTH
@@ -54,28 +61,102 @@ class Rows:
             raise TamperEvidence("there are tiles that no entries hash to")
 
 
-def check_state(db: sqlite3.Connection, held: set[str]) -> None:
-    """Compare the table of grants with those that the entries say are held."""
+def check_head(log: LogReader, head: Checkpoint, told: Walk) -> None:
+    """Compare what the head says with what the checkpoint and the entries come to."""
+    if (log.size, log.root, log.frontier) != (head.size, head.root, told.tree.frontier()):
+        raise TamperEvidence("the ledger's head does not say what its checkpoint says")
+    # Between a handover and the entry that tells of the start, the key is another already.
+    handed_over = log.size in told.keys.handovers
+    if told.epoch and log.epoch not in (told.epoch, told.epoch + handed_over):
+        raise TamperEvidence("the ledger's head does not say how often the log was opened")
+    for size, note, kept in log.db.execute("SELECT size, note, kept FROM ckpt"):
+        if kept not in _KEPT or parse_body(parse_note(note)[0]).size != size:
+            raise TamperEvidence(f"a checkpoint of size {size} is kept as what it is not")
+
+
+def check_state(log: LogReader, told: Walk) -> None:
+    """Compare the tables of what is held and remembered with what the entries say of it."""
+    check_grants(log.db, told)
+    _check_records(log.db, told)
+    _check_bindings(log.db, told)
+    _check_trails(log, told)
+    known(log, told)
+
+
+def check_grants(db: sqlite3.Connection, told: Walk) -> None:
+    """Compare what is noted of grants: which are held, and each with what the log says of it."""
     noted = set()
-    for grant, body in db.execute("SELECT id, body FROM grant_state"):
-        said = _loaded(body)
-        if said.get("id") != grant or said.get("state") not in _HELD:
-            raise TamperEvidence(f"what is noted of grant {grant} is not what an operator writes")
-        noted.add(grant)
-    for grant in sorted(noted - held):
-        if db.execute("SELECT 1 FROM idx WHERE cred = ?", (grant,)).fetchone() is None:
-            raise TamperEvidence(f"there is a grant {grant} that no entry tells of")
-        raise TamperEvidence(f"grant {grant} is noted as held, and the log says that it is gone")
-    for grant in sorted(held - noted):
-        raise TamperEvidence(f"the log says that grant {grant} is held, and nothing is noted of it")
+    for id_, body in db.execute("SELECT id, body FROM grant_state"):
+        grant = _decoded(Grant, body, f"grant {id_}")
+        if grant.id != id_ or not grant.state.held:
+            raise TamperEvidence(f"what is noted of grant {id_} is not what an operator writes")
+        noted.add(id_)
+        logged = told.held.get(id_)
+        if logged is None:
+            raise TamperEvidence(
+                f"grant {id_} is noted as held, and the log says that it is gone, or never was"
+            )
+        if different := sorted(logged.differences(grant)):
+            raise TamperEvidence(
+                f"what is noted of grant {id_} is not what the log says: {', '.join(different)}"
+            )
+    for id_ in sorted(told.held.keys() - noted):
+        raise TamperEvidence(f"the log says that grant {id_} is held, and nothing is noted of it")
 
 
-def _loaded(body: str) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
-        said = orjson.loads(body)
-        if isinstance(said, dict):
-            return said
-    return {}
+def _check_records(db: sqlite3.Connection, told: Walk) -> None:
+    noted = set()
+    for uid, body in db.execute("SELECT uid, body FROM task_record"):
+        record = _decoded(TaskRecord, body, f"task {uid}")
+        if record.task.uid != uid:
+            raise TamperEvidence(f"what is noted of task {uid} is of another")
+        noted.add(uid)
+        logged = told.tasks.get(uid)
+        if logged is None and record.attempt and not told.min_index:
+            raise TamperEvidence(f"a pod is noted for task {uid}, and no entry tells of one")
+        if logged is not None and (different := sorted(logged.differences(record))):
+            raise TamperEvidence(
+                f"what is noted of task {uid} is not what the log says: {', '.join(different)}"
+            )
+    for uid in sorted(told.tasks.keys() - noted):
+        raise TamperEvidence(f"the log tells of a pod of task {uid}, and nothing is noted of it")
+
+
+def _check_bindings(db: sqlite3.Connection, told: Walk) -> None:
+    noted = dict(db.execute("SELECT pod_uid, task_uid FROM pod_binding").fetchall())
+    for pod, task in told.bindings.items():
+        if noted.get(pod) != task:
+            raise TamperEvidence(f"pod {pod} is not noted as the one of task {task}")
+    if not told.min_index and (more := sorted(noted.keys() - told.bindings.keys())):
+        raise TamperEvidence(f"pod {more[0]} is noted as a task's, and no entry tells of it")
+
+
+def _check_trails(log: LogReader, told: Walk) -> None:
+    """Compare which entry each item is of; its words are not in the log."""
+    rows = log.db.execute(
+        "SELECT task_uid, seq, time, audit_index FROM trail WHERE audit_index >= ?"
+        " OR seq <> audit_index ORDER BY audit_index",
+        (told.min_index,),
+    )
+    number, entries = -1, []
+    for uid, seq, time, index in rows:
+        if seq != index or not told.min_index <= index < log.size:
+            raise TamperEvidence(f"an item of the trail of task {uid} is of no entry")
+        if index // TILE_WIDTH != number:
+            number = index // TILE_WIDTH
+            entries = log.bundle(number)
+        event = orjson.loads(entries[index % TILE_WIDTH])
+        said = event["data"].get("task", {}).get("uid")
+        when = moment(datetime.fromisoformat(time))
+        if said != uid or (when != event["time"] and "clk" not in event["data"]):
+            raise TamperEvidence(f"an item of the trail of task {uid} is not what entry {index} is")
+
+
+def _decoded(kind: type[Value], body: str, what: str) -> Value:
+    try:
+        return decode(kind, body)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TamperEvidence(f"what is noted of {what} is not what an operator writes") from error
 
 
 def _numbers(db: sqlite3.Connection, query: str) -> list[int]:

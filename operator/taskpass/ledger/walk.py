@@ -2,14 +2,20 @@
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from taskpass.core.audit import PREFIX, EventType
 from taskpass.core.keychain import GENESIS, ROTATE, BadChain, KeyChain
+from taskpass.core.logged_grant import LoggedGrant
+from taskpass.core.logged_task import LoggedTask, follow
 from taskpass.core.merkle import Tile, Tree
 from taskpass.ledger.pieces import Piece
 from taskpass.ledger.reader import TamperEvidence
 
 _PRUNE = PREFIX + EventType.LOG_PRUNE
+_OPEN = PREFIX + EventType.LOG_OPEN
+_ERASE = PREFIX + EventType.PRIVACY_ERASE
+_ID_BYTES = 16
 
 
 class Walk:
@@ -24,9 +30,22 @@ class Walk:
         self.first_time = self.last_time = ""
         self.min_index = 0
         """Up to where entries are absent by policy, as the last `log.prune` says."""
-        self.held: set[str] = set()
-        """Ids of the grants whose intent is told, and not yet their end: also what failed to be
+        self.held: dict[str, LoggedGrant] = {}
+        """By id, the grants whose intent is told, and not yet their end: also what failed to be
         issued is revoked."""
+        self.tasks: dict[str, LoggedTask] = {}
+        """By UID, the tasks that a pod was attested for, and that were not forgotten."""
+        self.bindings: dict[str, str] = {}
+        """By the UIDs of pods that were attested: the task's."""
+        self.people: dict[str, set[str]] = {}
+        """Commitments by reference."""
+        self.erased: set[str] = set()
+        """References of people of whom an entry says that they were erased."""
+        self.counts: dict[tuple[str, str], int] = {}
+        """How many entries there are of each type and day."""
+        self.epoch = 0
+        """How often the log was opened, as its entries say; 0 where none is there that does."""
+        self._ids = [bytearray() for _ in range(256)]
 
     @property
     def keys(self) -> KeyChain:
@@ -44,11 +63,40 @@ class Walk:
                 )
             self.first_time = self.first_time or piece.first_time
             self.last_time = piece.last_time
-        self.held |= piece.begun
-        self.held -= piece.over
+        self._follow(piece)
         for index, event in piece.events:
             self._heed(event, index)
         return self._grow(piece)
+
+    def check_ids(self) -> None:
+        """Find out that no two entries have one id; raise `TamperEvidence` where two have."""
+        for some in self._ids:
+            text, seen = bytes(some), set()
+            for at in range(0, len(text), _ID_BYTES):
+                one = text[at : at + _ID_BYTES]
+                if one in seen:
+                    raise TamperEvidence(f"two entries have the id {UUID(bytes=one)}")
+                seen.add(one)
+
+    def _follow(self, piece: Piece) -> None:
+        for grant, steps in piece.moved.items():
+            if grant in self.held:
+                for step in steps:
+                    self.held[grant] = self.held[grant].after(step)
+        for grant in piece.over:
+            self.held.pop(grant, None)
+        self.held |= piece.begun
+        for moved in piece.tasks:
+            follow(self.tasks, moved)
+            pod = moved.data.get("pod")
+            if pod:
+                self.bindings[str(pod["uid"])] = moved.uid
+        for ref, commitments in piece.people.items():
+            self.people.setdefault(ref, set()).update(commitments)
+        for day, count in piece.counts.items():
+            self.counts[day] = self.counts.get(day, 0) + count
+        for at in range(0, len(piece.ids), _ID_BYTES):
+            self._ids[piece.ids[at]] += piece.ids[at : at + _ID_BYTES]
 
     def _heed(self, event: dict[str, Any], index: int) -> None:
         """Take in what an entry says of the log itself."""
@@ -59,6 +107,10 @@ class Walk:
                 self._keys = self.keys.handed_over(event, index + 1)
             elif event["type"] == _PRUNE:
                 self._absent(event["data"].get("min_index"), index)
+            elif event["type"] == _OPEN:
+                self.epoch = event["data"].get("epoch", 0)
+            elif event["type"] == _ERASE:
+                self.erased.add(str(event["data"].get("ref")))
             elif event["type"] == GENESIS:
                 raise BadChain(f"entry {index} begins the log a second time")
         except BadChain as error:

@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from taskpass.core.audit import EventType
+from taskpass.core.audit import PREFIX, EventType, Result
 from taskpass.core.credential import SecretValue
 from taskpass.ledger.keys import fingerprint_key
-from taskpass.ledger.reader import LogReader
-from taskpass.ledger.search import Query, search
+from taskpass.ledger.proven import Proven
+from taskpass.ledger.query import Query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +31,32 @@ class Owner:
     """Of the entry that tells of its issue."""
 
 
-def whois(log: LogReader, token: bytes, seeds: list[bytes]) -> Owner | None:
-    """Return whose the token is, by the seeds that the log was signed with; None for nobody's."""
-    wanted = {SecretValue(token).fingerprint(fingerprint_key(seed)) for seed in seeds}
-    for index, body in search(log, Query(type=EventType.CREDENTIAL_ISSUE, outcome="success")):
-        if not any(each.encode() in body for each in wanted):
-            continue
-        event = orjson.loads(body)
-        if event["data"]["cred"].get("fp") in wanted:
-            return _owner(log, index, event)
-    return None
+def asked_for(token: bytes, seeds: list[bytes]) -> Query:
+    """Return the question for a token, by the seeds that the log was signed with."""
+    wanted = frozenset(SecretValue(token).fingerprint(fingerprint_key(seed)) for seed in seeds)
+    return Query(type="credential.", fingerprints=wanted)
 
 
-def _owner(log: LogReader, index: int, event: dict[str, Any]) -> Owner:
+def whois(log: Proven) -> Owner | None:
+    """Return whose the token is, by what `asked_for` found; None for nobody's."""
+    events = [(index, orjson.loads(body)) for index, body in log.entries]
+    issued = [(i, e) for i, e in events if _is(e, EventType.CREDENTIAL_ISSUE)]
+    if not issued:
+        return None
+    index, event = issued[0]
     cred, task = event["data"]["cred"], event["data"]["task"]
-    gone = Query(type=EventType.CREDENTIAL_REVOKE, cred=cred["ref"], outcome="success")
-    ends = [orjson.loads(body)["time"] for _, body in search(log, gone)]
+    gone = [
+        e["time"]
+        for _, e in events
+        if _is(e, EventType.CREDENTIAL_REVOKE) and e["data"]["cred"]["ref"] == cred["ref"]
+    ]
     return Owner(
         grant=cred["ref"], task=event["subject"], name=cred["name"], agent=task["agent"],
-        issued=event["time"], expires=cred["exp"], revoked=ends[-1] if ends else "", index=index,
+        issued=event["time"], expires=cred["exp"], revoked=gone[-1] if gone else "", index=index,
     )  # fmt: skip
+
+
+def _is(event: dict[str, Any], kind: EventType) -> bool:
+    """Tell whether it is the success of that."""
+    outcome: object = event["data"].get("outcome")
+    return bool(event["type"] == PREFIX + kind and outcome == Result.SUCCESS)

@@ -48,7 +48,7 @@ def test_a_stopped_ledger_is_handed_over_to_a_key_that_is_made_for_it(place: Pat
     assert (place / "next").stat().st_mode & 0o777 == 0o400
     report = verify_database(place / "ledger.db")
     assert [key.since for key in report.keys] == [0, 601]
-    listed = run(place, "keys", "list").output.splitlines()
+    listed = run(place, "keys", "list").stdout.splitlines()
     assert listed[1].split() == [report.keys[0].id, "0", "601", "0", report.keys[0].vkey]
     assert listed[2].split() == [report.keys[1].id, "601", "now", "600", report.keys[1].vkey]
 
@@ -58,7 +58,7 @@ def test_an_export_lists_the_same_keys(place: Path) -> None:
     run(place, "export", "@export")
     of_export = CliRunner().invoke(audit, ["keys", "list", "--json", "--dir", f"{place}/export"])
 
-    assert json.loads(of_export.output) == json.loads(run(place, "keys", "list", "--json").output)
+    assert json.loads(of_export.stdout) == json.loads(run(place, "keys", "list", "--json").stdout)
 
 
 def test_verify_tells_the_keys_and_what_is_absent(place: Path) -> None:

@@ -117,7 +117,7 @@ def test_all_entries_of_a_grant_or_task_are_proven(
 ) -> None:
     done = run(place, "prove", "inclusion", *chosen, "--out", str(tmp_path), "--json")
 
-    assert [each["index"] for each in json.loads(done.output)] == indexes
+    assert [each["index"] for each in json.loads(done.stdout)] == indexes
     assert len(list(tmp_path.glob("*.tlog-proof"))) == len(indexes)
 
 
@@ -151,11 +151,11 @@ def test_growth_is_proven_against_what_was_kept(place: Path, tmp_path: Path) -> 
 
 def test_an_entry_is_shown_whole_by_index_and_by_id(place: Path) -> None:
     by_index = run(place, "show", "3", "--json")
-    by_id = run(place, "show", json.loads(by_index.output)["id"], "--json")
+    by_id = run(place, "show", json.loads(by_index.stdout)["id"], "--json")
     for_people = run(place, "show", "3")
 
     assert by_index.output == by_id.output
-    assert for_people.output.startswith("entry 3, under the checkpoint of size 10\n{\n")
+    assert for_people.stdout.startswith("entry 3, under the checkpoint of size 10\n{\n")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_entries_are_found_by_what_they_say(
 ) -> None:
     done = run(place, "search", *asked, "--json")
 
-    assert [json.loads(line)["index"] for line in done.output.splitlines()] == indexes
+    assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == indexes
 
 
 def test_a_time_that_is_none_is_said(place: Path) -> None:
@@ -203,16 +203,16 @@ def test_nothing_that_a_tenant_wrote_moves_the_readers_cursor(place: Path) -> No
 def test_the_tail_is_the_last_entries(place: Path) -> None:
     done = run(place, "tail", "-n", "2")
 
-    assert [line.split()[0] for line in done.output.splitlines()] == ["8", "9"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["8", "9"]
 
 
 def test_what_is_open_is_listed_with_its_reason_and_the_oldest_first(place: Path) -> None:
     done = run(place, "open-ops", "--json")
 
-    assert [(each["state"], each["reason"]) for each in json.loads(done.output)] == [
-        ("Intent", ""), ("Revoking", "TaskDeleted"),
+    assert [(each["state"], each["reason"]) for each in json.loads(done.stdout)] == [
+        ("Revoking", "TaskDeleted"), ("Intent", ""),
     ]  # fmt: skip
-    assert "Revoking  since 2026-11-25T11:00:00Z  sales/forecast" in run(place, "open-ops").output
+    assert "Revoking  since 2026-11-25T11:00:00Z  sales/forecast" in run(place, "open-ops").stdout
 
 
 def test_debts_are_what_is_open_and_to_be_taken_back(place: Path, tmp_path: Path) -> None:
@@ -223,13 +223,13 @@ def test_debts_are_what_is_open_and_to_be_taken_back(place: Path, tmp_path: Path
     none = CliRunner().invoke(debts, ["--db", str(tmp_path / "none.db")])
 
     assert owed.exit_code == 1
-    assert owed.output.startswith("Revoking  since 2026-11-25T11:00:00Z  sales/forecast")
-    assert [each["reason"] for each in json.loads(told.output)] == ["TaskDeleted"]
-    assert (none.exit_code, none.output) == (0, "Nothing is owed.\n")
+    assert owed.stdout.startswith("Revoking  since 2026-11-25T11:00:00Z  sales/forecast")
+    assert [each["reason"] for each in json.loads(told.stdout)] == ["TaskDeleted"]
+    assert (none.exit_code, none.stdout) == (0, "Nothing is owed.\n")
 
 
 def test_entries_and_what_is_held_are_counted(place: Path) -> None:
-    found = json.loads(run(place, "stats", "--json").output)
+    found = json.loads(run(place, "stats", "--json").stdout)
 
     assert (found["entries"], found["held"], found["owed"]) == (10, 2, 1)
     assert found["by_type"]["credential.issue"] == 5
@@ -240,7 +240,7 @@ def test_a_token_that_was_found_is_told_whose_it_is(place: Path) -> None:
     done = run(place, "whois-token", "--key-file", str(place / "seed"), stdin=TOKEN + b"\n")
 
     assert done.exit_code == 0, done.stderr
-    assert done.output == (
+    assert done.stdout == (
         "'tickets' of task support/ticket-4711, for agent triage-agent: issued "
         "2026-11-25T10:00:00.000000Z, expires 2026-11-25T10:15:00.000000Z, revoked "
         f"2026-11-25T11:00:00.000000Z (grant {GRANT.id}, entry 3)\n"

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from taskpass.cli.audit import audit
 from taskpass.core import audit as entries
 from taskpass.core.errors import UsageError
-from taskpass.ledger.people import known
+from taskpass.ledger.proven import Where, proven
 from taskpass.ledger.reader import Incomplete, reading
 from taskpass.ledger.requests import answer_all, ask, place_of
 from taskpass.ledger.sqlite import SqliteLedger
@@ -69,8 +69,8 @@ async def test_an_entry_has_a_reference_and_a_commitment_and_no_name(path: Path)
     (index,) = await written(path, asked())
 
     told = by(path, index)
-    with reading(path) as log:
-        jane = known(log)[told["requester"]["ref"]]
+    with proven(Where(database=path)) as log:
+        jane = log.people[told["requester"]["ref"]]
     assert JANE.encode() not in body(path, index)
     assert b"support-platform" not in body(path, index)
     assert jane.name == JANE
@@ -83,8 +83,8 @@ async def test_the_clusters_own_users_are_no_people(path: Path) -> None:
     (index,) = await written(path, asked())
 
     assert by(path, index)["changed_by"] == {"name": BOT}
-    with reading(path) as log:
-        assert {person.name for person in known(log).values()} == {JANE, "support-platform"}
+    with proven(Where(database=path)) as log:
+        assert {person.name for person in log.people.values()} == {JANE, "support-platform"}
 
 
 async def test_one_person_has_one_reference_until_they_are_erased(path: Path) -> None:
@@ -152,7 +152,7 @@ async def test_a_batch_that_is_refused_leaves_nobody(path: Path) -> None:
     ledger.close()
 
     with reading(path) as log:
-        assert known(log) == {}
+        assert log.db.execute("SELECT count(*) FROM person").fetchone() == (0,)
 
 
 async def test_erasing_waits_for_its_turn_and_others_go_on(path: Path) -> None:
@@ -188,8 +188,8 @@ async def test_who_shows_what_proves_a_commitment(path: Path) -> None:
 
     assert f"{ref}  {JANE}\n" in listed.output
     assert "salt" not in listed.output
-    assert json.loads(shown.output)["c"] == by(path, index)["requester"]["c"]
-    assert (unknown.exit_code, "erased, or never was" in unknown.stderr) == (1, True)
+    assert json.loads(shown.stdout)["c"] == by(path, index)["requester"]["c"]
+    assert (unknown.exit_code, "no entry that is here speaks of it" in unknown.stderr) == (1, True)
 
 
 async def test_a_ledger_that_nobody_has_open_is_erased_with_its_key(path: Path) -> None:

@@ -21,7 +21,7 @@ from taskpass.ledger.store import is_of_volume
 from taskpass.ledger.verify import verify_database
 from taskpass.ports import Batch
 from tests.unit.ledger import objects
-from tests.unit.ledger.objects import GRANT, NOW, RECORD, opened
+from tests.unit.ledger.objects import GRANT, NOW, RECORD, notice, opened
 
 WHY = "The ledger cannot be written (the disk is full)"
 HELD = replace(GRANT, state=GrantState.DELIVERED)
@@ -36,8 +36,8 @@ def sealed_at(path: Path, seed: bytes = objects.SEED, cluster_id: str = "3c1f0a9
 async def filled(path: Path) -> SqliteLedger:
     """Return an open ledger that holds one delivered grant of one task."""
     ledger = opened(path)
-    batch = Batch(entries=(audit.issue_intent(GRANT, NOW),), grants=(GRANT,), tasks=(RECORD,))
-    await ledger.commit(batch)
+    begun = (audit.attested(RECORD, NOW, notice()), audit.issue_intent(GRANT, NOW))
+    await ledger.commit(Batch(entries=begun, grants=(GRANT,), tasks=(RECORD,)))
     await ledger.commit(Batch(grants=(HELD,)))
     return ledger
 
@@ -107,16 +107,19 @@ async def test_what_was_revoked_meanwhile_is_recorded_late_and_once(
     later = NOW.replace(hour=12)
     indexes = await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
     await sealed.commit(Batch(entries=(audit.revoke_result(GONE, NOW, None),), grants=(GONE,)))
+    await sealed.commit(Batch(entries=(audit.forgotten(RECORD, 0, NOW),)))
     await sealed.forget(RECORD.task.uid)
 
     recorded = await sealed.record_late(lambda: opened(path, now=later))
 
     assert indexes == (-1,)
-    assert recorded == 2
+    assert recorded == 3
     verify_database(path)
     with reading(path) as log:
-        told = [orjson.loads(body)["data"] for body in log.entries()][-2:]
-    assert [(t["stage"], t.get("clk")) for t in told] == [("intent", "adj"), ("result", "adj")]
+        told = [orjson.loads(body)["data"] for body in log.entries()][-3:]
+    assert [(t["stage"], t.get("clk")) for t in told] == [
+        ("intent", "adj"), ("result", "adj"), ("point", "adj"),
+    ]  # fmt: skip
     whole = opened(path)
     assert (list(whole.held()), list(whole.records())) == ([], [])
     whole.close()

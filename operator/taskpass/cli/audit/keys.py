@@ -1,20 +1,16 @@
 """`taskpass audit keys`: the keys that signed the log, and how another takes over."""
 
-import contextlib
 import dataclasses
 import json
 from pathlib import Path
 
 import click
 
-from taskpass.cli.audit import options
+from taskpass.cli.audit import options, progress, proof
 from taskpass.core.errors import UsageError
-from taskpass.core.keychain import KeyChain
-from taskpass.ledger.chain import chain_of, declared_chain
-from taskpass.ledger.files import in_directory
 from taskpass.ledger.key_file import make_seed_file, read_seed_file
 from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import reading
+from taskpass.ledger.proven import Where, proven
 from taskpass.ledger.rotate import rotate as hand_over
 from taskpass.ledger.verify import keys_of
 
@@ -37,17 +33,17 @@ def keys() -> None:
 
 
 @keys.command("list", epilog="Example: taskpass audit keys list --db ledger.db")
-@options.database
-@click.option("--dir", "directory", type=click.Path(path_type=Path), help="An export instead.")
+@options.source
 @options.as_json
-def list_keys(db: Path | None, directory: Path | None, as_json: bool) -> None:
+def list_keys(where: Where, as_json: bool) -> None:
     """List each key, the sizes that it signs, and the entry that handed over to it.
 
-    As the log itself says; `audit verify` shows that it holds.
+    The log is verified first: the keys follow from its entries.
     """
-    with options.told():
-        chain = _in_files(directory) if directory is not None else _in_database(db)
-    found = keys_of(chain)
+    with options.told(), progress.shown("verified") as tell, proven(where, progress=tell) as log:
+        report = log.report
+    found = report.keys
+    proof.say(report)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(key) for key in found]))
         return
@@ -98,20 +94,3 @@ def rotate(
         return
     click.echo(f"The log is signed by {last.vkey} from size {last.since} on.")
     click.echo(f"Give the operator {new_key_file}, and destroy {old_key_file} and its copies.")
-
-
-def _in_database(db: Path | None) -> KeyChain:
-    with reading(options.chosen(db)) as log:
-        return declared_chain(log)
-
-
-def _in_files(directory: Path) -> KeyChain:
-    files = in_directory(directory)
-    kept = files.kept()
-
-    def entry(index: int) -> bytes:
-        with contextlib.suppress(KeyError):
-            return kept[index]
-        return files.entry(index)
-
-    return chain_of(entry, sorted(files.handovers()))

@@ -5,18 +5,18 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
-from taskpass.cli.audit import options, story
-from taskpass.core.audit import moment
+from taskpass.cli.audit import options, progress, proof, story
+from taskpass.core.audit import PREFIX, EventType, Result, moment
 from taskpass.core.errors import UsageError
 from taskpass.ledger import prove as proving
-from taskpass.ledger.reader import reading
-from taskpass.ledger.search import Query, newest, search
+from taskpass.ledger.follow import Follower
+from taskpass.ledger.proven import Proven, Where, proven
+from taskpass.ledger.query import Query
 
 FOLLOW_SECONDS = 0.5
 """How often a followed ledger is looked at: its size is one row."""
@@ -27,12 +27,15 @@ _FILTERS = (
     ),
     click.option("--task", default="", help="namespace/name, or the task's UID."),
     click.option("--cred", default="", help="A grant's id."),
-    click.option("--outcome", default="", help="success, failure, denied, pending or unknown."),
+    click.option(
+        "--outcome", default="", type=click.Choice(["", *(each.value for each in Result)]),
+        metavar="OUTCOME", help="success, failure, denied, pending or unknown.",
+    ),
     click.option("--agent", default="", help="A ServiceAccount's name."),
     click.option("--reason", default="", help="Why it was taken back or refused: PodEnded, …"),
     click.option("--since", default="", help="2026-11-26, 2026-11-26T10:00:00Z, or 90m, 24h, 7d."),
     click.option("--until", default="", help="The same; entries before it."),
-)
+)  # fmt: skip
 
 
 def filters(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,6 +47,8 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         until: str, **rest: Any,
     ) -> None:  # fmt: skip
         with options.told():
+            if since and until and _moment(since) >= _moment(until):
+                raise UsageError("--since must be before --until; nothing is in between")
             query = Query(
                 type=kind, task=task, cred=cred, outcome=outcome, agent=agent, reason=reason,
                 since=_moment(since), until=_moment(until),
@@ -55,56 +60,87 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(epilog="Example: taskpass audit show 128 --db ledger.db")
 @click.argument("entry", metavar="INDEX|EVENT-ID")
-@options.database
+@options.source
 @options.as_json
-def show(entry: str, db: Path | None, as_json: bool) -> None:
+def show(entry: str, where: Where, as_json: bool) -> None:
     """Show one entry whole, once it is proven to be under the signed checkpoint.
 
     --json prints its bytes as they are signed, and a newline.
     """
-    with options.told(), reading(options.chosen(db)) as log:
-        index = proving.index_of(log, entry)
-        proof = proving.prove_inclusion(log, index)
-        body = log.entry(index)
+    with options.told():
+        asked = proving.identity_asked(entry)
+        query = Query(index=asked) if isinstance(asked, int) else asked
+        with proven(where, query) as log:
+            index, body = proving.only(log, entry)
+            report = log.report
     if as_json:
         click.echo(body.decode())
         return
-    click.echo(f"entry {index}, under the checkpoint of size {proof.checkpoint.size}")
+    click.echo(f"entry {index}, under the checkpoint of size {report.size}")
     text = json.dumps(orjson.loads(body), indent=2, ensure_ascii=False)
     for line in text.splitlines():
         click.echo(story.plain(line))
+    proof.say(report)
 
 
 @click.command("search", epilog="Example: taskpass audit search --reason PodEnded --since 24h")
 @filters
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The last.")
-@options.database
+@options.source
 @options.as_json
-def find(query: Query, limit: int, db: Path | None, as_json: bool) -> None:
-    """List the entries that match all that is asked for, the newest last."""
-    with options.told(), reading(options.chosen(db)) as log:
-        _print(newest(log, query, limit), as_json)
+def find(query: Query, limit: int, where: Where, as_json: bool) -> None:
+    """List the entries that match all that is asked for, the newest last.
+
+    The whole log is verified first, so what is listed is in it, and nothing that matches is left
+    out (but what is more than --limit).
+    """
+    with options.told(), progress.shown("verified") as tell:
+        with proven(where, query, newest=limit, progress=tell) as log:
+            _check_type(query, log)
+            _print(log.entries, as_json)
+            report, count = log.report, len(log.entries)
+    if count == limit:
+        click.echo(f"These are the last {limit}; --limit shows more", err=True)
+    if not count:
+        click.echo("No entry matches", err=True)
+    proof.say(report)
 
 
 @click.command(epilog="Example: taskpass audit tail -f --type credential. --db ledger.db")
 @filters
 @click.option("--lines", "-n", type=click.IntRange(0), default=10, show_default=True, help="Last.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is recorded from now on.")
-@options.database
+@options.source
 @options.as_json
-def tail(query: Query, lines: int, follow: bool, db: Path | None, as_json: bool) -> None:
-    """Show the last entries that match; with -f, each new one as it becomes durable."""
+def tail(query: Query, lines: int, follow: bool, where: Where, as_json: bool) -> None:
+    """Show the last entries that match; with -f, each new one as it becomes durable.
+
+    What is shown was verified: first the whole log, then that each state of it has grown from the
+    one before, and is signed.
+    """
     with options.told():
-        path = options.chosen(db)
-        with reading(path) as log:
-            _print(newest(log, query, lines) if lines else [], as_json)
-            last = log.size - 1
-        while follow:
+        if follow and where.directory is not None:
+            raise UsageError("An export does not grow; --follow needs --db")
+        with proven(where, query, newest=lines) as log:
+            _check_type(query, log)
+            _print(log.entries, as_json)
+            proof.say(log.report)
+            follower = Follower(where.database, query, log.told) if where.database else None
+        while follow and follower is not None:
             time.sleep(FOLLOW_SECONDS)
-            with reading(path) as log:
-                if log.size - 1 > last:
-                    _print(search(log, query, after=last), as_json)
-                    last = log.size - 1
+            _print(follower.grown(), as_json)
+
+
+def _check_type(query: Query, log: Proven) -> None:
+    """Refuse a type that neither this version knows nor the log has: nothing would say so."""
+    kind = query.type.removeprefix(PREFIX)
+    known = {each.value for each in EventType} | {name for name, _ in log.told.counts}
+    if kind and not any(
+        each.startswith(kind) if kind[-1] == "." else each == kind for each in known
+    ):
+        raise UsageError(
+            f"There is no type '{kind}' of entries; there are {', '.join(sorted(known))}"
+        )
 
 
 def _print(found: Iterable[tuple[int, bytes]], as_json: bool) -> None:

@@ -4,13 +4,16 @@ Exit codes: 0 it holds; 1 it is evidence of tampering; 2 what was typed cannot b
 that is needed is not there; 4 it holds, and fewer witnesses have seen it than was asked for.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from taskpass.core.errors import TaskpassError, UsageError
+from taskpass.ledger.proven import Where
 from taskpass.ledger.reader import Incomplete, TamperEvidence
 
 database = click.option(
@@ -75,6 +78,29 @@ def chosen(db: Path | None) -> Path:
     if db is None:
         raise UsageError("No ledger was named; use --db PATH, or set TASKPASS_LEDGER_PATH")
     return db
+
+
+_SOURCE = (
+    database,
+    click.option(
+        "--dir", "directory", type=click.Path(path_type=Path),
+        help="An export instead: a directory, or a zip.",
+    ),
+    click.option("--vkey", help="The log's key as you know it, or a file that holds it."),
+)  # fmt: skip
+
+
+def source(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command the options that name a log to read, as one argument `where`."""
+
+    @functools.wraps(command)
+    def asked(*, db: Path | None, directory: Path | None, vkey: str | None, **rest: Any) -> None:
+        with told():
+            path = chosen(db) if directory is None else None
+            where = Where(database=path, directory=directory, vkey=key(vkey) if vkey else "")
+        command(where=where, **rest)
+
+    return functools.reduce(lambda made, option: option(made), reversed(_SOURCE), asked)
 
 
 def key(given: str) -> str:

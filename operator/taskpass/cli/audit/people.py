@@ -5,13 +5,12 @@ from pathlib import Path
 
 import click
 
-from taskpass.cli.audit import options, story
+from taskpass.cli.audit import options, progress, proof, story
 from taskpass.core.errors import UsageError
 from taskpass.ledger.erase import erase as erase_offline
 from taskpass.ledger.key_file import read_seed_file
 from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.people import known
-from taskpass.ledger.reader import reading
+from taskpass.ledger.proven import Where, proven
 from taskpass.ledger.requests import ask
 
 MOST_NAME = 1024
@@ -20,25 +19,31 @@ MOST_NAME = 1024
 @click.command(epilog="Example: taskpass audit who p-0f3a9c1b2d4e5f60 --db ledger.db")
 @click.argument("ref", metavar="[REF]", default="")
 @options.database
+@click.option("--vkey", help="The log's key as you know it, or a file that holds it.")
 @options.as_json
-def who(ref: str, db: Path | None, as_json: bool) -> None:
+def who(ref: str, db: Path | None, vkey: str | None, as_json: bool) -> None:
     """Say who is behind a reference in the log (`data.by`), or list everybody.
 
-    With the salt, whoever is shown it can check that an entry's commitment was always to this name:
-    SHA-256 of the salt's bytes and {"name":"…"}. Exit code 1: it was erased, or never was.
+    The log is verified first, and each name opens the commitment of every entry about it. With the
+    salt, whoever is shown it can check that too: SHA-256 of the salt's bytes and {"name":"…"}. Exit
+    code 1: it was erased, or never was.
     """
-    with options.told(), reading(options.chosen(db)) as log:
-        people = known(log)
+    with options.told(), progress.shown("verified") as tell:
+        where = Where(database=options.chosen(db), vkey=options.key(vkey) if vkey else "")
+        with proven(where, progress=tell) as log:
+            people, report, erased = log.people, log.report, log.told.erased
+    proof.say(report)
     found = [each for each in people.values() if ref in ("", each.ref)]
     if not found and ref:
-        raise options.Unknown(f"Nobody is known as {ref}: erased, or never was")
+        gone = "erased, as the log says" if ref in erased else "no entry that is here speaks of it"
+        raise options.Unknown(f"Nobody is known as {ref}: {gone}")
     for each in found:
         said = {"ref": each.ref, "name": each.name, "salt": each.salt.hex(), "c": each.told()["c"]}
         if as_json:
             click.echo(json.dumps(said))
         else:
-            proof = f"  salt {said['salt']}" if ref else ""
-            click.echo(story.plain(f"{each.ref}  {each.name}{proof}"))
+            salt = f"  salt {said['salt']}" if ref else ""
+            click.echo(story.plain(f"{each.ref}  {each.name}{salt}"))
 
 
 @click.command(epilog="Example: taskpass audit erase --subject jane@example.org --db ledger.db")

@@ -9,8 +9,10 @@ import click
 from taskpass.cli.audit import options
 from taskpass.core.errors import UsageError
 from taskpass.ledger import prove as proving
-from taskpass.ledger.reader import LogReader, reading
-from taskpass.ledger.search import Query, search
+from taskpass.ledger.files import FileReader
+from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.query import Query
+from taskpass.ledger.reader import LogReader
 
 
 @click.group()
@@ -23,12 +25,12 @@ def prove() -> None:
 @click.option("--cred", default="", help="Every entry of this grant instead.")
 @click.option("--task", default="", help="Every entry of this task: namespace/name, or its UID.")
 @click.option(
-    "--out", "directory", required=True, type=click.Path(path_type=Path), help="Where to put it."
+    "--out", "destination", required=True, type=click.Path(path_type=Path), help="Where to put it."
 )
-@options.database
+@options.source
 @options.as_json
 def inclusion(
-    entry: str | None, cred: str, task: str, directory: Path, db: Path | None, as_json: bool
+    entry: str | None, cred: str, task: str, destination: Path, where: Where, as_json: bool
 ) -> None:
     """Write entries, and for each a proof that it is in the log.
 
@@ -38,9 +40,11 @@ def inclusion(
     with options.told():
         if bool(entry) + bool(cred) + bool(task) != 1:
             raise UsageError("Name one: an entry, --cred or --task")
-        with reading(options.chosen(db)) as log:
-            indexes = _asked(log, entry, Query(cred=cred, task=task))
-            written = [_written(log, index, directory) for index in indexes]
+        with proven(where, _asked(entry, Query(cred=cred, task=task))) as log:
+            found = log.entries if entry is None else (proving.only(log, entry),)
+            if not found:
+                raise UsageError("The log has no such entries")
+            written = [_written(log.source, index, destination) for index, _ in found]
     if as_json:
         click.echo(json.dumps(written))
         return
@@ -50,14 +54,14 @@ def inclusion(
 
 @prove.command(epilog="Example: taskpass audit prove consistency kept.checkpoint --db ledger.db")
 @click.argument("kept", metavar="CHECKPOINT", type=click.Path(path_type=Path))
-@options.database
+@options.source
 @options.as_json
-def consistency(kept: Path, db: Path | None, as_json: bool) -> None:
+def consistency(kept: Path, where: Where, as_json: bool) -> None:
     """Prove that the log begins with the one that a kept checkpoint tells of."""
     with options.told():
         text = options.text(kept, "checkpoint")
-        with reading(options.chosen(db)) as log:
-            old, head, hashes = proving.prove_consistency(log, text)
+        with proven(where) as log:
+            old, head, hashes = proving.prove_consistency(log.source, text)
     lines = [base64.b64encode(each).decode() for each in hashes]
     if as_json:
         click.echo(json.dumps({"old": old.size, "size": head.size, "proof": lines}))
@@ -88,16 +92,14 @@ def verify_proof(proof: Path, entry: Path, vkey: str, as_json: bool) -> None:
     click.echo(f"OK    it is entry {shown.index} of the log, as signed at size {size}")
 
 
-def _asked(log: LogReader, entry: str | None, query: Query) -> list[int]:
-    if entry:
-        return [proving.index_of(log, entry)]
-    indexes = [index for index, _ in search(log, query)]
-    if not indexes:
-        raise UsageError("The log has no such entries")
-    return indexes
+def _asked(entry: str | None, query: Query) -> Query:
+    if not entry:
+        return query
+    asked = proving.identity_asked(entry)
+    return Query(index=asked) if isinstance(asked, int) else asked
 
 
-def _written(log: LogReader, index: int, directory: Path) -> dict[str, object]:
+def _written(log: LogReader | FileReader, index: int, directory: Path) -> dict[str, object]:
     proof = proving.prove_inclusion(log, index)
     body = directory / f"{index}.json"
     path = directory / f"{index}.tlog-proof"

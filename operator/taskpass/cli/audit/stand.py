@@ -8,27 +8,29 @@ from pathlib import Path
 
 import click
 
-from taskpass.cli.audit import options, story
+from taskpass.cli.audit import options, progress, proof, story
 from taskpass.core.credential import GrantState
 from taskpass.core.errors import UsageError
 from taskpass.ledger import stand
-from taskpass.ledger.chain import declared_key
 from taskpass.ledger.key_file import read_seed_file
-from taskpass.ledger.reader import reading
-from taskpass.ledger.whois import whois
+from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.verify import Report
+from taskpass.ledger.whois import asked_for, whois
 
 MOST_TOKEN = 65_536
 
 
 @click.command(epilog="Example: taskpass audit stats --db ledger.db")
-@options.database
+@options.source
 @options.as_json
-def stats(db: Path | None, as_json: bool) -> None:
+def stats(where: Where, as_json: bool) -> None:
     """Count entries by kind and day, what is held, and what it takes on disk."""
-    with options.told(), reading(options.chosen(db)) as log:
-        found = stand.stats(log, declared_key(log).name)
+    with options.told(), progress.shown("verified") as tell:
+        with proven(where, progress=tell) as log:
+            found, report = stand.stats(log, _size(where)), log.report
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found)))
+        proof.say(report)
         return
     click.echo(found.origin)
     absent = f", {found.pruned} of them absent by policy" if found.pruned else ""
@@ -38,48 +40,65 @@ def stats(db: Path | None, as_json: bool) -> None:
         click.echo(f"{count:>10}  {story.plain(name)}")
     for day, count in found.by_day.items():
         click.echo(f"{count:>10}  on {day}")
+    proof.say(report)
 
 
 @click.command("open-ops", epilog="Example: taskpass audit open-ops --db ledger.db")
-@options.database
+@options.source
 @options.as_json
-def open_ops(db: Path | None, as_json: bool) -> None:
-    """List operations that have begun and not ended: what is being issued, and what is owed."""
-    with options.told(), reading(options.chosen(db)) as log:
-        found = stand.open_operations(log)
+def open_ops(where: Where, as_json: bool) -> None:
+    """List operations that have begun and not ended: what is being issued, and what is owed.
+
+    By the entries of the log, which is verified first.
+    """
+    found, report = _open_operations(where)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
-        return
-    if not found:
+    elif not found:
         click.echo("Nothing is open.")
-    _list(found)
+    else:
+        _list(found)
+    proof.say(report)
 
 
 @click.command(
     epilog="Example: kubectl -n taskpass-system exec deploy/taskpass -- taskpass debts",
     short_help="List what is still to be taken back.",
 )
-@options.database
+@options.source
 @options.as_json
-def debts(db: Path | None, as_json: bool) -> None:
+def debts(where: Where, as_json: bool) -> None:
     """List credentials that are to be taken back, and that no provider has proven to be gone.
 
     Each is tried again for ever, with back-off, also where its task, namespace or class is gone.
+    By the entries of the log, which is verified first.
 
     Exit code 1: something is owed.
     """
-    with options.told(), reading(options.chosen(db)) as log:
-        found = [
-            each for each in stand.open_operations(log) if each.state == GrantState.REVOKING.value
-        ]
+    going, report = _open_operations(where)
+    found = [each for each in going if each.state == GrantState.REVOKING.value]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
     elif not found:
         click.echo("Nothing is owed.")
     else:
         _list(found)
+    proof.say(report)
     if found:
         sys.exit(1)
+
+
+def _open_operations(where: Where) -> tuple[list[stand.OpenOperation], Report]:
+    with options.told(), progress.shown("verified") as tell, proven(where, progress=tell) as log:
+        return stand.open_operations(log), log.report
+
+
+def _size(where: Where) -> int:
+    """Return how many bytes a log takes on disk."""
+    path = where.database or where.directory
+    assert path is not None  # noqa: S101 (`options.source` has named one)
+    every = path.rglob("*") if path.is_dir() else (path, path.with_name(f"{path.name}-wal"))
+    return sum(each.stat().st_size for each in every if each.is_file())
 
 
 def _list(found: Sequence[stand.OpenOperation]) -> None:
@@ -101,9 +120,9 @@ def _list(found: Sequence[stand.OpenOperation]) -> None:
     "--key-file", "key_files", multiple=True, required=True, type=click.Path(path_type=Path),
     help="A key that signed the log (its seed): fingerprints follow from it. Repeatable.",
 )  # fmt: skip
-@options.database
+@options.source
 @options.as_json
-def whois_token(key_files: tuple[Path, ...], db: Path | None, as_json: bool) -> None:
+def whois_token(key_files: tuple[Path, ...], where: Where, as_json: bool) -> None:
     """Say whose a token is that was found somewhere. It is read from standard input.
 
     Exit code 1: the log knows it not.
@@ -113,8 +132,9 @@ def whois_token(key_files: tuple[Path, ...], db: Path | None, as_json: bool) -> 
         if not 0 < len(token) <= MOST_TOKEN:
             raise UsageError("Give the token on standard input, as in: … < token")
         seeds = [read_seed_file(path) for path in key_files]
-        with reading(options.chosen(db)) as log:
-            owner = whois(log, token, seeds)
+        with proven(where, asked_for(token, seeds)) as log:
+            owner, report = whois(log), log.report
+    proof.say(report)
     if owner is None:
         raise options.Unknown("No credential of this log has that fingerprint")
     if as_json:

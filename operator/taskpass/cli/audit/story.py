@@ -170,17 +170,25 @@ def _of_log(step: str, data: Mapping[str, Any]) -> str:
     return ""
 
 
-def _by(by: object, people: Mapping[str, str]) -> str:
-    """Return who asked, and who answers for it; a reference where the name was erased."""
+def _by(by: object, people: Mapping[str, str] | None) -> str:
+    """Return who asked, and who answers for it; a reference where the name was erased.
+
+    Of whom an entry speaks was either named by an opened commitment, or erased, as another entry
+    says. Where no names are to be had (`people` is None) a reference stands for itself.
+    """
     if not isinstance(by, Mapping):
         return ""
     names = {
-        role: who.get("name") or people.get(who.get("ref", ""), f"{who.get('ref', '?')} (erased)")
+        role: who.get("name") or _named(str(who.get("ref", "?")), people)
         for role, who in by.items()
         if isinstance(who, Mapping)
     }
     words = (("requester", "asked for by"), ("sponsor", "sponsor"), ("approver", "by"))
     return ", ".join(f"{word} {names[role]}" for role, word in words if role in names)
+
+
+def _named(ref: str, people: Mapping[str, str] | None) -> str:
+    return ref if people is None else people.get(ref, f"{ref} (erased)")
 
 
 def _asked(cred: Mapping[str, Any]) -> str:

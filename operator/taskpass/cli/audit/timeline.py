@@ -1,35 +1,35 @@
 """`taskpass audit timeline`."""
 
 import json
-from pathlib import Path
 
 import click
 
-from taskpass.cli.audit import options, story
+from taskpass.cli.audit import options, progress, proof, story
 from taskpass.ledger import timeline as telling
-from taskpass.ledger.reader import reading
+from taskpass.ledger.proven import Where, proven
 
 
 @click.command(epilog="Example: taskpass audit timeline support/ticket-4711 --db ledger.db")
 @click.argument("task", metavar="[NAMESPACE/]TASK")
-@options.database
+@options.source
 @options.as_json
-def timeline(task: str, db: Path | None, as_json: bool) -> None:
+def timeline(task: str, where: Where, as_json: bool) -> None:
     """Tell what happened to a task: who was given what, when, and when it was taken back.
 
-    Each entry is proven to be under the signed checkpoint.
+    The whole log is verified first: each line is of an entry under the signed checkpoint, none is
+    left out, and a name is shown only where it opens the entry's commitment. An export has no
+    names, so people are shown by their references.
     """
-    with options.told(), reading(options.chosen(db)) as log:
-        told = telling.timeline(log, task)
+    names = where.directory is None
+    with options.told(), progress.shown("verified") as tell:
+        with proven(where, telling.asked_for(task), progress=tell) as log:
+            told, report = telling.timeline(log, task, names=names), log.report
     if as_json:
         for index, event in told.entries:
             click.echo(json.dumps({"index": index, **event}, ensure_ascii=True))
+        proof.say(report)
         return
     for line in story.lines(told):
         click.echo(line)
-    if told.pruned:
-        click.echo(f"Entries before {told.pruned} were pruned, so the beginning may be missing.")
-    click.echo(
-        f"Each entry is under the checkpoint of size {told.checkpoint.size}; "
-        "`audit verify` shows that none is left out."
-    )
+    for line in proof.lines(report):
+        click.echo(line)
