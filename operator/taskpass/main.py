@@ -29,6 +29,7 @@ from taskpass.core.records import Severity
 from taskpass.core.tlog_policy import asked
 from taskpass.duties import Duties, roles_of
 from taskpass.endpoints.health import Health
+from taskpass.endpoints.listener import keep_descriptors
 from taskpass.endpoints.log import LogServer
 from taskpass.endpoints.probes import Probes
 from taskpass.expressions.cel import CelExpressions
@@ -118,6 +119,7 @@ class Operator:
         live, ready = self._health.checks()
         self._metrics.ready(ready)
         self.probes = Probes(self._metrics.registry, live, ready)
+        self._metrics.listens("probes", lambda: self.probes.refused)
 
     def stop(self) -> None:
         """End gracefully; `run` returns once that is done."""
@@ -236,10 +238,14 @@ class Operator:
         directory, path = self._settings.read_api_tls_directory, self._settings.ledger_path
         if directory is None:
             return None
-        access = LogAccess(self._client, self._clock.monotonic)
+        # Calls of its own: whoever sends one token after another takes no turn of a revocation.
+        client = KubeClient(self._where, limit=4, on_call=self._metrics.call, call_seconds=5.0)
+        stack.push_async_callback(client.close)
+        access = LogAccess(client, self._clock.monotonic)
         made = LogServer(directory, access.check, partial(served, path), is_whole)
         await made.start(self._settings.read_api_port)
         stack.push_async_callback(made.stop)
+        self._metrics.listens("log", lambda: made.refused)
         logger.info("Serving the audit log over HTTPS", extra={"port": made.port})
         return made
 
@@ -419,6 +425,7 @@ def fail_point_of(environment: Mapping[str, str]) -> Callable[[str], None]:
 async def operate(settings: Settings, where: Connection, ca: str) -> None:
     """Run the operator until SIGTERM or SIGINT."""
     keep_private()
+    keep_descriptors()
     operator = Operator(settings, where, ca)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):

@@ -106,6 +106,8 @@ class Metrics:
         self.append_seconds = self._histogram(
             "ledger_append_seconds", "Seconds until a transaction of the ledger was durable", FAST
         )
+        self._refused: dict[str, Callable[[], int]] = {}
+        self.registry.register(_Refused(self._refused))
         self._gauge("build_info", "Always 1; the label is the version", "version").labels(
             __version__
         ).set(1)
@@ -120,6 +122,10 @@ class Metrics:
     ) -> None:
         """Show, on each scrape, how much of the log others remember."""
         self.registry.register(_Remembered(anchored, witnesses))
+
+    def listens(self, name: str, refused: Callable[[], int]) -> None:
+        """Show, on each scrape, how many connections a listener has closed unanswered."""
+        self._refused[name] = refused
 
     def timed(self, work: Callable[[Key], Awaitable[T]]) -> Callable[[Key], Awaitable[T]]:
         """Return the same work, counted and timed."""
@@ -232,6 +238,19 @@ class State(Collector):
         for reason in (*STALLED, OTHER):
             family.add_metric([str(reason)], tally[str(reason)])
         return family
+
+
+class _Refused(Collector):
+    def __init__(self, refused: Mapping[str, Callable[[], int]]) -> None:
+        self._refused = refused
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "taskpass_connections_refused", "Connections closed unanswered", labels=["listener"]
+        )
+        for name, refused in self._refused.items():
+            family.add_metric([name], refused())
+        yield family
 
 
 class _Remembered(Collector):

@@ -21,6 +21,7 @@ def test_the_defaults_install_an_operator_that_serves_nobody() -> None:
         "MutatingAdmissionPolicy",
         "MutatingAdmissionPolicyBinding",
         "Namespace",
+        "NetworkPolicy",
         "PersistentVolumeClaim",
         "Pod",
         "Role",

@@ -4,7 +4,8 @@
     GET /tile/…, /kept/…                                       right: get auditanchors/log
 
 401 without a token that counts, 403 without the right, 404 where the log has no such file, 503
-where the API server cannot be asked, or too many ask at once. Nothing else is served.
+where the API server cannot be asked, or too many ask at once. Nothing else is served. Any pod may
+reach the port: see `endpoints/listener.py`.
 """
 
 import asyncio
@@ -16,12 +17,15 @@ from pathlib import Path
 from aiohttp import web
 
 from taskpass.core.errors import ApiError, Forbidden, TaskpassError, Unauthenticated, UsageError
+from taskpass.endpoints.listener import Bounds, Handler, Listener
 
 logger = logging.getLogger(__name__)
 CHECKPOINT, LOG = "", "log"
 AT_ONCE = 4
 """Reads of the ledger."""
-WAITING = 64
+WAITING = 32
+"""Requests whose token is asked about, or that wait for a read; one more is sent away."""
+BOUNDS = Bounds(waiting=256, served=64, of_one_address=48, each_second=100, all_second=200)
 LOOK_SECONDS = 30.0
 """Between two looks whether the certificate was replaced."""
 MOST_TOKEN = 16_384
@@ -45,27 +49,32 @@ class LogServer:
         self._serve = serve
         self._whole = whole
         self._at_once = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
-        self._runner: web.AppRunner | None = None
+        self.busy = 0
+        """Requests that are not answered yet."""
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._seen = self._load()
-        self.port = 0
+        app = web.Application(client_max_size=1024, middlewares=[_close_unless_served])
+        app.router.add_get("/{name:.+}", self._answer)
+        self._listener = Listener(app, bounds=BOUNDS, tls=self._tls)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; 0 before `start`."""
+        return self._listener.port
+
+    @property
+    def refused(self) -> int:
+        """Connections that were closed unanswered."""
+        return self._listener.refused
 
     async def start(self, port: int) -> None:
         """Listen on the port, on every address; port 0 takes a free one (`self.port`)."""
-        app = web.Application(client_max_size=1024)
-        app.router.add_get("/{name:.+}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "0.0.0.0", port, ssl_context=self._tls)  # noqa: S104
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        await self._listener.start(port)
 
     async def stop(self) -> None:
         """Close."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._listener.stop()
 
     async def keep_certificate(self) -> None:
         """Take over a certificate that was replaced, for new connections, for ever."""
@@ -84,10 +93,19 @@ class LogServer:
 
     async def _answer(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        first = name.partition("/")[0]
         if request.rel_url.raw_path != f"/{name}" or request.query_string:
             return _said(404, "There is no such file")
         token = _token(request.headers.get("Authorization", ""))
+        if self.busy >= WAITING:
+            return _said(503, "Too many ask at once", **{"Retry-After": "1"})
+        self.busy += 1
+        try:
+            return await self._checked(name, token)
+        finally:
+            self.busy -= 1
+
+    async def _checked(self, name: str, token: str) -> web.Response:
+        first = name.partition("/")[0]
         try:
             if not token:
                 raise Unauthenticated("It needs 'Authorization: Bearer TOKEN'")
@@ -101,17 +119,12 @@ class LogServer:
         return await self._read(name)
 
     async def _read(self, name: str) -> web.Response:
-        if self._waiting >= WAITING:
-            return _said(503, "Too many read at once", **{"Retry-After": "1"})
-        self._waiting += 1
         try:
             async with self._at_once:
                 data = await asyncio.to_thread(self._serve, name)
         except TaskpassError as error:
             logger.warning("Failed to read the log for somebody", extra={"error": str(error)})
             return _said(503, "The ledger cannot be read", **{"Retry-After": "5"})
-        finally:
-            self._waiting -= 1
         if data is None:
             return _said(404, "There is no such file")
         kept = "private, max-age=31536000, immutable" if self._whole(name) else "no-store"
@@ -137,6 +150,15 @@ class LogServer:
             raise UsageError(
                 f"{error.filename} cannot be read ({error.strerror}); it needs tls.crt and tls.key"
             ) from error
+
+
+@web.middleware
+async def _close_unless_served(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let only those keep their connection who got something."""
+    answer = await handler(request)
+    if answer.status != 200:
+        answer.force_close()
+    return answer
 
 
 def _token(header: str) -> str:

@@ -10,13 +10,17 @@ with the size that is remembered, or without one (another root at the size that 
 
 import asyncio
 import hashlib
+import signal
 
 from aiohttp import web
 
 from taskpass.core.witnessing import Answer, Verdict, parse_request
+from taskpass.endpoints.listener import Bounds, Listener
 from taskpass.ledger.witness import Witness
 
 MOST_BYTES = 70_000
+BOUNDS = Bounds(of_one_address=64, each_second=200)
+"""A proxy asks in the name of many."""
 
 
 def application(witness: Witness) -> web.Application:
@@ -40,6 +44,16 @@ def application(witness: Witness) -> web.Application:
     app.router.add_post("/add-checkpoint", add)
     app.router.add_get("/{hash:[0-9a-f]{64}}/checkpoint", read)
     return app
+
+
+async def serve_until_stopped(app: web.Application, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    listener, stopped = Listener(app, bounds=BOUNDS), asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stopped.set)
+    await listener.start(port, host)
+    await stopped.wait()
+    await listener.stop()
 
 
 def _said(answer: Answer) -> web.Response:

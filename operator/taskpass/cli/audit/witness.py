@@ -1,5 +1,6 @@
 """`taskpass audit witness`: remember a log for somebody else, and say so with a signature."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -103,14 +104,12 @@ def serve(
 
     Nothing of it is secret; put a proxy with TLS before it where others could be in between.
     """
-    from aiohttp import web
-
-    from taskpass.endpoints.witness import application
+    from taskpass.endpoints.witness import application, serve_until_stopped
 
     with options.told():
         mine = _witness(name, key_file, state, logs)
     click.echo(f"witness {mine.key.vkey()}")
-    web.run_app(application(mine), host=host, port=port, print=None, access_log=None)
+    asyncio.run(serve_until_stopped(application(mine), host, port))
 
 
 def _witness(name: str, key_file: Path, state: Path, logs: tuple[str, ...]) -> Witness:
