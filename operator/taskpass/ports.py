@@ -70,6 +70,8 @@ class Batch:
     the batch's entry that names it as result."""
     tasks: tuple[TaskRecord, ...] = ()
     """Written whole, by UID. A pod UID that another task UID is bound to is `PodAlreadyBound`."""
+    lifts: tuple[str, ...] = ()
+    """UIDs of bound pods whose gate is lifted next: from here on each counts as one that runs."""
     hide: tuple[SecretValue, ...] = ()
     """What the entries tell of and must not contain: a ledger redacts it in every common form."""
 
@@ -121,6 +123,9 @@ class Ledger(Protocol):
 
     def bound_task(self, pod_uid: str) -> str | None:
         """Return the UID of the task that a pod was ever bound to."""
+
+    def gate_lifted(self, pod_uid: str) -> bool:
+        """Tell whether a bound pod's gate was lifted, or was about to be; caches may lag."""
 
     def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
         """Return the last ten notices of a task, oldest first."""

@@ -163,6 +163,21 @@ async def test_a_pod_once_bound_is_never_bound_to_another_task(
         assert each.bound_task("pod-uid-1") == TASK.uid
 
 
+async def test_that_a_pods_gate_was_lifted_outlives_its_task(
+    ledger: Ledger, reopen: Reopen
+) -> None:
+    await ledger.commit(Batch(tasks=(RECORD,)))
+    assert not ledger.gate_lifted("pod-uid-1")
+
+    await ledger.commit(Batch(lifts=("pod-uid-1", "pod-that-nobody-bound")))
+    await ledger.commit(Batch(tasks=(replace(RECORD, pod_uid="", pod_name=""),)))
+    await ledger.forget(TASK.uid)
+
+    for each in before_and_after(ledger, reopen):
+        assert each.gate_lifted("pod-uid-1")
+        assert not each.gate_lifted("pod-that-nobody-bound")
+
+
 async def test_two_tasks_of_one_batch_cannot_share_a_pod(ledger: Ledger) -> None:
     other = replace(RECORD, task=replace(TASK, uid="task-uid-2"))
 

@@ -117,7 +117,8 @@ class SimulatedLedger:
         self._life = life
 
     async def commit(self, batch: Batch) -> tuple[int, ...]:
-        with self._life.call("ledger.commit", ", ".join(map(_told, batch.entries))):
+        said = [*map(_told, batch.entries), *("gate lifted" for _ in batch.lifts)]
+        with self._life.call("ledger.commit", ", ".join(said)):
             return await self._ledger.commit(batch)
 
     async def forget(self, task_uid: str) -> None:
@@ -151,6 +152,9 @@ class SimulatedLedger:
 
     def bound_task(self, pod_uid: str) -> str | None:
         return self._ledger.bound_task(pod_uid)
+
+    def gate_lifted(self, pod_uid: str) -> bool:
+        return self._ledger.gate_lifted(pod_uid)
 
     def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
         return self._ledger.trail(task_uid)

@@ -1,9 +1,10 @@
 """What the API server holds, in memory, with the effects that it has of its own.
 
-The caches of the operator (`ports.World`) are this very state: always up to date.
+The caches of the operator (`ports.World`) are this very state: always up to date, but for those of
+`caches.py`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,17 +91,25 @@ class Cluster:
     """(user name, task) of who has the verb `delegate`."""
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     """Every status that was ever written."""
+    before_change: Callable[[], None] | None = None
+    """Told of each change before it is made."""
 
     def changed(self) -> int:
         """Note a change; return a number that no other change has."""
+        if self.before_change is not None:
+            self.before_change()
         self.version += 1
         return self.version
+
+    def _second(self) -> datetime:
+        """Return the time as the API server stamps it."""
+        return self.clock.now().replace(microsecond=0)
 
     # What users, controllers and kubelets do.
 
     def create_task(self, task: Task) -> Task:
         """Create a task with a UID of its own."""
-        made = replace(task, uid=f"task-{self.changed()}", created_at=self.clock.now())
+        made = replace(task, uid=f"task-{self.changed()}", created_at=self._second())
         self.tasks[made.key] = made
         return made
 
@@ -123,7 +132,7 @@ class Cluster:
 
     def create_pod(self, pod: PodView) -> PodView:
         """Create a pod with a UID of its own."""
-        made = replace(pod, uid=f"pod-{self.changed()}", created_at=self.clock.now())
+        made = replace(pod, uid=f"pod-{self.changed()}", created_at=self._second())
         self.known_pods[made.uid] = made
         return made
 
@@ -141,7 +150,7 @@ class Cluster:
         """Create a TaskApproval with a UID of its own."""
         number = self.changed()
         name = approval.name or f"approval-{number}"
-        made = replace(approval, name=name, uid=f"approval-{number}", created_at=self.clock.now())
+        made = replace(approval, name=name, uid=f"approval-{number}", created_at=self._second())
         self.approval_list.append(made)
         return made
 
@@ -155,6 +164,14 @@ class Cluster:
         self.changed()
         self.workloads[namespace, workload.kind, workload.name] = workload
         return workload
+
+    def collect_garbage(self) -> None:
+        """Delete the Secrets whose owner is gone, as the garbage collector does some time after."""
+        living = {task.uid for task in self.tasks.values()}
+        for key, secret in list(self.secrets.items()):
+            if secret.owner and secret.owner not in living:
+                self.changed()
+                del self.secrets[key]
 
     # `ports.World`: what the operator's caches show.
 

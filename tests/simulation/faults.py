@@ -136,4 +136,4 @@ class Life:
         if isinstance(error, Crash):
             self._dead = True
         if error is not None:
-            raise error
+            raise error.with_traceback(None)  # one that is raised often would grow with each time

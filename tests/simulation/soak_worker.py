@@ -32,7 +32,7 @@ POINTS = (
     "ledger.before-commit", "ledger.after-commit", "issue.before-intent", "issue.after-intent",
     "issue.after-provider", "issue.after-result", "deliver.before-secret", "deliver.after-secret",
     "deliver.after-record", "revoke.before-intent", "revoke.after-intent", "revoke.after-provider",
-    "revoke.after-result", "withdraw.after-delete",
+    "revoke.after-result", "withdraw.after-delete", "lift.after-record",
 )  # fmt: skip
 PASSES = 6
 

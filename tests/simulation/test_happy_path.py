@@ -27,6 +27,7 @@ async def test_each_record_is_durable_before_the_effect_that_it_announces(
         "ledger.commit credential.issue result",
         "sink.deliver",
         "ledger.commit credential.deliver",
+        "ledger.commit gate lifted",
         "pods.lift_gate",
         "tasks.patch_status",
     ]

@@ -34,6 +34,8 @@ MOST_PASSES = 30
 class SimulatedWorld:
     """Verbs change the world as people and controllers would; `settle` lets the operator act."""
 
+    LEDGER: type[SqliteLedger] = SqliteLedger
+
     def __init__(self, path: Path, trap: Trap | None = None, overlap: timedelta = OVERLAP) -> None:
         """Start an operator on the ledger at `path`."""
         self.path = path
@@ -105,22 +107,33 @@ class SimulatedWorld:
     def _start(self) -> None:
         self.starts += 1
         self.life = Life(self.journal, self.faults, self._trap)
-        self._ledger = SqliteLedger.open(
+        self._ledger = self.LEDGER.open(
             self.path, signer=SeedSigner(SEED), cluster_id="c0ffee00",
             instance=f"operator-{self.starts}", now=self.clock.now(), fail_point=self.life.point,
         )  # fmt: skip
-        calls = SimulatedCalls(self.cluster, self.life)
+        calls, provider, ledger = self._surroundings(self._ledger)
         self.ports = Ports(
-            clock=self.clock, world=self.cluster, ledger=SimulatedLedger(self._ledger, self.life),
-            providers={"Fake": SimulatedProvider(self.provider, self.life)}, sink=calls,
-            pods=calls, tasks=calls, events=calls, reviewer=calls, workloads=calls,
-            standings=calls,
+            clock=self.clock, world=self.seen(), ledger=ledger,
+            providers={"Fake": provider}, sink=calls, pods=calls, tasks=calls, events=calls,
+            reviewer=calls, workloads=calls, standings=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
             fail_point=self.life.point, look=self.asked.append,
         )  # fmt: skip
         self.ports.modes.held_back = ""
         self._reconciler = Reconciler(self.ports)
         self._sweep_due = self.starts > 1
+
+    def seen(self) -> Cluster:
+        """Return what the operator's caches show."""
+        return self.cluster
+
+    def _surroundings(self, ledger: SqliteLedger) -> tuple[Any, Any, Any]:
+        """Return the ports for calls, the provider and the ledger."""
+        return (
+            SimulatedCalls(self.cluster, self.life),
+            SimulatedProvider(self.provider, self.life),
+            SimulatedLedger(ledger, self.life),
+        )
 
     def close(self) -> None:
         """End the process; what it wrote stays."""

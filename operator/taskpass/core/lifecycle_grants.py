@@ -58,7 +58,7 @@ def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
         if reason is RevokeReason.EXPIRED
         and g.state is GrantState.DELIVERED
         and g.id == newest[g.name].id
-        and _started(seen)
+        and _may_have_used(seen)
     ]
     return Revoke(grants=tuple(due), record=_after(seen, run_out) if run_out else None)
 
@@ -228,6 +228,12 @@ def _started(seen: Snapshot) -> bool:
     return pod is None or not pod.gated or pod.uid in seen.lifted
 
 
+def _may_have_used(seen: Snapshot) -> bool:
+    """Whether the bound pod may have read what was delivered, whatever a cache shows."""
+    pod = seen.bound_pod
+    return pod is None or seen.may_run(pod)
+
+
 def _shrink(seen: Snapshot, held: Mapping[str, Grant]) -> Step | None:
     """While a provider owes a revocation, take that credential out of the Secret at least."""
     left = tuple(g for g in held.values() if g.id in seen.record.delivered)
@@ -380,7 +386,7 @@ def _reader(seen: Snapshot) -> str:
     """Name a pod that would read what is written now, and is not the one it is for."""
     for pod in seen.pods:
         # One whose time to go is over may still run on a node that is cut off.
-        if pod.uid != seen.record.pod_uid and not pod.gated and not pod.ended:
+        if pod.uid != seen.record.pod_uid and seen.may_run(pod) and not pod.ended:
             return (
                 f"Pod '{pod.name}' still runs and refers to the same Secret; credentials are "
                 "issued once it has ended"

@@ -90,6 +90,8 @@ class Snapshot:
     withdrawal_failed: bool = False
     lifted: frozenset[str] = frozenset()
     """UIDs of pods whose gate this run has lifted; the caches learn of it later."""
+    ever_lifted: frozenset[str] = frozenset()
+    """UIDs of pods that the caches show behind their gate, and the ledger says were let go."""
     released: bool = False
     deleted: bool = False
 
@@ -128,6 +130,10 @@ class Snapshot:
         """The pod of the current attempt, as it lives now."""
         uid = self.record.pod_uid
         return next((p for p in self.pods if p.uid == uid), None) if uid else None
+
+    def may_run(self, pod: PodView) -> bool:
+        """Tell whether a pod may be past its gate: a cache that lags is not believed."""
+        return not pod.gated or pod.uid in self.lifted or pod.uid in self.ever_lifted
 
     def is_of_task(self, uid: str) -> bool:
         """Tell whether a UID is the live task's."""

@@ -7,7 +7,7 @@ from taskpass.core.attestation import Owner, WorkloadView
 from taskpass.core.progress import activity_of
 from taskpass.core.records import Notice, Severity
 from taskpass.core.snapshot import Looked, Snapshot
-from taskpass.core.steps import Bind, LookUp, RefusePod
+from taskpass.core.steps import Bind, LiftGate, LookUp, RefusePod
 from taskpass.flows.context import Ports, record
 from taskpass.ports import Batch
 
@@ -55,6 +55,18 @@ async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
     )
     entry = audit.attested(bound, now, notice)
     await record(ports, Batch(entries=(entry,), tasks=(bound,)), seen.live_task)
+
+
+async def lift_gate(ports: Ports, step: LiftGate) -> None:
+    """Let the pod go, once it is durable that it will be.
+
+    From then on it counts as one that runs, whatever a cache still shows of its gate, and whoever
+    has the task's name by then.
+    """
+    if not ports.ledger.gate_lifted(step.pod.uid):
+        await ports.ledger.commit(Batch(lifts=(step.pod.uid,)))
+    ports.fail_point("lift.after-record")
+    await ports.pods.lift_gate(step.pod)
 
 
 async def refuse_pod(ports: Ports, seen: Snapshot, step: RefusePod) -> None:

@@ -315,7 +315,7 @@ async def deliver(ports: Ports, seen: Snapshot, step: Deliver) -> Finding | None
     )
     ports.fail_point("deliver.after-record")
     pod = seen.bound_pod
-    if pod is not None and not pod.gated:
+    if pod is not None and seen.may_run(pod):
         await ports.pods.nudge(pod, ".".join(sorted(g.id[2:10] for g in step.grants)))
     return None
 

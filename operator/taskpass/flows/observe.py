@@ -75,6 +75,9 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         delivery_failure=run.delivery_failure,
         withdrawal_failed=run.withdrawal_failed,
         lifted=frozenset(run.lifted),
+        ever_lifted=frozenset(
+            p.uid for p in pods if p.gated and p.uid in bound and ledger.gate_lifted(p.uid)
+        ),
         released=run.released,
         deleted=run.deleted,
     )

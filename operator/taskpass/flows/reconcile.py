@@ -128,7 +128,8 @@ class Reconciler:
                 run.unanswered |= await revoke(ports, step, task)
             case Withdraw():
                 pod = seen.bound_pod if task else None
-                run.withdrawal_failed = not await withdraw(ports, step, task, pod)
+                reader = pod if pod is not None and seen.may_run(pod) else None
+                run.withdrawal_failed = not await withdraw(ports, step, task, reader)
             case Forget():
                 await forget(ports, step)
             case LookUp():
@@ -149,7 +150,7 @@ class Reconciler:
             case Deliver():
                 run.delivery_failure = await deliver(ports, seen, step)
             case LiftGate():
-                await ports.pods.lift_gate(step.pod)
+                await attest.lift_gate(ports, step)
                 run.lifted.add(step.pod.uid)
             case _:
                 await self._move(seen, step, run)

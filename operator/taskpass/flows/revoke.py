@@ -122,7 +122,7 @@ async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView
     """Delete the Secret; False where that is not allowed (its owner's end then takes it).
 
     On return the record says that there is none, and the kubelet of `pod`, the task's, has been
-    told to look at once.
+    told to look at once; it is one that may run.
     """
     kept = step.record
     try:
@@ -139,7 +139,7 @@ async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView
     ports.fail_point("withdraw.after-delete")
     cleared = replace(kept, secret_uid="", secret_written=False, delivered=())
     await record(ports, Batch(tasks=(cleared,)), task)
-    if pod is not None and pod.uid == kept.pod_uid and not pod.gated and not pod.ended:
+    if pod is not None and pod.uid == kept.pod_uid and not pod.ended:
         await ports.pods.nudge(pod, "none")
     return True
 

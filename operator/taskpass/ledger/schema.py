@@ -14,6 +14,9 @@ import sqlite3
 from pathlib import Path
 
 VERSION = 3
+LIFTED = "lifted INTEGER NOT NULL DEFAULT 1"
+"""Whether a pod's gate was lifted. Files of before have no such column: what was bound then, and
+what a version of before binds, counts as lifted."""
 TABLES = (
     "CREATE TABLE head (k INTEGER PRIMARY KEY CHECK (k = 1), size INTEGER NOT NULL,"
     " root BLOB NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL,"
@@ -28,7 +31,7 @@ TABLES = (
     "CREATE INDEX idx_cred ON idx (cred) WHERE cred IS NOT NULL",
     "CREATE TABLE grant_state (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT",
     "CREATE TABLE task_record (uid TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT",
-    "CREATE TABLE pod_binding (pod_uid TEXT PRIMARY KEY, task_uid TEXT NOT NULL) STRICT,"
+    f"CREATE TABLE pod_binding (pod_uid TEXT PRIMARY KEY, task_uid TEXT NOT NULL, {LIFTED}) STRICT,"
     " WITHOUT ROWID",
     "CREATE TABLE trail (task_uid TEXT NOT NULL, seq INTEGER NOT NULL, time TEXT NOT NULL,"
     " reason TEXT NOT NULL, message TEXT NOT NULL, severity TEXT NOT NULL,"
@@ -58,6 +61,13 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
+def complete(db: sqlite3.Connection) -> None:
+    """Add what a file of an earlier version lacks; one that is whole stays as it is."""
+    columns = {row[1] for row in db.execute("PRAGMA table_info(pod_binding)")}
+    if "lifted" not in columns:
+        db.execute(f"ALTER TABLE pod_binding ADD COLUMN {LIFTED}")
+
+
 def connect_reader(uri: str) -> sqlite3.Connection:
     """Open a file that is there for reading only."""
     db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
@@ -83,9 +93,11 @@ def foreign(db: sqlite3.Connection) -> str:
     """Return which object in the file is not of our making, or lacks, in a few words; '' if none.
 
     A trigger, or a view in the place of a table, would have every reader see another thing, and the
-    writer write one.
+    writer write one. A file that no operator of this version has opened yet is whole as it is.
     """
     found = _objects(db)
+    if found == _before():
+        return ""
     if strange := sorted(found - _ours()):
         kind, name, _, _ = strange[0]
         return f"the {kind} '{name}' is not one that taskpass makes"
@@ -100,7 +112,16 @@ def _objects(db: sqlite3.Connection) -> frozenset[tuple[str, str, str, str]]:
 
 @functools.cache
 def _ours() -> frozenset[tuple[str, str, str, str]]:
+    return _made(TABLES)
+
+
+@functools.cache
+def _before() -> frozenset[tuple[str, str, str, str]]:
+    return _made(tuple(each.replace(f", {LIFTED}", "") for each in TABLES))
+
+
+def _made(statements: tuple[str, ...]) -> frozenset[tuple[str, str, str, str]]:
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
-        for statement in TABLES:
+        for statement in statements:
             db.execute(statement)
         return _objects(db)

@@ -118,7 +118,7 @@ class SealedLedger:
             LedgerSealed: It would begin something.
 
         """
-        if any(grant.state not in ENDING for grant in batch.grants):
+        if batch.lifts or any(grant.state not in ENDING for grant in batch.grants):
             raise LedgerSealed(self.why)
         self._add(batch)
         self._mirror.apply(Written(grants=batch.grants, tasks=batch.tasks))
@@ -172,6 +172,10 @@ class SealedLedger:
             return state.bound_task(self._db, pod_uid)
         except sqlite3.Error as error:
             raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+
+    def gate_lifted(self, pod_uid: str) -> bool:
+        """See `ports.Ledger`. Nothing is issued here, and the file may be of an earlier version."""
+        return self.bound_task(pod_uid) is not None
 
     async def watch_failure(self) -> None:
         """Wait for ever: there is nothing that could fail but reads."""

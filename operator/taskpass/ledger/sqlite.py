@@ -208,6 +208,13 @@ class SqliteLedger:
         except sqlite3.Error as error:
             raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
 
+    def gate_lifted(self, pod_uid: str) -> bool:
+        """See `ports.Ledger`."""
+        try:
+            return state.gate_lifted(self._reader, pod_uid)
+        except sqlite3.Error as error:
+            raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+
     async def examine(self) -> str:
         """Look at all of the file, slowly; return what is wrong with it in a sentence, '' if well.
 

@@ -65,8 +65,16 @@ def write_records(
         [(r.task.uid, body) for r, body in zip(records, bodies, strict=True)],
     )
     db.executemany(
-        "INSERT INTO pod_binding (pod_uid, task_uid) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO pod_binding (pod_uid, task_uid, lifted) VALUES (?, ?, 0)"
+        " ON CONFLICT DO NOTHING",
         [(r.pod_uid, r.task.uid) for r in records if r.pod_uid],
+    )
+
+
+def write_lifts(db: sqlite3.Connection, pod_uids: Sequence[str]) -> None:
+    """Write that the gates of bound pods are lifted next."""
+    db.executemany(
+        "UPDATE pod_binding SET lifted = 1 WHERE pod_uid = ?", [(uid,) for uid in pod_uids]
     )
 
 
@@ -103,6 +111,12 @@ def bound_task(db: sqlite3.Connection, pod_uid: str) -> str | None:
     """Return the UID of the task that a pod was ever bound to."""
     row = db.execute("SELECT task_uid FROM pod_binding WHERE pod_uid = ?", (pod_uid,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def gate_lifted(db: sqlite3.Connection, pod_uid: str) -> bool:
+    """Tell whether a pod's gate was lifted; of one that was never bound it was not."""
+    row = db.execute("SELECT lifted FROM pod_binding WHERE pod_uid = ?", (pod_uid,)).fetchone()
+    return row is not None and bool(row[0])
 
 
 def held_grants(db: sqlite3.Connection) -> Iterator[Grant]:

@@ -249,6 +249,8 @@ class Store:
         self._grants |= {g.id: (g, body) for g, body in zip(grants, bodies, strict=True)}
         if change.tasks:
             state.write_records(self.db, change.tasks, records)
+        if change.lifts:
+            state.write_lifts(self.db, change.lifts)
         trail = tuple(
             _trail_item(entry, index)
             for entry, index, one in zip(change.entries, indexes, admitted, strict=True)

@@ -77,6 +77,7 @@ def _made(
 def _resumed(
     db: sqlite3.Connection, signer: Signer, previous: Signer | None, cluster_id: str
 ) -> Log:
+    schema.complete(db)
     stored = LogReader(db)
     origin = origin_of(stored, cluster_id)
     signs = signer_of(stored, signer, previous)

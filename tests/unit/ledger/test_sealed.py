@@ -61,6 +61,8 @@ def test_what_is_held_and_remembered_is_known(sealed: SealedLedger) -> None:
     assert list(sealed.held()) == [HELD]
     assert list(sealed.records()) == [RECORD]
     assert sealed.bound_task(RECORD.pod_uid) == RECORD.task.uid
+    assert sealed.gate_lifted(RECORD.pod_uid)
+    assert not sealed.gate_lifted("pod-that-nobody-bound")
 
 
 async def test_what_a_crash_left_in_the_write_ahead_log_is_known(tmp_path: Path) -> None:
@@ -99,6 +101,11 @@ async def test_nothing_that_would_begin_is_taken_in(
         await sealed.commit(Batch(grants=(replace(GRANT, id="g-2", state=state),)))
 
     assert list(sealed.held()) == [HELD]
+
+
+async def test_no_gate_is_lifted_where_that_cannot_be_recorded(sealed: SealedLedger) -> None:
+    with pytest.raises(LedgerSealed, match="the disk is full"):
+        await sealed.commit(Batch(lifts=(RECORD.pod_uid,)))
 
 
 async def test_what_was_revoked_meanwhile_is_recorded_late_and_once(

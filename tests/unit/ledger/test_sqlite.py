@@ -278,6 +278,24 @@ def test_a_ledger_of_another_cluster_is_refused(path: Path) -> None:
         )
 
 
+async def test_a_file_of_before_gates_were_recorded_opens_and_its_pods_count_as_let_go(
+    path: Path,
+) -> None:
+    ledger = opened(path)
+    await ledger.commit(Batch(tasks=(RECORD,)))
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(path)) as other, other:
+        other.execute("ALTER TABLE pod_binding DROP COLUMN lifted")
+    assert len(events(path)) == 2, "a reader takes it as it is"
+
+    again = opened(path)
+    await again.commit(Batch(tasks=(replace(RECORD, pod_uid="pod-uid-2"),)))
+
+    assert again.gate_lifted(RECORD.pod_uid)
+    assert not again.gate_lifted("pod-uid-2")
+    again.close()
+
+
 @pytest.mark.parametrize(
     "statement",
     [
