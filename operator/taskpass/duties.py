@@ -102,14 +102,23 @@ class Duties:
                 logger.warning("Failed to sweep, will retry", extra={"error": str(error)})
 
     async def keep_whole(self) -> None:
-        """Look at all of the ledger's file once; what is damaged there holds issuing back."""
+        """Hold the ledger's state against its log, then look at all of its file, once.
+
+        Nothing is issued before the first is done, nor after either has found a difference. What
+        is held is revoked all the same, by what is noted of it.
+        """
         if isinstance(self.ledger, SealedLedger):
             return
-        found = await self.ledger.examine()
+        found = await self.ledger.compare()
+        if not found:
+            logger.info("Compared the state with the log", extra={"entries": self.ledger.size})
+            self.health.ledger = ""
+            self._hold_where_due()
+            found = await self.ledger.examine()
         if not found:
             logger.info("Examined the ledger's file", extra={"entries": self.ledger.size})
             return
-        logger.error("The ledger's file is damaged: nothing is issued", extra={"found": found})
+        logger.error("The ledger does not hold: nothing is issued", extra={"found": found})
         self.health.ledger = f"revoking only: {found}"
         self._hold_where_due()
 

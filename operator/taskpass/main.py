@@ -28,7 +28,7 @@ from taskpass.core.errors import LedgerSealed, NotFound, TaskpassError, Transien
 from taskpass.core.records import Severity
 from taskpass.core.tlog_policy import asked
 from taskpass.duties import Duties, roles_of
-from taskpass.endpoints.health import Health
+from taskpass.endpoints.health import COMPARING, Health
 from taskpass.endpoints.listener import keep_descriptors
 from taskpass.endpoints.log import LogServer
 from taskpass.endpoints.probes import Probes
@@ -159,7 +159,7 @@ class Operator:
         ledger = await asyncio.to_thread(opening.as_far_as_possible)
         stack.callback(ledger.close)
         sealed = ledger.why if isinstance(ledger, SealedLedger) else ""
-        self._health.ledger = f"revoking only: {sealed}" if sealed else ""
+        self._health.ledger = f"revoking only: {sealed}" if sealed else COMPARING
         events = KubeEvents(client, instance=instance)
         queue = WorkQueue(
             self._clock, workers=settings.workers, first=lambda key: bool(ledger.grants(key))
@@ -278,6 +278,7 @@ class Operator:
                 group.create_task(self._lease.keep()),
                 group.create_task(events.run()),
                 group.create_task(caches.run()),
+                group.create_task(duties.keep_whole()),
                 group.create_task(duties.keep_limits()),
                 group.create_task(duties.keep_watch(watcher)),
                 group.create_task(duties.anchoring.run()),
@@ -323,7 +324,6 @@ class Operator:
         background += [
             group.create_task(duties.keep_clean(sweeper)),
             group.create_task(duties.record_late()),
-            group.create_task(duties.keep_whole()),
             group.create_task(KillSwitchRecorder(ports, caches).run(history.kill_switches)),
             group.create_task(duties.answer_requests()),
             group.create_task(standing.run()),

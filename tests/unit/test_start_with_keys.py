@@ -113,7 +113,7 @@ async def test_damage_that_is_found_after_the_start_stops_issuing_and_is_told(
     assert "bundle 0 is damaged" in looked_after.ports.modes.held_back
     assert "bundle 0 is damaged" in looked_after.health.ledger
     assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [
-        "The ledger's file is damaged: nothing is issued"
+        "The ledger does not hold: nothing is issued"
     ]
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from taskpass.endpoints.probes import Check
 
+COMPARING = "its state is being compared with its log"
+"""What the ledger's check says from its opening on, until that is done."""
+
 
 @dataclass(slots=True)
 class Health:

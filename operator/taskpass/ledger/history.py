@@ -53,7 +53,8 @@ class History:
     def kill_switches(self) -> dict[str, str]:
         """Return those that were thrown and not lifted, of what is not pruned: name by UID."""
         open_: dict[str, str] = {}
-        with proven(Where(database=self._path), Query(type="kill_switch.")) as log:
+        query = Query(type="kill_switch.")
+        with proven(Where(database=self._path), query, alone=True) as log:
             for _, body in log.entries:
                 event = orjson.loads(body)
                 told = event["data"]["kill_switch"]

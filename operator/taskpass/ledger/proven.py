@@ -52,10 +52,12 @@ class Proven:
 
 @contextmanager
 def proven(
-    where: Where, query: Query = NOTHING, *, newest: int | None = None,
+    where: Where, query: Query = NOTHING, *, newest: int | None = None, alone: bool = False,
     progress: Progress = lambda done, size: None,
 ) -> Iterator[Proven]:  # fmt: skip
     """Verify a log, and give the entries that a query asks for: all, or the newest so many.
+
+    It is done in this process where it is to be `alone`; else a long log is shared by several.
 
     Raises:
         TamperEvidence, Incomplete, UsageError: As `verify.verify_database`.
@@ -68,7 +70,7 @@ def proven(
         verified = Verified(source, where.vkey, (), ())
         found: deque[tuple[int, bytes]] = deque(maxlen=newest)
         path = where.database or where.directory
-        if path is not None and (isinstance(source, LogReader) or path.is_dir()):
+        if not alone and path is not None and (isinstance(source, LogReader) or path.is_dir()):
             pieces = stack.enter_context(in_parallel(path, verified.pieces(query)))
         else:
             pieces = verified.pieces(query).all()

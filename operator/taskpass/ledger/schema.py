@@ -80,12 +80,14 @@ def version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def damage(db: sqlite3.Connection) -> str:
+def damage(db: sqlite3.Connection, *, quick: bool = False) -> str:
     """Return what SQLite finds wrong with the file's structure, in one line; '' if nothing.
 
-    Every index is compared with its table as well: a row that is hidden in one is found.
+    Every index is compared with its table as well, unless it is to be `quick`: a row that is hidden
+    in one is found.
     """
-    found = str(db.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    check = "quick_check" if quick else "integrity_check"
+    found = str(db.execute(f"PRAGMA {check}(1)").fetchone()[0])
     return "" if found == "ok" else found.splitlines()[0]
 
 

@@ -89,7 +89,7 @@ class SealedLedger:
             db = _connected(path)
             if schema.version(db) != schema.VERSION:
                 raise LedgerError("it is of another version, or no ledger")
-            if damage := schema.damage(db):
+            if damage := schema.damage(db, quick=True):
                 raise LedgerError(damage)
             stored = LogReader(db)
             origin = origin_of(stored, cluster_id)

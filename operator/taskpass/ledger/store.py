@@ -99,6 +99,7 @@ class Store:
         self._fail_point = fail_point
         self._grants: dict[str, tuple[Grant, str]] = {}
         """What the transaction makes of grants: the last of each counts."""
+        self._schema = self._schema_version()
 
     @classmethod
     def open(
@@ -155,7 +156,7 @@ class Store:
         while len(ids) < MAX_ENTRIES and (change := more()) is not None:
             taken.append(change)
             ids += _ids(change)
-        self.db.execute("BEGIN IMMEDIATE")
+        self._begin()
         self.log.expect(ids)
         outcomes = [self._apply(change) for change in taken]
         state.write_grants(self.db, self._grants)
@@ -224,6 +225,15 @@ class Store:
             self.db.close()
         finally:
             self._lock.release()
+
+    def _begin(self) -> None:
+        """Begin a transaction; `LedgerError` where somebody has changed the tables meanwhile."""
+        self.db.execute("BEGIN IMMEDIATE")
+        if self._schema_version() != self._schema:
+            raise LedgerError("Another process has changed the ledger's tables")
+
+    def _schema_version(self) -> int:
+        return int(self.db.execute("PRAGMA schema_version").fetchone()[0])
 
     def _apply(self, change: Change) -> Outcome:
         if isinstance(change, Forget):

@@ -10,7 +10,7 @@ from datetime import datetime
 from taskpass.core import audit_log
 from taskpass.core.audit import Entry
 from taskpass.core.checkpoint import BadCheckpoint, PublicKey, parse_body, parse_note
-from taskpass.core.errors import LedgerError
+from taskpass.core.errors import LedgerError, LedgerUnwritable
 from taskpass.ledger import schema, state
 from taskpass.ledger.chain import signer_of
 from taskpass.ledger.keys import Signer
@@ -57,6 +57,12 @@ def _check_version(db: sqlite3.Connection) -> None:
         raise LedgerError(
             f"The ledger is of version {found}, this program knows {schema.VERSION}; run the "
             "version of taskpass that wrote it, or a later one"
+        )
+    if found == schema.VERSION and (strange := schema.foreign(db)):
+        # Read-only still works: what is held can be revoked, and no trigger has a say in it.
+        raise LedgerUnwritable(
+            f"The ledger is not written, as {strange}; find out who changed it, and put its tables "
+            "back as they were (`sqlite3 LEDGER .schema` shows them), or restore a copy that holds"
         )
     if found == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise LedgerError("The file is a database, but no ledger; name another file")

@@ -32,8 +32,8 @@ from taskpass.ledger.keys import verify_signature
 from taskpass.ledger.lines import check_lines, lines_of
 from taskpass.ledger.pieces import Piece, Pieces, in_parallel
 from taskpass.ledger.query import Query
-from taskpass.ledger.reader import Incomplete, Source, TamperEvidence, reading
-from taskpass.ledger.verify_database import Rows, check_head, check_state
+from taskpass.ledger.reader import Incomplete, LogReader, Source, TamperEvidence, reading
+from taskpass.ledger.verify_database import Rows, check_head, check_state, check_structure
 from taskpass.ledger.walk import Walk
 from taskpass.ledger.zipped import zipped
 
@@ -102,15 +102,35 @@ def verify_database(
         notes = [row[0] for row in log.db.execute("SELECT note FROM ckpt ORDER BY size, kept")]
         verified = Verified(log, vkey, against, notes)
         with in_parallel(path, verified.pieces()) as pieces:
+            check_structure(log.db)
             rows = Rows(log)
             verified.walk(pieces, progress)
-        if log.min_index != verified.told.min_index:
-            raise TamperEvidence("entries are absent, and no entry says that they were pruned")
-        report = verified.report()
-        check_head(log, verified.head, verified.told)
-        rows.conclude(log.kept())
-        check_state(log, verified.told)
-        return report
+        return _held_against(log, rows, verified)
+
+
+def verify_state(path: Path, progress: Progress) -> None:
+    """Verify a ledger's file in this process, but for what SQLite says of its structure.
+
+    It is what an operator holds its state against before it issues anything: as `verify_database`,
+    in one reading thread, and `progress` may raise to end it.
+    """
+    with reading(path) as log:
+        notes = [row[0] for row in log.db.execute("SELECT note FROM ckpt ORDER BY size, kept")]
+        verified = Verified(log, "", (), notes)
+        rows = Rows(log)
+        verified.walk(verified.pieces().all(), progress)
+        _held_against(log, rows, verified)
+
+
+def _held_against(log: LogReader, rows: Rows, verified: "Verified") -> Report:
+    """Hold every table against what the entries came to."""
+    if log.min_index != verified.told.min_index:
+        raise TamperEvidence("entries are absent, and no entry says that they were pruned")
+    report = verified.report()
+    check_head(log, verified.head, verified.told)
+    rows.conclude(log.kept())
+    check_state(log, verified.told)
+    return report
 
 
 def verify_directory(

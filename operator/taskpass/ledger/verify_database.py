@@ -33,10 +33,8 @@ class Rows:
     """Holds the tables of the log against what follows from its entries."""
 
     def __init__(self, log: LogReader) -> None:
-        """Check the file's structure first; raise `TamperEvidence` where it is damaged."""
+        """Look at which bundles and entries there are; raise `TamperEvidence` where one lacks."""
         db = self._db = log.db
-        if damage := schema.damage(db):
-            raise TamperEvidence(f"the database is damaged: {damage}")
         self._first, size = log.min_index, log.size
         begins, full = log.min_index // TILE_WIDTH, size // TILE_WIDTH
         if _numbers(db, "SELECT n FROM bundle ORDER BY n") != list(range(begins, full)):
@@ -59,6 +57,12 @@ class Rows:
         wanted = sum(self._size >> (8 * level) for level in range(1, tiles.levels(self._size)))
         if self._db.execute("SELECT count(*) FROM tile").fetchone()[0] != wanted:
             raise TamperEvidence("there are tiles that no entries hash to")
+
+
+def check_structure(db: sqlite3.Connection) -> None:
+    """Have SQLite look at every page and index; raise `TamperEvidence` where one is damaged."""
+    if damage := schema.damage(db):
+        raise TamperEvidence(f"the database is damaged: {damage}")
 
 
 def check_head(log: LogReader, head: Checkpoint, told: Walk) -> None:
