@@ -6,7 +6,7 @@ without holds issuing back, while revocation goes on.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,19 +128,20 @@ class Duties:
         if isinstance(ledger, SealedLedger):
             return
 
-        async def do(request: Mapping[str, str]) -> int:
+        async def do(request: Mapping[str, str], tell: Callable[[str], None]) -> int:
             now = self.ports.now()
             match request:
                 case {"do": "erase", "subject": subject}:
-                    return await ledger.erase(subject, now)
+                    return await ledger.erase(subject, now, tell)
                 case {"do": "prune", "archive": archive, **rest}:
                     limit, path = limit_of(rest), self.settings.ledger_path
                     done, entry = await asyncio.to_thread(archived, path, limit, Path(archive), now)
-                    return await ledger.prune(entry, done.min_index)
+                    return await ledger.prune(entry, done.min_index, tell)
             raise UsageError("The operator knows no such request")
 
         while True:
             await answer_all(self.settings.ledger_path, do)
+            await ledger.fold_where_wanted()
             await asyncio.sleep(REQUESTS_SECONDS)
 
     async def record_late(self) -> None:

@@ -55,6 +55,10 @@ class Space(Protocol):
         """By the ledger."""
 
     @property
+    def journal(self) -> int:
+        """By its write-ahead log, which is part of that."""
+
+    @property
     def free(self) -> int:
         """On its volume."""
 
@@ -226,6 +230,7 @@ class State(Collector):
         here = self._room()
         yield _gauge("ledger_entries", "Entries of the audit log", self._ledger.size)
         yield _gauge("ledger_bytes", "Bytes of the ledger's file and its journal", here.used)
+        yield _gauge("ledger_wal_bytes", "Bytes of its write-ahead log alone", here.journal)
         yield _gauge("ledger_free_bytes", "Bytes free on the ledger's volume", here.free)
         yield _gauge("ledger_volume_bytes", "Size of the ledger's volume in bytes", here.whole)
 

@@ -75,7 +75,7 @@ def watched(**more: Any) -> Metrics:
     """Return metrics of an operator that holds nothing, but for what is said."""
     whole: dict[str, Any] = {
         "held": (), "size": 0, "queue": (), "dropped": 0, "stalled": (),
-        "room": SimpleNamespace(used=0, free=0, whole=0), **more,
+        "room": SimpleNamespace(used=0, journal=0, free=0, whole=0), **more,
     }  # fmt: skip
     ledger: Any = SimpleNamespace(held=lambda: whole["held"], size=whole["size"])
     clock: Any = SimpleNamespace(now=lambda: T0)
@@ -121,11 +121,11 @@ def test_stalled_tasks_are_counted_by_few_reasons_whatever_a_status_says() -> No
 
 
 def test_the_ledgers_room_and_what_was_dropped_are_shown() -> None:
-    room = SimpleNamespace(used=5, free=7, whole=12)
+    room = SimpleNamespace(used=5, journal=3, free=7, whole=12)
     metrics = watched(size=4, dropped=3, room=room, queue=("a", "b"))
 
-    names = ("ledger_entries", "ledger_bytes", "ledger_free_bytes", "ledger_volume_bytes")
-    assert [values(metrics, f"taskpass_{n}")[()] for n in names] == [4, 5, 7, 12]
+    names = ("entries", "bytes", "wal_bytes", "free_bytes", "volume_bytes")
+    assert [values(metrics, f"taskpass_ledger_{n}")[()] for n in names] == [4, 5, 3, 7, 12]
     assert values(metrics, "taskpass_events_dropped_total") == {(): 3}
     assert values(metrics, "taskpass_queue_length") == {(): 2}
 

@@ -102,6 +102,21 @@ class LedgerSealed(TransientError):
     """The ledger can be read and not written, so nothing is begun; only what ends is taken in."""
 
 
+class StillRead(TaskpassError):
+    """Something is deleted, and its bytes are there while somebody reads an earlier state."""
+
+    def __init__(self, index: int, readers: str) -> None:
+        """`index` is of the entry that tells of the deletion; -1 where there was nothing."""
+        done = (
+            f"It is deleted, as entry {index} says, but" if index >= 0 else "It is not known, but"
+        )
+        super().__init__(
+            f"{done} bytes of earlier states stay in the ledger's write-ahead log while {readers} "
+            "reads one. End that; the operator goes on trying, and running this again tells when "
+            "nothing is left"
+        )
+
+
 class PodAlreadyBound(TaskpassError):
     """The pod was bound to another task UID before; nothing of the batch is written."""
 

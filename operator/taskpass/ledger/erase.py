@@ -1,19 +1,29 @@
 """Erase what is known of a person from a ledger that nobody has open."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from taskpass.core.errors import StillRead
 from taskpass.ledger.chain import cluster_of
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.reader import reading
 from taskpass.ledger.sqlite import DOMAIN
 from taskpass.ledger.store import Store
+from taskpass.ledger.write_ahead import readers, wait_until_folded
 
 
-def erase(path: Path, name: str, signer: Signer, now: datetime) -> int:
+def erase(
+    path: Path, name: str, signer: Signer, now: datetime,
+    waiting: Callable[[str], None] = lambda who: None,
+) -> int:  # fmt: skip
     """Delete name and salt; return the index of the entry that says so, -1 where nothing was known.
 
+    On return no byte of them is left in the file or beside it. `waiting` is told who keeps that
+    from being done.
+
     Raises:
+        StillRead: Somebody read an earlier state for too long.
         LedgerLocked: Somebody has the ledger open.
         LedgerError: It is not that key's, or cannot be written.
         Incomplete, TamperEvidence: As `reading`.
@@ -26,6 +36,9 @@ def erase(path: Path, name: str, signer: Signer, now: datetime) -> int:
         now=now, fail_point=lambda _: None,
     )  # fmt: skip
     try:
-        return store.erase(name, now)
+        index = store.erase(name, now)
+        if not wait_until_folded(store.wal.fold, path, waiting):
+            raise StillRead(index, readers(path))
+        return index
     finally:
         store.close()

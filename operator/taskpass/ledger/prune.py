@@ -10,21 +10,27 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import orjson
+
 from taskpass.core import audit, audit_log
 from taskpass.core.audit import Entry
-from taskpass.core.errors import LedgerError, UsageError
+from taskpass.core.errors import LedgerError, StillRead, UsageError
 from taskpass.core.merkle import TILE_WIDTH
 from taskpass.ledger import export
 from taskpass.ledger.chain import cluster_of, declared_key
 from taskpass.ledger.keys import Signer
+from taskpass.ledger.proven import NOTHING
 from taskpass.ledger.reader import LogReader, reading
 from taskpass.ledger.sqlite import DOMAIN
 from taskpass.ledger.store import Store
+from taskpass.ledger.verify import Verified
+from taskpass.ledger.walk import Walk
+from taskpass.ledger.write_ahead import readers, wait_until_folded
 
 SUMS = "SHA256SUMS"
 
@@ -65,14 +71,28 @@ def limit_of(request: Mapping[str, str]) -> Limit:
 
 
 def plan(log: LogReader, limit: Limit, now: datetime) -> Plan:
-    """Return what may go: whole bundles only."""
+    """Return what may go: whole bundles only.
+
+    The log is verified first: what is held, and since which entry, is by its entries alone. An
+    index or a record that somebody changed lets nothing go.
+
+    Raises:
+        TamperEvidence, Incomplete: It is not what was signed.
+
+    """
+    verified = Verified(log, "", (), ())
+    verified.walk(verified.pieces(NOTHING).all(), lambda done, size: None)
+    verified.report()
+    return _planned(log, limit, now, verified.told)
+
+
+def _planned(log: LogReader, limit: Limit, now: datetime, told: Walk) -> Plan:
     last = log.size // TILE_WIDTH * TILE_WIDTH
     wanted = min(_wanted(log, limit, now), last)
     holding, held_at = "", wanted
-    for (grant,) in log.db.execute("SELECT id FROM grant_state ORDER BY id").fetchall():
-        row = log.db.execute("SELECT min(seq) FROM idx WHERE cred = ?", (grant,)).fetchone()
-        if row[0] is not None and row[0] < held_at:
-            holding, held_at = grant, row[0]
+    for grant, logged in sorted(told.held.items()):
+        if logged.first < held_at:
+            holding, held_at = grant, logged.first
     min_index = max(held_at // TILE_WIDTH * TILE_WIDTH, log.min_index)
     some = min_index > log.min_index
     return Plan(
@@ -84,8 +104,13 @@ def plan(log: LogReader, limit: Limit, now: datetime) -> Plan:
     )
 
 
-def prune(path: Path, limit: Limit, archive: Path, signer: Signer, now: datetime) -> Plan:
+def prune(
+    path: Path, limit: Limit, archive: Path, signer: Signer, now: datetime,
+    waiting: Callable[[str], None] = lambda who: None,
+) -> Plan:  # fmt: skip
     """Archive what may go, then drop it; nothing is written where nothing may.
+
+    `waiting` is told who keeps what was dropped from being overwritten.
 
     The archive is durable before anything is dropped, and verifies by itself. Where this ends in
     between, the ledger is as before, and the archive is to be deleted.
@@ -93,6 +118,7 @@ def prune(path: Path, limit: Limit, archive: Path, signer: Signer, now: datetime
     Raises:
         LedgerLocked: Somebody has the ledger open.
         LedgerError: It is not that key's, or cannot be written.
+        StillRead: Somebody read an earlier state for too long.
         UsageError: The archive's directory cannot be used.
         Incomplete, TamperEvidence: As `reading`.
 
@@ -111,6 +137,8 @@ def prune(path: Path, limit: Limit, archive: Path, signer: Signer, now: datetime
         store.prune(entry, done.min_index)
         with contextlib.suppress(sqlite3.Error):  # no room for it: the space is used again
             store.db.execute("VACUUM")
+        if not wait_until_folded(store.wal.fold, path, waiting):
+            raise StillRead(store.log.size - 1, readers(path))
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"The ledger {path} could not be pruned ({error})") from error
     finally:
@@ -156,8 +184,7 @@ def _wanted(log: LogReader, limit: Limit, now: datetime) -> int:
 
 
 def _time(log: LogReader, index: int) -> str:
-    row = log.db.execute("SELECT time FROM idx WHERE seq = ?", (index,)).fetchone()
-    return "" if row is None else str(row[0])
+    return str(orjson.loads(log.entry(index))["time"])
 
 
 def _archived(log: LogReader, directory: Path, bodies: range) -> str:

@@ -46,11 +46,17 @@ TABLES = (
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the file for writing, and make it if it is not there; transactions are explicit."""
+    """Open the file for writing, and make it if it is not there.
+
+    Transactions are explicit, and so is what folds the write-ahead log in (`write_ahead.py`).
+    """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     try:
-        for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+        for pragma in (
+            "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF",
+            "wal_autocheckpoint = 0",
+        ):  # fmt: skip
             db.execute(f"PRAGMA {pragma}")
         mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":

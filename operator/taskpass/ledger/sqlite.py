@@ -8,6 +8,7 @@ one, get `LedgerError`, and nothing is tried again on a file that may be broken.
 import asyncio
 import collections
 import contextlib
+import logging
 import sqlite3
 import threading
 import time
@@ -20,9 +21,9 @@ from urllib.parse import quote
 
 from taskpass.core.audit import Entry
 from taskpass.core.credential import Grant
-from taskpass.core.errors import LedgerError, TaskpassError
+from taskpass.core.errors import LedgerError, StillRead, TaskpassError
 from taskpass.core.records import TaskRecord, TrailItem
-from taskpass.ledger import schema, state
+from taskpass.ledger import schema, state, write_ahead
 from taskpass.ledger.examine import compare, examine
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.mirror import Mirror
@@ -30,6 +31,7 @@ from taskpass.ledger.store import (
     Change,
     Cosigned,
     Erase,
+    Fold,
     Forget,
     Outcome,
     Prune,
@@ -38,9 +40,13 @@ from taskpass.ledger.store import (
     Written,
     told,
 )
+from taskpass.ledger.write_ahead import readers
 from taskpass.ports import Batch, Key
 
 DOMAIN = "audit.taskpass.dev"
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ class SqliteLedger:
         self._closing = False
         self._ended = False
         self._failure: LedgerError | None = None
+        self._unfolded = False
+        """Whether something was erased that may still be in the write-ahead log."""
         self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self.on_append: Callable[[float], None] = lambda seconds: None
         """Told how long each transaction took until it was durable, in the writer's thread."""
@@ -155,15 +163,43 @@ class SqliteLedger:
         """Make a checkpoint durable that witnesses have cosigned, instead of the one before."""
         await self._written(Cosigned(size, note))
 
-    async def erase(self, name: str, now: datetime) -> int:
-        """See `Store.erase`."""
+    async def erase(
+        self, name: str, now: datetime, waiting: Callable[[str], None] = lambda who: None
+    ) -> int:
+        """See `Store.erase`; on return no byte of the name is left.
+
+        `waiting` is told who keeps that from being done, for as long as somebody does.
+
+        Raises:
+            StillRead: It is deleted, but somebody reads a state in which it was there.
+
+        """
         (index,) = await self._written(Erase(name, now))
+        await self._folded(index, waiting)
         return index
 
-    async def prune(self, entry: Entry, min_index: int) -> int:
-        """See `Store.prune`: of what goes there is an archive."""
+    async def prune(
+        self, entry: Entry, min_index: int, waiting: Callable[[str], None] = lambda who: None
+    ) -> int:
+        """See `Store.prune`: of what goes there is an archive. Else as `erase`."""
         (index,) = await self._written(Prune(entry, min_index))
+        await self._folded(index, waiting)
         return index
+
+    async def fold_where_wanted(self) -> None:
+        """Try again what an `erase` or `prune` could not end."""
+        if self._unfolded and await self._written(Fold()) == (1,):
+            self._unfolded = False
+
+    async def _folded(self, index: int, waiting: Callable[[str], None]) -> None:
+        self._unfolded = True
+        for _ in range(write_ahead.TURNS):
+            await self.fold_where_wanted()
+            if not self._unfolded:
+                return
+            waiting(readers(self._path))
+            await asyncio.sleep(write_ahead.PAUSE_SECONDS)
+        raise StillRead(index, readers(self._path))
 
     async def forget(self, task_uid: str) -> None:
         """See `ports.Ledger`."""
@@ -253,8 +289,15 @@ class SqliteLedger:
         # The reader first: whoever closes last folds the write-ahead log into the file, and a copy
         # of that one file is then whole.
         self._reader.close()
-        with contextlib.suppress(sqlite3.Error, OSError):
+        try:
+            if self._failure is None and not self._store.wal.fold():
+                logger.warning(
+                    "The ledger's write-ahead log is still needed beside the file",
+                    extra={"readers": readers(self._path)},
+                )
             self._store.close()
+        except (sqlite3.Error, OSError) as error:
+            logger.error("The ledger could not be closed whole", extra={"error": told(error)})
 
     async def _written(self, change: Change | Upkeep) -> tuple[int, ...]:
         loop = asyncio.get_running_loop()

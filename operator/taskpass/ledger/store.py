@@ -24,10 +24,13 @@ from taskpass.ledger.keys import Signer
 from taskpass.ledger.log import Log
 from taskpass.ledger.reader import COSIGNED, LogReader, TamperEvidence
 from taskpass.ledger.takeover import taken_over
+from taskpass.ledger.write_ahead import WriteAheadLog
 from taskpass.ports import Batch
 
 MAX_ENTRIES = 256
 """What one transaction takes at most of what waits; it always takes one batch whole."""
+_AT_ONCE = 10_000
+"""Free pages that are overwritten by one row."""
 NO_WRITES = frozenset(
     (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 )
@@ -67,7 +70,12 @@ class Prune:
     min_index: int
 
 
-Upkeep = Erase | Prune
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Fold the write-ahead log into the file, if nobody reads an old state."""
+
+
+Upkeep = Erase | Prune | Fold
 """Each has a transaction of its own."""
 Change = Batch | Forget | Cosigned
 
@@ -91,9 +99,12 @@ class Store:
     """Owns the connection. After any exception but an `Outcome` it must not be used again."""
 
     def __init__(
-        self, db: sqlite3.Connection, lock: place.Lock, log: Log, fail_point: Callable[[str], None]
-    ) -> None:
+        self, path: Path, db: sqlite3.Connection, lock: place.Lock, log: Log,
+        fail_point: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.path = path
         self.db = db
+        self.wal = WriteAheadLog(db, path)
         self.log = log
         self._lock = lock
         self._fail_point = fail_point
@@ -129,7 +140,8 @@ class Store:
                 db, signer=signer, previous=previous, reason=reason, domain=domain,
                 cluster_id=cluster_id, instance=instance, now=now, fail_point=fail_point,
             )  # fmt: skip
-            store = cls(db, lock, log, fail_point)
+            store = cls(path, db, lock, log, fail_point)
+            store.wal.fold()
         except BaseException as error:
             if db is not None:
                 db.close()
@@ -165,10 +177,13 @@ class Store:
         self._fail_point("ledger.before-commit")
         self.db.execute("COMMIT")
         self._fail_point("ledger.after-commit")
+        self.wal.fold_where_due()
         return outcomes
 
     def keep_up(self, upkeep: Upkeep) -> int:
         """Do it durably; return the index of the entry that tells of it, -1 where there is none."""
+        if isinstance(upkeep, Fold):
+            return int(self.wal.fold())
         if isinstance(upkeep, Prune):
             return self.prune(upkeep.entry, upkeep.min_index)
         return self.erase(upkeep.name, upkeep.now)
@@ -176,16 +191,17 @@ class Store:
     def erase(self, name: str, now: datetime) -> int:
         """Delete what is known of a person, and write the entry that says so, durably.
 
-        Return its index; -1 where nothing was known. No byte of the name is left in the file or its
-        write-ahead log on return.
+        Return its index; -1 where nothing was known. Once `wal.fold` has returned True as well, no
+        byte of the name is left in the file or beside it.
         """
         self.db.execute("PRAGMA secure_delete = ON")
-        self.db.execute("BEGIN IMMEDIATE")
+        self._begin()
         index = self.log.erase(name, now)
+        if index >= 0:
+            self._rewrite("person")
         self.log.seal()
         self.db.execute("COMMIT")
         self.db.execute("PRAGMA secure_delete = OFF")
-        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return index
 
     def prune(self, entry: Entry, min_index: int) -> int:
@@ -194,13 +210,14 @@ class Store:
         Return the entry's index.
 
         Their hashes stay, and so do the entries that the keys follow from. `min_index` begins a
-        bundle. What is dropped is overwritten in the file.
+        bundle. Once `wal.fold` has returned True as well, nothing of what is dropped is left in the
+        file or beside it.
         """
         stored = LogReader(self.db)
         kept = [i for i in declared_chain(stored).entries if i < min_index]
         bodies = [(i, stored.entry(i)) for i in kept]
         self.db.execute("PRAGMA secure_delete = ON")
-        self.db.execute("BEGIN IMMEDIATE")
+        self._begin()
         (admitted,) = self.log.admit((entry,))
         index = self.log.append(admitted)
         self.db.execute("UPDATE head SET min_index = ? WHERE k = 1", (min_index,))
@@ -213,6 +230,8 @@ class Store:
             (min_index, *kept),
         )
         self.log.seal()
+        self._rewrite("entry")
+        self._overwrite_free_pages()
         self._fail_point("upkeep.before-prune")
         self.db.execute("COMMIT")
         self._fail_point("upkeep.after-prune")
@@ -220,11 +239,32 @@ class Store:
         return index
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back; it is whole by itself then, unless somebody reads an old state."""
         try:
             self.db.close()
         finally:
             self._lock.release()
+
+    def _rewrite(self, table: str) -> None:
+        """Write a small table anew, with `secure_delete` on.
+
+        Where SQLite moved rows from page to page, their bytes stayed behind in what a page does not
+        use. Pages that are given up are overwritten.
+        """
+        rows = self.db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 (ours)
+        self.db.execute(f"DELETE FROM {table}")  # noqa: S608 (ours)
+        if rows:
+            marks = ", ".join("?" * len(rows[0]))
+            self.db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 (ours)
+
+    def _overwrite_free_pages(self) -> None:
+        """Take every free page of the file for zeros, and give it back."""
+        free = self.db.execute("PRAGMA freelist_count").fetchone()[0]
+        size = self.db.execute("PRAGMA page_size").fetchone()[0]
+        for done in range(0, free, _AT_ONCE):
+            row = (-1 - done, min(_AT_ONCE, free - done) * size)
+            self.db.execute("INSERT INTO bundle (n, z) VALUES (?, zeroblob(?))", row)
+        self.db.execute("DELETE FROM bundle WHERE n < 0")
 
     def _begin(self) -> None:
         """Begin a transaction; `LedgerError` where somebody has changed the tables meanwhile."""

@@ -10,6 +10,7 @@ from taskpass.core.diagnosis import Diagnosis, doubtful, failed, well
 from taskpass.core.errors import LedgerError
 from taskpass.ledger.place import refuse_network
 from taskpass.ledger.store import told
+from taskpass.ledger.write_ahead import size_of
 
 ABOUT = "ledger volume"
 TIGHT = 256 << 20
@@ -28,6 +29,8 @@ class Room:
 
     used: int
     """By the ledger's file and its write-ahead log."""
+    journal: int
+    """By the write-ahead log alone."""
     free: int
     """For the operator's user."""
     whole: int
@@ -49,16 +52,18 @@ class Room:
 
 def room(path: Path) -> Room:
     """Return how much the ledger takes, and what its volume has left; zeros where nobody knows."""
-    used = 0
-    for each in (path, path.with_name(path.name + "-wal")):
-        with contextlib.suppress(OSError):
-            used += each.stat().st_size
+    used = journal = size_of(path)
+    with contextlib.suppress(OSError):
+        used += path.stat().st_size
     try:
         volume = os.statvfs(path.parent)
     except OSError:
-        return Room(used=used, free=0, whole=0)
+        return Room(used=used, journal=journal, free=0, whole=0)
     return Room(
-        used=used, free=volume.f_bavail * volume.f_frsize, whole=volume.f_blocks * volume.f_frsize
+        used=used,
+        journal=journal,
+        free=volume.f_bavail * volume.f_frsize,
+        whole=volume.f_blocks * volume.f_frsize,
     )
 
 

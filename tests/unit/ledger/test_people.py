@@ -5,7 +5,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -214,11 +214,11 @@ class Answering:
         self.ledger = ledger
         self.seen: list[Mapping[str, str]] = []
 
-    async def do(self, request: Mapping[str, str]) -> int:
+    async def do(self, request: Mapping[str, str], tell: Callable[[str], None]) -> int:
         self.seen.append(request)
         if request.get("do") != "erase":
             raise UsageError("The operator knows no such request")
-        index: int = await self.ledger.erase(request["subject"], NOW)
+        index: int = await self.ledger.erase(request["subject"], NOW, tell)
         return index
 
     async def until(self, asking: threading.Thread) -> None:

@@ -2,6 +2,7 @@
 
 import click
 
+from taskpass.cli.audit.copy import copy
 from taskpass.cli.audit.export import export
 from taskpass.cli.audit.keys import keys
 from taskpass.cli.audit.look import find, show, tail
@@ -15,8 +16,8 @@ from taskpass.cli.audit.verify import verify
 from taskpass.cli.audit.witness import witness
 
 COMMANDS = (
-    verify, prove, verify_proof, export, timeline, show, find, tail, stats, open_ops, whois_token,
-    keys, prune, anchor, re_origin, witness, who, erase,
+    verify, prove, verify_proof, export, copy, timeline, show, find, tail, stats, open_ops,
+    whois_token, keys, prune, anchor, re_origin, witness, who, erase,
 )  # fmt: skip
 
 

@@ -1,6 +1,10 @@
 """`taskpass audit export`."""
 
 import re
+import shutil
+import sys
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -12,7 +16,7 @@ from taskpass.ledger.formats import FORMATS
 
 
 @click.command(epilog="Example: taskpass audit export ./export --db ledger.db")
-@click.argument("destination", metavar="DIR|FILE.zip", type=click.Path(path_type=Path))
+@click.argument("destination", metavar="DIR|FILE.zip|-", type=click.Path(path_type=Path))
 @options.database
 @click.option(
     "--format",
@@ -28,16 +32,24 @@ from taskpass.ledger.formats import FORMATS
 def export(destination: Path, db: Path | None, form: str, wanted: str | None) -> None:
     """Write the log as files that programs verify and read; VERIFY.md in it says how.
 
+    - writes a zip to standard output, as out of a pod: kubectl exec … audit export - > log.zip.
+
     Each has checkpoint, keys, hashes and a policy to begin with. Lines are for SIEMs and
     spreadsheets: jsonl as they are, ocsf (1.8), ecs (8), csv.
     """
     with options.told(), progress.shown("written") as tell:
-        size, here = exporting.export(
-            options.chosen(db), destination, form=form, wanted=_range(wanted), progress=tell
-        )
+        piped = destination == Path("-")
+        with tempfile.TemporaryDirectory(prefix="taskpass-") if piped else nullcontext("") as place:
+            target = Path(place) / "log.zip" if piped else destination
+            size, here = exporting.export(
+                options.chosen(db), target, form=form, wanted=_range(wanted), progress=tell
+            )
+            if piped:
+                with target.open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
     some = f"{len(here)} of {size} entries ({here.start}:{here.stop})"
     what = f"{size} entries" if len(here) == size else some
-    click.echo(f"Wrote {what} to {destination}; VERIFY.md in it says how to verify")
+    click.echo(f"Wrote {what} to {destination}; VERIFY.md in it says how to verify", err=piped)
 
 
 def _range(text: str | None) -> tuple[int, int | None]:

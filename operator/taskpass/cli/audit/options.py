@@ -73,6 +73,11 @@ def told() -> Iterator[None]:
         raise Failed(f"Error: {error}") from error
 
 
+def waiting(who: str) -> None:
+    """Say who keeps bytes of an earlier state in the file."""
+    click.echo(f"Waiting for {who}, who reads an earlier state of the ledger", err=True)
+
+
 def chosen(db: Path | None) -> Path:
     """Return the ledger's path; one that was not named is a `UsageError`."""
     if db is None:

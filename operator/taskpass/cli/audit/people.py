@@ -14,6 +14,7 @@ from taskpass.ledger.proven import Where, proven
 from taskpass.ledger.requests import ask
 
 MOST_NAME = 1024
+PATIENCE_SECONDS = 60.0
 
 
 @click.command(epilog="Example: taskpass audit who p-0f3a9c1b2d4e5f60 --db ledger.db")
@@ -69,10 +70,11 @@ def erase(subject: str, db: Path | None, key_file: Path | None, as_json: bool) -
         if not 0 < len(subject) <= MOST_NAME:
             raise UsageError(f"--subject must be a name of at most {MOST_NAME} characters")
         if key_file is None:
-            index = ask(path, {"do": "erase", "subject": subject})
+            request = {"do": "erase", "subject": subject}
+            index = ask(path, request, PATIENCE_SECONDS, options.waiting)
         else:
             signer = SeedSigner(read_seed_file(key_file))
-            index = erase_offline(path, subject, signer, SystemClock().now())
+            index = erase_offline(path, subject, signer, SystemClock().now(), options.waiting)
     if index < 0:
         raise options.Unknown("Nothing is known of them")
     click.echo(json.dumps({"index": index}) if as_json else f"Erased; entry {index} says so")

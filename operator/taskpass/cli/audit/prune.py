@@ -58,12 +58,14 @@ def prune(
             asked = {"before": limit.before, "older_than_days": limit.days}
             given = {name: str(value) for name, value in asked.items() if value is not None}
             where = str(archive.absolute())
-            index = ask(path, {"do": "prune", "archive": where, **given}, PATIENCE_SECONDS)
+            request = {"do": "prune", "archive": where, **given}
+            index = ask(path, request, PATIENCE_SECONDS, options.waiting)
             said = f"Dropped; entry {index} says what. The archive is in {where}"
             click.echo(json.dumps({"index": index, "archive": where}) if as_json else said)
             return
         else:
-            done = drop(path, limit, archive, SeedSigner(read_seed_file(key_file)), now)
+            signer = SeedSigner(read_seed_file(key_file))
+            done = drop(path, limit, archive, signer, now, options.waiting)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(done)))
         return
