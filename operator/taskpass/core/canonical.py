@@ -49,9 +49,9 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 
 def entry_bytes(
     entry: Entry, *, source: str, time: str, adjusted: bool, live: Sequence[str] = (),
-    by: Mapping[str, Mapping[str, str]] | None = None,
+    by: Mapping[str, Mapping[str, str]] | None = None, notice: str = "",
 ) -> bytes:  # fmt: skip
-    """Return what the log keeps of an entry.
+    """Return what the log keeps of an entry; `notice` is the digest of what people are told.
 
     `time` is as the log tells it; `adjusted` says that the entry's own would have gone back. `live`
     are the forms of secrets that must not be in it (core/redaction.py), `by` is what it says of
@@ -60,6 +60,8 @@ def entry_bytes(
     data, count = dict(entry.data), 0
     if by:
         data["by"] = by
+    if notice:
+        data["notice"] = notice
     if live:
         data, count = redacted(data, live)
     body = _event_bytes(entry, data, count, source, time, adjusted)

@@ -29,7 +29,9 @@ class LoggedTask:
     data: Mapping[str, Any]
     """Of the entry that tells of it."""
     phase: str | None = None
-    """That it moved to; None where it has not moved, so that no entry names it."""
+    """That it is in; None where no entry of this version names it."""
+    suspended: str | None = None
+    """Why it holds nothing, '' while it goes on; None where no entry since its first pod says."""
     outcome: str = ""
     """As which it ended; '' while it has not."""
 
@@ -51,6 +53,8 @@ class LoggedTask:
             yield "images"
         if self.phase is not None and record.phase != self.phase:
             yield "phase"
+        if self.suspended is not None and record.suspended != self.suspended:
+            yield "suspended"
         # What it will end as is noted before its last credential is gone, and told afterwards.
         if (record.finished_at is not None) != bool(self.outcome):
             yield "finished_at"
@@ -71,10 +75,16 @@ def follow(tasks: dict[str, LoggedTask], step: TaskStep) -> None:
     """Take in the next entry about a task."""
     found = tasks.get(step.uid)
     if step.kind == EventType.WORKLOAD_ATTEST:
-        phase, outcome = (found.phase, found.outcome) if found is not None else (None, "")
-        tasks[step.uid] = LoggedTask(step.task, step.data["pod"], step.data, phase, outcome)
+        made = LoggedTask(step.task, step.data["pod"], step.data)
+        if found is not None:
+            made.phase, made.suspended, made.outcome = found.phase, found.suspended, found.outcome
+        made.phase = step.data.get("phase", made.phase)
+        tasks[step.uid] = made
     elif step.kind == EventType.TASK_FORGET:
         tasks.pop(step.uid, None)
+    elif found is not None and step.kind in (EventType.TASK_SUSPEND, EventType.TASK_RESUME):
+        suspends = step.kind == EventType.TASK_SUSPEND
+        found.suspended = str(step.data.get("suspend")) if suspends else ""
     elif found is not None and "phase" in step.data:
         found.phase = str(step.data["phase"])
     elif found is not None and step.data.get("finish") in set(Outcome):
@@ -84,6 +94,6 @@ def follow(tasks: dict[str, LoggedTask], step: TaskStep) -> None:
 _KINDS = frozenset(
     {
         EventType.WORKLOAD_ATTEST, EventType.TASK_PHASE, EventType.TASK_FINISH,
-        EventType.TASK_FORGET,
+        EventType.TASK_FORGET, EventType.TASK_SUSPEND, EventType.TASK_RESUME,
     }
 )  # fmt: skip

@@ -295,7 +295,11 @@ async def deliver(ports: Ports, seen: Snapshot, step: Deliver) -> Finding | None
         return false(Reason.SECRET_NAME_TAKEN, str(error))
     ports.fail_point("deliver.after-secret")
     now = ports.now()
-    new = [g for g in step.grants if g.state is GrantState.ISSUED]
+    new = [
+        replace(g, state=GrantState.DELIVERED, delivered_at=now)
+        for g in step.grants
+        if g.state is GrantState.ISSUED
+    ]
     used = {g.approval.digest for g in step.grants if g.approval is not None}
     done = replace(
         kept,
@@ -308,7 +312,7 @@ async def deliver(ports: Ports, seen: Snapshot, step: Deliver) -> Finding | None
         ports,
         Batch(
             entries=tuple(audit.delivered(g, now, uid) for g in new),
-            grants=tuple(replace(g, state=GrantState.DELIVERED, delivered_at=now) for g in new),
+            grants=tuple(new),
             tasks=(done,),
         ),
         task,

@@ -39,11 +39,15 @@ def decode(kind: type[Value], text: str, texts: Texts | None = None) -> Value:
 
     Raises:
         UnknownField: A later version has written it.
-        TypeError: A field without default is missing.
+        TypeError: A field without default is missing, or one is of another type.
+        ValueError: It is no JSON, or a value in it is none that the field can have.
 
     """
     wanted: Any = kind
-    built: Value = _reader(wanted)(orjson.loads(text), {} if texts is None else texts)
+    try:
+        built: Value = _reader(wanted)(orjson.loads(text), {} if texts is None else texts)
+    except AttributeError as error:
+        raise TypeError(f"a stored {kind.__name__} has a field of another type") from error
     return built
 
 

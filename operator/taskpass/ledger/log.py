@@ -14,7 +14,7 @@ from datetime import datetime
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import Entry, EventType, Stage, moment
+from taskpass.core.audit import Entry, EventType, Stage, moment, notice_digest
 from taskpass.core.audit_log import erased
 from taskpass.core.canonical import MAX_BYTES, entry_bytes
 from taskpass.core.checkpoint import (
@@ -227,6 +227,7 @@ class Log:
         body = entry_bytes(
             entry, source=self.origin, time=time, adjusted=adjusted, live=live,
             by=self._people.told(entry.people),
+            notice="" if entry.notice is None else notice_digest(entry.notice),
         )  # fmt: skip
         opens = entry.type is EventType.CREDENTIAL_ISSUE and entry.data.get("stage") == Stage.INTENT
         limit = MAX_FIRST_BYTES if opens else MAX_BYTES
@@ -256,6 +257,7 @@ class Log:
             adjusted="clk" in event["data"],
             live=live,
             by=event["data"].get("by"),  # who was erased since is somebody else by now
+            notice=event["data"].get("notice", ""),  # people are told once, whatever is told again
         )
         if same != told:
             raise EntryRefused(

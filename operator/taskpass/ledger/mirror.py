@@ -1,6 +1,7 @@
 """What reads of the ledger see: live state in memory, as of the last commit."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +35,7 @@ class Mirror:
                 self._uids.setdefault(record.task.key, []).append(record.task.uid)
             self._records[record.task.uid] = record
         for uid, item in written.trail:
-            self._trails[uid] = (*self._trails.get(uid, ()), item)[-TRAIL_LENGTH:]
+            self._trails[uid] = (*self._trails.get(uid, ()), _indexed(item))[-TRAIL_LENGTH:]
         if written.forgotten:
             self._forget(written.forgotten)
 
@@ -101,6 +102,12 @@ class Mirror:
         agent = (grant.task.namespace, grant.service_account)
         held = grant.state.held and grant.state is not GrantState.REVOKING
         _put_in(self._by_agent, agent, grant, held)
+
+
+def _indexed(item: TrailItem) -> TrailItem:
+    """Return it with the index of its entry in its words, which the file has as the log means."""
+    message = item.notice.message.replace("{index}", str(item.audit_index))
+    return replace(item, notice=replace(item.notice, message=message))
 
 
 def _put_in(index: dict[Any, dict[str, Grant]], key: Any, grant: Grant, held: bool) -> None:

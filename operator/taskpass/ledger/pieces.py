@@ -67,6 +67,8 @@ class Piece:
     """What it says of tasks that their records have to say as well."""
     people: dict[str, set[str]] = field(default_factory=dict)
     """Commitments to names, by reference."""
+    noticed: list[tuple[str, int]] = field(default_factory=list)
+    """UID of the task and index, of entries with which people were told something."""
     ids: bytes = b""
     """The ids of its entries, each in 16 bytes."""
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -246,6 +248,8 @@ def _note(piece: Piece, index: int, row: IndexRow, event: dict[str, Any]) -> Non
         moved = task_step_of(event)
         if moved is not None:
             piece.tasks.append(moved)
+    if "notice" in data and row[4] is not None:
+        piece.noticed.append((str(row[4]), index))
     if "by" in data:
         for who in data["by"].values():
             if "ref" in who:

@@ -348,5 +348,4 @@ def _with_index(grant: Grant, entries: Sequence[Entry], indexes: Sequence[int]) 
 def _trail_item(entry: Entry, index: int) -> tuple[str, TrailItem]:
     assert entry.notice is not None  # noqa: S101
     assert entry.task is not None  # noqa: S101
-    notice = replace(entry.notice, message=entry.notice.message.replace("{index}", str(index)))
-    return entry.task.uid, TrailItem(time=entry.time, notice=notice, audit_index=index)
+    return entry.task.uid, TrailItem(time=entry.time, notice=entry.notice, audit_index=index)

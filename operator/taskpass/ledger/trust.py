@@ -1,14 +1,15 @@
 """Who else remembers a log that was verified, and whether that is enough.
 
-Level 0: nobody, so rollback and fork are not excluded. 1: the cluster it ran in. 2: a second party,
-which is witnesses whose keys the reader names, or the reader who kept a checkpoint.
+Level 0: nobody that the reader asked. 1: the cluster it ran in. 2: a second party, which is
+witnesses whose keys the reader names, and that are enough. A checkpoint that the reader gives is
+compared as well, and raises no level: nobody but the reader knows where it was kept.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from taskpass.core.cosignature import WitnessKey
-from taskpass.core.tlog_policy import NONE, TrustPolicy
+from taskpass.core.tlog_policy import TrustPolicy
 from taskpass.ledger.cosigned import Cosigner, cosigners
 from taskpass.ledger.reader import TamperEvidence
 from taskpass.ledger.verify import Report
@@ -62,10 +63,8 @@ def checked(
     keys = [each.key for each in policy.witnesses.values()]
     seen = cosigners(notes, keys)
     fresh = {key for key in keys if _is_fresh(key, seen, demand.max_age, now)}
-    quorum = policy.quorum != NONE and policy.met(fresh)
-    second = bool(kept) or quorum or bool(demand.least and len(fresh) >= demand.least)
     missing = "; ".join(_missing(demand, fresh))
-    level = 2 if second else 1 if anchored else 0
+    level = 2 if fresh and not missing else 1 if anchored else 0
     return report, Trust(level=level, cosigners=seen, missing=missing)
 
 

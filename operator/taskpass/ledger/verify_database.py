@@ -8,16 +8,16 @@ another's, or have a reader shown another name, by editing a row without that be
 import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import moment
+from taskpass.core.audit import moment, notice_digest
 from taskpass.core.checkpoint import Checkpoint, parse_body, parse_note
 from taskpass.core.credential import Grant
 from taskpass.core.merkle import TILE_WIDTH
-from taskpass.core.records import TaskRecord
+from taskpass.core.records import Notice, Severity, TaskRecord
 from taskpass.ledger import schema
 from taskpass.ledger.encoding import decode
 from taskpass.ledger.people import known
@@ -136,24 +136,42 @@ def _check_bindings(db: sqlite3.Connection, told: Walk) -> None:
 
 
 def _check_trails(log: LogReader, told: Walk) -> None:
-    """Compare which entry each item is of; its words are not in the log."""
+    """Compare each item with its entry: of which task it is, when, and what people were told."""
     rows = log.db.execute(
-        "SELECT task_uid, seq, time, audit_index FROM trail WHERE audit_index >= ?"
-        " OR seq <> audit_index ORDER BY audit_index",
+        "SELECT task_uid, seq, time, audit_index, reason, message, severity, on_pod FROM trail"
+        " WHERE audit_index >= ? OR seq <> audit_index ORDER BY audit_index",
         (told.min_index,),
     )
-    number, entries = -1, []
-    for uid, seq, time, index in rows:
+    number, entries, noted = -1, [], set()
+    for uid, seq, time, index, *words in rows:
         if seq != index or not told.min_index <= index < log.size:
             raise TamperEvidence(f"an item of the trail of task {uid} is of no entry")
         if index // TILE_WIDTH != number:
             number = index // TILE_WIDTH
             entries = log.bundle(number)
-        event = orjson.loads(entries[index % TILE_WIDTH])
-        said = event["data"].get("task", {}).get("uid")
-        when = moment(datetime.fromisoformat(time))
-        if said != uid or (when != event["time"] and "clk" not in event["data"]):
-            raise TamperEvidence(f"an item of the trail of task {uid} is not what entry {index} is")
+        noted.add((uid, index))
+        _check_item(uid, index, time, words, orjson.loads(entries[index % TILE_WIDTH]))
+    for (uid,) in log.db.execute("SELECT uid FROM task_record"):
+        if lacking := [i for i in told.noticed.get(uid, ()) if (uid, i) not in noted]:
+            raise TamperEvidence(f"entry {lacking[0]} is missing from the trail of task {uid}")
+
+
+def _check_item(uid: str, index: int, time: str, words: list[Any], event: dict[str, Any]) -> None:
+    data, (reason, message, severity, on_pod) = event["data"], words
+    said = (data.get("task", {}).get("uid"), moment(datetime.fromisoformat(time)))
+    try:
+        notice = Notice(
+            reason=reason, message=message, severity=Severity(severity), on_pod=bool(on_pod)
+        )
+    except ValueError:
+        raise TamperEvidence(f"an item of the trail of task {uid} has no severity") from None
+    if (
+        said[0] != uid
+        or (said[1] != event["time"] and "clk" not in data)
+        or ("notice" in data and data["notice"] != notice_digest(notice))
+        or on_pod not in (0, 1)
+    ):
+        raise TamperEvidence(f"an item of the trail of task {uid} is not what entry {index} tells")
 
 
 def _decoded(kind: type[Value], body: str, what: str) -> Value:

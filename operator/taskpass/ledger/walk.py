@@ -1,5 +1,6 @@
 """Go through a log's bundles in order, and compute from them all that the log should say."""
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from taskpass.core.logged_task import LoggedTask, follow
 from taskpass.core.merkle import Tile, Tree
 from taskpass.ledger.pieces import Piece
 from taskpass.ledger.reader import TamperEvidence
+from taskpass.ledger.state import TRAIL_LENGTH
 
 _PRUNE = PREFIX + EventType.LOG_PRUNE
 _OPEN = PREFIX + EventType.LOG_OPEN
@@ -37,6 +39,8 @@ class Walk:
         """By UID, the tasks that a pod was attested for, and that were not forgotten."""
         self.bindings: dict[str, str] = {}
         """By the UIDs of pods that were attested: the task's."""
+        self.noticed: dict[str, deque[int]] = {}
+        """By UID of the task: the entries that its trail has to be of."""
         self.people: dict[str, set[str]] = {}
         """Commitments by reference."""
         self.erased: set[str] = set()
@@ -86,8 +90,12 @@ class Walk:
         for grant in piece.over:
             self.held.pop(grant, None)
         self.held |= piece.begun
+        for uid, index in piece.noticed:
+            self.noticed.setdefault(uid, deque(maxlen=TRAIL_LENGTH)).append(index)
         for moved in piece.tasks:
             follow(self.tasks, moved)
+            if moved.uid not in self.tasks:
+                self.noticed.pop(moved.uid, None)
             pod = moved.data.get("pod")
             if pod:
                 self.bindings[str(pod["uid"])] = moved.uid

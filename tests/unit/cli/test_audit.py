@@ -91,6 +91,23 @@ def test_an_export_is_verified_against_what_was_kept_and_a_known_key(place: Path
         assert "--vkey" not in done.output
 
 
+def test_a_checkpoint_that_the_reader_gives_is_no_second_party(place: Path) -> None:
+    """Least of all the log's own, which anybody finds beside it."""
+    own, kept = str(place / "export/checkpoint"), str(place / "kept")
+    said = run("verify", "--db", str(place / "ledger.db"), "--against", own, "--against", kept)
+    told = run("verify", "--db", str(place / "ledger.db"), "--against", own, "--json")
+
+    assert said.exit_code == 0
+    assert said.output.splitlines()[-5:] == [
+        f"It begins with what was kept at size 12: {own}",
+        "      which is of this very state: taken from here, it was compared with itself",
+        f"It begins with what was kept at size 8: {kept}",
+        "      so rollback and fork before 8 are excluded, if that was out of reach",
+        "level 0: neither the cluster nor a witness was asked; what you gave is yours to vouch for",
+    ]
+    assert json.loads(told.stdout)["level"] == 0
+
+
 def test_verification_for_programs_is_json(place: Path) -> None:
     done = run("verify", "--dir", str(place / "export"), "--json")
 

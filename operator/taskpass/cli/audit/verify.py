@@ -20,8 +20,10 @@ from taskpass.ledger.files import FileReader
 from taskpass.ledger.trust import Demand, Trust, checked
 from taskpass.ledger.verify import Report, verify_database, verify_directory, verify_files
 
+KEPT = -1
 WHO = {
     0: "no memory given: rollback and fork NOT excluded (use --against CHECKPOINT)",
+    KEPT: "neither the cluster nor a witness was asked; what you gave is yours to vouch for",
     1: "the cluster remembers it: an older volume is excluded, its administrators are not",
     2: "a second party remembers it: rollback and fork before what it saw are excluded",
 }
@@ -103,7 +105,8 @@ def verify(
     if as_json:
         click.echo(json.dumps(_as_object(report, trust)))
     else:
-        click.echo("\n".join((*_lines(report), *_remembered(report, trust, now))))
+        names = [*(str(path) for path in against), *(["the AuditAnchor"] if anchored else [])]
+        click.echo("\n".join((*_lines(report), *_remembered(report, trust, names, now))))
     if trust.missing:
         raise options.BelowLevel(f"BELOW LEVEL: {trust.missing}")
 
@@ -168,11 +171,16 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"only the entries {first}..{end - 1} are here; of the others, hashes are verified"
 
 
-def _remembered(report: Report, trust: Trust, now: int) -> Iterator[str]:
-    if report.remembered:
-        sizes = ", ".join(str(size) for size in report.remembered)
-        yield f"It begins with what was kept at size {sizes}"
+def _remembered(report: Report, trust: Trust, names: Sequence[str], now: int) -> Iterator[str]:
+    """Say what the log was compared with, one line for each, and what that comes to."""
+    for name, size in zip(names, report.remembered, strict=True):
+        yield f"It begins with what was kept at size {size}: {name}"
+        if size == report.size:
+            yield "      which is of this very state: taken from here, it was compared with itself"
+        else:
+            yield f"      so rollback and fork before {size} are excluded, if that was out of reach"
     for each in trust.cosigners:
         ago = f"{now - each.time} s ago"
         yield f"witness {each.key.name} has cosigned it at size {each.size}, {ago}"
-    yield f"level {trust.level}: {WHO[trust.level]}"
+    level = KEPT if names and not trust.level else trust.level
+    yield f"level {trust.level}: {WHO[level]}"

@@ -1,0 +1,320 @@
+"""Every change that SQL can make to a ledger's file, one at a time, and who notices it.
+
+By every table of the schema: a row is deleted, a row is added, each column of a row is edited and
+exchanged with another row's; of columns that hold JSON each field. Nothing here is a list of what
+to try: it follows from the schema and from what the rows hold. `python -m
+tests.unit.ledger.tampering` writes docs/tampering.md.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from taskpass.core import audit
+from taskpass.core.credential import GrantState
+from taskpass.core.errors import TaskpassError
+from taskpass.ledger.export import export
+from taskpass.ledger.keys import SeedSigner
+from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.query import Query
+from taskpass.ledger.verify import verify_database
+from taskpass.ports import Batch
+from tests.unit.ledger import objects
+from tests.unit.ledger.objects import NOW, RECORD, another
+
+SIZE = 300
+NEXT_SEED = bytes([8]) * 32
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change to one row."""
+
+    table: str
+    what: str
+    """The column, and the field of its JSON after a dot; '' for the row itself."""
+    how: str
+    """`edit`, `swap`, `delete` or `add`."""
+    statements: tuple[tuple[str, Row], ...]
+    at: str = ""
+    """Which row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who notices a change; each is one of the words below."""
+
+    verify: str
+    """`refused`, or `accepted`."""
+    start: str
+    """`refused`: it does not start. `revokes only`: it issues nothing. `accepted`."""
+    reader: str
+    """`refused`; `same`: it prints what it printed before; `other`."""
+    outside: str
+    """Of an export that was made of it, by a program that shares no code: as `reader`."""
+
+
+async def write(path: Path) -> None:
+    """Write a ledger that has a row of every kind in every table."""
+    ledger = objects.opened(path)
+    await objects.story(ledger)
+    delivered = await objects.issue(ledger, another(2))
+    second = replace(objects.TASK, name="ticket-4712", uid="task-uid-2")
+    record = replace(RECORD, task=second, pod_uid="pod-uid-2", pod_name="pod-2")
+    attested = audit.attested(record, NOW, objects.notice("Attested"))
+    await ledger.commit(Batch(entries=(attested,), tasks=(record,)))
+    for number, name in ((3, "jane@example.org"), (4, "joe@example.org"), (5, "mallory")):
+        grant = replace(another(number, task=second), pod_uid="pod-uid-2")
+        intent = audit.issue_intent(grant, NOW, {"requester": name})
+        await ledger.commit(Batch(entries=(intent,), grants=(grant,)))
+    owed = replace(
+        delivered, state=GrantState.REVOKING, revoke_reason="PodEnded", revoking_since=NOW
+    )
+    await ledger.commit(Batch(entries=(audit.revoke_intent(owed, NOW),), grants=(owed,)))
+    await ledger.erase("mallory", NOW)
+    await objects.filled(ledger, 200)
+    await ledger.keep_cosigned(ledger.size, ledger.note())
+    ledger.close()
+    ledger = objects.opened(path, seed=NEXT_SEED, previous=SeedSigner(objects.SEED), reason="due")
+    await objects.filled(ledger, SIZE)
+    ledger.close()
+
+
+def changes(path: Path, *, every_row: bool) -> Iterator[Change]:
+    """Return each change; of every row, or of one row of a table."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type='table'")]
+        for table in tables:
+            info = db.execute(f"PRAGMA table_info({table})").fetchall()
+            columns = [str(column[1]) for column in info]
+            keys = [str(column[1]) for column in info if column[5]]
+            rows = db.execute(f"SELECT * FROM {table}").fetchall()
+            chosen = rows if every_row else rows[len(rows) // 2 :][:1]
+            for row in chosen:
+                other = next((r for r in reversed(rows) if r != row), None)
+                yield from _of_row(table, columns, keys, row, other)
+
+
+def _of_row(
+    table: str, columns: list[str], keys: list[str], row: Row, other: Row | None
+) -> Iterator[Change]:
+    where, values = _where(columns, keys, row)
+    at = " ".join(str(value) for value in values)
+    yield Change(table, "", "delete", ((f"DELETE FROM {table} WHERE {where}", values),), at)
+    unlike = tuple(
+        _edited(v) if column in {*keys, "id", "name"} else v
+        for column, v in zip(columns, row, strict=True)
+    )
+    marks = ", ".join("?" * len(row))
+    yield Change(table, "", "add", ((f"INSERT INTO {table} VALUES ({marks})", unlike),), at)
+    for column, value in zip(columns, row, strict=True):
+        for field, new in _edits(value):
+            what = f"{column}.{field}" if field else column
+            statement = f"UPDATE {table} SET {column} = ? WHERE {where}"
+            yield Change(table, what, "edit", ((statement, (new, *values)),), at)
+        if other is not None and other[columns.index(column)] != value:
+            yield _swap(table, columns, keys, column, row, other)
+
+
+def _swap(
+    table: str, columns: list[str], keys: list[str], column: str, row: Row, other: Row
+) -> Change:
+    """Exchange a value with another row's, past what is unique."""
+    at = columns.index(column)
+    mine = tuple(other[i] if i == at else v for i, v in enumerate(row))
+    theirs = tuple(row[i] if i == at else v for i, v in enumerate(other))
+    marks = ", ".join("?" * len(row))
+    gone = [
+        (f"DELETE FROM {table} WHERE {w}", v)
+        for w, v in (_where(columns, keys, row), _where(columns, keys, other))
+    ]
+    made = [(f"INSERT INTO {table} VALUES ({marks})", each) for each in (mine, theirs)]
+    name = " ".join(str(row[columns.index(key)]) for key in keys)
+    return Change(table, column, "swap", (*gone, *made), name)
+
+
+def _where(columns: list[str], keys: list[str], row: Row) -> tuple[str, Row]:
+    return (
+        " AND ".join(f"{key} = ?" for key in keys),
+        tuple(row[columns.index(key)] for key in keys),
+    )
+
+
+def _edits(value: Any) -> Iterator[tuple[str, Any]]:
+    """Return other values; of a text that is an object in JSON, one for each of its fields."""
+    if isinstance(value, str) and value.startswith("{"):
+        said = json.loads(value)
+        for name, inner in said.items():
+            yield name, json.dumps({**said, name: _edited(inner, name)})
+        return
+    yield "", _edited(value)
+
+
+def _edited(value: Any, name: str = "") -> Any:
+    """Return another value of the same type, such as somebody would put there."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case bytes():
+            return bytes([value[0] ^ 1]) + value[1:] if value else b"x"
+        case list():
+            return [] if value else ["x"]
+        case dict():
+            return {key: _edited(inner) for key, inner in value.items()}
+        case None:
+            return (NOW + timedelta(days=1)).isoformat() if name.endswith(("_at", "since")) else "x"
+    text = str(value)
+    if text in set(GrantState):
+        return "Delivered" if text != "Delivered" else "Revoked"
+    if len(text) > 19 and text[4] == "-" and text[10] == "T":
+        return text.replace("2026", "2027", 1)
+    return f"{text}x"
+
+
+class Bench:
+    """The untouched ledger, and what it tells."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.path = place / "ledger.db"
+        asyncio.run(write(self.path))
+        self.vkey = verify_database(self.path).vkey
+        self.told = self.read(self.path)
+        self.shown = self.outside(self.path)
+
+    def read(self, path: Path) -> object:
+        """Return all that the reading commands print is made of."""
+        with proven(Where(database=path), Query()) as log:
+            people = sorted((ref, p.name, p.salt) for ref, p in log.people.items())
+            return log.report, log.entries, people, sorted(log.told.held.items()), log.told.counts
+
+    def outside(self, path: Path) -> object:
+        """Export it, and have it read by the code below alone; return its entries."""
+        with tempfile.TemporaryDirectory(dir=self.place) as place:
+            export(path, Path(place) / "export")
+            return read_outside(Path(place) / "export", self.vkey)
+
+    def judge(self, change: Change) -> Verdict | None:
+        """Make a change to a copy, and ask everybody; None where SQLite refuses it itself."""
+        with tempfile.TemporaryDirectory(dir=self.place) as place:
+            path = Path(shutil.copy(self.path, place))
+            with contextlib.closing(sqlite3.connect(path)) as db, db:
+                db.execute("PRAGMA foreign_keys = OFF")
+                try:
+                    for statement, values in change.statements:
+                        db.execute(statement, values)
+                except sqlite3.IntegrityError:
+                    return None
+            return Verdict(
+                verify=self._verified(path), reader=self._read(path, self.read, self.told),
+                outside=self._read(path, self.outside, self.shown), start=self._started(path),
+            )  # fmt: skip
+
+    def _verified(self, path: Path) -> str:
+        try:
+            verify_database(path)
+        except TaskpassError:
+            return "refused"
+        return "accepted"
+
+    def _read(self, path: Path, how: Any, before: object) -> str:
+        try:
+            return "same" if how(path) == before else "other"
+        except (TaskpassError, Refused):
+            return "refused"
+
+    def _started(self, path: Path) -> str:
+        try:
+            ledger = objects.opened(path, seed=NEXT_SEED)
+        except TaskpassError:
+            return "refused"
+        try:
+            found = asyncio.run(ledger.compare()) or asyncio.run(ledger.examine())
+        finally:
+            ledger.close()
+        return "revokes only" if found else "accepted"
+
+
+class Refused(Exception):
+    """The outside verifier does not accept it."""
+
+
+def read_outside(directory: Path, vkey: str) -> list[bytes]:
+    """Return the entries of an export, once they hash to what the key has signed.
+
+    RFC 6962 and Ed25519 from the format's page, by nothing of taskpass.
+    """
+    try:
+        text = (directory / "checkpoint").read_text()
+        body, _, lines = text.partition("\n\n")
+        origin, size, root = body.split("\n")
+        name, _, rest = vkey.partition("+")
+        raw = base64.b64decode(rest.partition("+")[2])
+        key_id = hashlib.sha256(f"{name}\n".encode() + raw).digest()[:4]
+        made = [base64.b64decode(line.rpartition(" ")[2]) for line in lines.splitlines()]
+        (signature,) = [each[4:] for each in made if each[:4] == key_id]
+        Ed25519PublicKey.from_public_bytes(raw[1:]).verify(signature, f"{body}\n".encode())
+        entries: list[bytes] = []
+        for number in range(-(-int(size) // 256)):
+            width = min(256, int(size) - number * 256)
+            file = directory / f"tile/entries/{number:03d}{'' if width == 256 else f'.p/{width}'}"
+            packed = file.read_bytes()
+            while packed:
+                length = int.from_bytes(packed[:2])
+                entries.append(packed[2 : 2 + length])
+                packed = packed[2 + length :]
+    except (OSError, ValueError, InvalidSignature) as error:
+        raise Refused(str(error)) from error
+    if name != origin or len(entries) != int(size) or _root(entries) != base64.b64decode(root):
+        raise Refused("the entries are not those that were signed")
+    return entries
+
+
+def _root(entries: list[bytes]) -> bytes:
+    if len(entries) == 1:
+        return hashlib.sha256(b"\0" + entries[0]).digest()
+    cut = 1 << (len(entries) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + _root(entries[:cut]) + _root(entries[cut:])).digest()
+
+
+MEANING = {}
+"""Why a change that no verification finds harms nobody, or what it does; by table and column."""
+
+
+def meaning(change: Change) -> str:
+    """Return what a change means that is found by nobody."""
+    return MEANING.get((change.table, change.what), MEANING.get((change.table, ""), ""))
+
+
+def judged(bench: Bench, *, every_row: bool) -> dict[tuple[str, str, str], set[Verdict]]:
+    """Return the verdicts on every kind of change."""
+    found: dict[tuple[str, str, str], set[Verdict]] = defaultdict(set)
+    for change in changes(bench.path, every_row=every_row):
+        verdict = bench.judge(change)
+        if verdict is not None:
+            found[change.table, change.what, change.how].add(verdict)
+    return found
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as here:
+        for key, verdicts in judged(Bench(Path(here)), every_row="--all" in sys.argv).items():
+            print(*key, *sorted(map(str, verdicts)), sep=" | ")
