@@ -295,13 +295,64 @@ def _root(entries: list[bytes]) -> bytes:
     return hashlib.sha256(b"\1" + _root(entries[:cut]) + _root(entries[cut:])).digest()
 
 
-MEANING = {}
-"""Why a change that no verification finds harms nobody, or what it does; by table and column."""
+TIMES = "when it was; nothing is valid for longer by it, as the end of validity is in the log"
+OWN = "of the task's own work; found out anew at the next look at pod and object"
+MEANING = {
+    ("grant_state", "body.intent_at"): TIMES,
+    ("grant_state", "body.issued_at"): TIMES,
+    ("grant_state", "body.delivered_at"): TIMES,
+    ("grant_state", "body.revoking_since"): f"{TIMES}; the metric of the oldest debt says it",
+    ("task_record", "body.parent_uid"): "the parent is looked up anew; a child of none holds none",
+    ("task_record", "body.started_at"): "the deadline counts from it: a task may live longer, by "
+    "renewals that policy allows",
+    (
+        "task_record",
+        "body.secret_uid",
+    ): "the Secret is deleted by UID or stays until its owner goes; what was in it is revoked",
+    ("task_record", "body.secret_written"): "a Secret without credentials may be left",
+    ("task_record", "body.delivered"): "the Secret is written anew, or a credential replaced",
+    ("task_record", "body.suspended"): OWN,
+    ("task_record", "body.blocked_branch"): OWN,
+    (
+        "task_record",
+        "body.renewals",
+    ): "the number of the next renewal, up to the policy's own limit",
+    ("task_record", "body.asked"): OWN,
+    ("task_record", "body.asked_at"): "people may be asked once more",
+    ("task_record", "body.saved"): "the savepoint that the pod is shown; entry task.save has it",
+    ("task_record", "body.activity"): OWN,
+    ("task_record", "body.active_at"): "a task may be idle for longer",
+    ("task_record", "body.denial"): "a refusal is told once more, or not again",
+    ("pod_binding", "lifted"): "a pod whose gate was not lifted counts as one that runs, or the "
+    "other way round: it is attested either way",
+    (
+        "ckpt",
+        "",
+    ): "a checkpoint less: of a start (nothing follows from it), or the witnesses' lines, "
+    "which a reader who demands them misses (exit code 4)",
+}
+"""Of what no verification finds: what it means."""
+AT_START = {
+    ("head", "epoch"): "the count goes on from there, as the next `log.open` says",
+    ("trail", ""): "an item of a task that is not remembered is dropped at the start",
+    ("trail", "task_uid"): "an item of a task that is not remembered is dropped at the start",
+}
+"""Of what `audit verify` finds, and a start does not need to: what becomes of it."""
 
 
-def meaning(change: Change) -> str:
-    """Return what a change means that is found by nobody."""
-    return MEANING.get((change.table, change.what), MEANING.get((change.table, ""), ""))
+def complaints(found: dict[tuple[str, str, str], set[Verdict]]) -> list[str]:
+    """Return what must not be: a change that is shown, or that nobody notices or explains."""
+    said = []
+    for (table, what, how), verdicts in found.items():
+        name = f"{how} of {table}.{what or 'row'}"
+        for verdict in verdicts:
+            if "other" in (verdict.reader, verdict.outside):
+                said.append(f"{name}: a reader is shown another thing")
+            if verdict.verify == "accepted" and (table, what) not in MEANING:
+                said.append(f"{name}: audit verify accepts it")
+            if verdict.start == "accepted" != verdict.verify and (table, what) not in AT_START:
+                said.append(f"{name}: a start accepts it")
+    return said
 
 
 def judged(bench: Bench, *, every_row: bool) -> dict[tuple[str, str, str], set[Verdict]]:
@@ -314,7 +365,43 @@ def judged(bench: Bench, *, every_row: bool) -> dict[tuple[str, str, str], set[V
     return found
 
 
-if __name__ == "__main__":
+def page(found: dict[tuple[str, str, str], set[Verdict]]) -> str:
+    """Return the tables of docs/tampering.md."""
+    lines = [
+        "| table | change | `audit verify` | a start | what is printed | an outside verifier |"
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    for table in dict.fromkeys(table for table, _, _ in found):
+        groups: dict[Verdict, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for (of, what, how), verdicts in found.items():
+            for verdict in verdicts if of == table else ():
+                groups[verdict][how].append(f"`{what}`" if what else "a row")
+        for verdict, by in groups.items():
+            change = "; ".join(f"{how} {', '.join(what)}" for how, what in by.items())
+            told = (verdict.verify, verdict.start, verdict.reader, verdict.outside)
+            lines.append(f"| `{table}` | {change} | {' | '.join(told)} |")
+    lines += ["", "| what `audit verify` accepts | what it means |", "|---|---|"]
+    accepted = {(t, w) for (t, w, _), some in found.items() for v in some if v.verify == "accepted"}
+    for (table, what), means in MEANING.items():
+        if (table, what) in accepted:
+            lines.append(f"| `{table}`: {f'`{what}`' if what else 'a row less'} | {means} |")
+    lines += ["", "| what a start accepts | what becomes of it |", "|---|---|"]
+    for (table, what), means in AT_START.items():
+        lines.append(f"| `{table}`: {f'`{what}`' if what else 'a row more'} | {means} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Try every change (`--all`: to every row), and print the page; 1 where one must not be."""
     with tempfile.TemporaryDirectory() as here:
-        for key, verdicts in judged(Bench(Path(here)), every_row="--all" in sys.argv).items():
-            print(*key, *sorted(map(str, verdicts)), sep=" | ")
+        found = judged(Bench(Path(here)), every_row="--all" in arguments)
+    print(page(found))
+    wrong = complaints(found)
+    for each in wrong:
+        print(each, file=sys.stderr)
+    print(f"{len(found)} kinds of changes, {len(wrong)} complaints", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -96,7 +96,7 @@ CHANGES = [
     pytest.param("DELETE FROM task_record", "nothing is noted of it", id="a task that is gone"),
     pytest.param("DELETE FROM pod_binding", "is not noted as the one of task", id="a binding gone"),
     pytest.param("UPDATE pod_binding SET task_uid = 'x'", "is not noted as the", id="a binding"),
-    pytest.param("INSERT INTO pod_binding VALUES ('x', 'y', 1)", "no entry tells of it", id="another"),
+    pytest.param("INSERT INTO pod_binding VALUES ('x', 'y', 1)", "no entry tells of", id="another"),
     pytest.param("UPDATE idx SET cred = 'g-1' WHERE seq = 5", "the index does not say", id="cred"),
     pytest.param("UPDATE idx SET type = 'task.phase' WHERE seq = 7", "the index", id="type"),
     pytest.param("UPDATE trail SET audit_index = 3 WHERE seq = 4", "is of no entry", id="trail"),
