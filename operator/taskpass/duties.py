@@ -1,16 +1,17 @@
 """What the operator does beside its queue: watch its own limits, its caches, and the providers.
 
-Whatever it may not go on without (the ledger, kopf) ends the process; whatever it may not issue
-without holds issuing back, while revocation goes on.
+Whatever it may not go on without (the ledger) ends the process; whatever it may not issue without
+holds issuing back, while revocation goes on.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from taskpass.core.errors import TaskpassError, TransientError, UsageError
+from taskpass.background import Background
+from taskpass.core.errors import MustEnd, TaskpassError, TransientError, UsageError
 from taskpass.endpoints.health import Health
 from taskpass.endpoints.log import LogServer
 from taskpass.flows.anchoring import Anchoring
@@ -34,9 +35,9 @@ LOOK_SECONDS = 0.25
 REQUESTS_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Duties:
-    """Loops; each runs until it is cancelled."""
+    """One round of each; `taskpass.background` repeats them, and survives what they raise."""
 
     settings: Settings
     client: KubeClient
@@ -51,55 +52,52 @@ class Duties:
     """None where no witness is to be asked."""
     log_server: LogServer | None
     """None where the log is not served."""
+    background: Background = field(default_factory=Background)
+    listed_at_beginning: int = 1
+    """How often kopf had begun when our kinds were last listed whole; the start lists them."""
 
-    async def keep_limits(self) -> None:
-        """Try, at the start and every `sweep_seconds`, whether the limits on ourselves hold."""
-        while True:
-            try:
-                said = await limits_hold(
-                    self.client,
-                    home=self.settings.namespace,
-                    tenants=self.settings.tenants,
-                    targets=roles_of(self.settings),
-                )
-            except TransientError as error:
-                said = f"It could not be found out whether the operator's own limits hold: {error}"
-            if said != self.health.limits:
-                log = logger.error if said else logger.info
-                log("Limits on the operator were checked", extra={"missing": said or "nothing"})
-            self.health.limits = said
-            self._hold_where_due()
-            await asyncio.sleep(RETRY_SECONDS if said else self.settings.sweep_seconds)
-
-    async def keep_watch(self, watcher: Watcher) -> None:
-        """End the process where it would go on half blind; hold back what it may not issue."""
-        failing = asyncio.ensure_future(self.ledger.watch_failure())
+    async def check_guardrails(self) -> float | None:
+        """Try whether the limits on ourselves hold; sooner again where they do not."""
         try:
-            while True:
-                if failing.done():
-                    failing.result()
-                if watcher.ended:
-                    raise TaskpassError(
-                        f"Watching of our kinds ended ({watcher.failure or 'without a reason'})"
-                    )
-                self.health.watching = self.caches.trouble
-                missing = self.anchoring.missing
-                self.health.unremembered = self.anchoring.why if missing else ""
-                self.health.anchor = "" if missing else self.anchoring.why
-                self._hold_where_due()
-                await asyncio.sleep(LOOK_SECONDS)
-        finally:
-            failing.cancel()
+            said = await limits_hold(
+                self.client,
+                home=self.settings.namespace,
+                tenants=self.settings.tenants,
+                targets=roles_of(self.settings),
+            )
+        except TaskpassError as error:
+            said = f"It could not be found out whether the operator's own limits hold: {error}"
+        if said != self.health.limits:
+            log = logger.error if said else logger.info
+            log("Limits on the operator were checked", extra={"missing": said or "nothing"})
+        self.health.limits = said
+        self.block_issuance_where_due()
+        return RETRY_SECONDS if said else None
 
-    async def keep_clean(self, sweeper: Sweeper) -> None:
-        """Compare caches and providers with what is true, every `sweep_seconds`."""
-        while True:
-            await asyncio.sleep(self.settings.sweep_seconds)
-            try:
-                await self.caches.resync(self.client)
-                await sweeper.sweep(quiet=False)
-            except TransientError as error:
-                logger.warning("Failed to sweep, will retry", extra={"error": str(error)})
+    async def look_at_watches(self, watcher: Watcher) -> None:
+        """Say what of the caches is not up to date; it keeps anything from being issued."""
+        self.health.watching = watcher.unhealthy_reason or self.caches.trouble
+        missing = self.anchoring.missing
+        self.health.unremembered = self.anchoring.why if missing else ""
+        self.health.anchor = "" if missing else self.anchoring.why
+        self.block_issuance_where_due()
+
+    async def catch_up(self, watcher: Watcher) -> None:
+        """List our kinds anew where events of them may have been missed."""
+        begun = watcher.begun
+        if watcher.unhealthy_reason:
+            return
+        if self.caches.missed or begun != self.listed_at_beginning:
+            await self.caches.resync(self.client, whole=True)
+            self.listed_at_beginning = begun
+
+    async def resync(self, sweeper: Sweeper) -> None:
+        """Compare caches and providers with what is true."""
+        try:
+            await self.caches.resync(self.client)
+            await sweeper.sweep(quiet=False)
+        except TransientError as error:
+            logger.warning("Failed to sweep, will retry", extra={"error": str(error)})
 
     async def keep_whole(self) -> None:
         """Hold the ledger's state against its log, then look at all of its file, once.
@@ -113,14 +111,14 @@ class Duties:
         if not found:
             logger.info("Compared the state with the log", extra={"entries": self.ledger.size})
             self.health.ledger = ""
-            self._hold_where_due()
+            self.block_issuance_where_due()
             found = await self.ledger.examine()
         if not found:
             logger.info("Examined the ledger's file", extra={"entries": self.ledger.size})
             return
         logger.error("The ledger does not hold: nothing is issued", extra={"found": found})
         self.health.ledger = f"revoking only: {found}"
-        self._hold_where_due()
+        self.block_issuance_where_due()
 
     async def answer_requests(self) -> None:
         """Do what is asked beside the ledger: erase a person, drop old entries."""
@@ -139,26 +137,28 @@ class Duties:
                     return await ledger.prune(entry, done.min_index, tell)
             raise UsageError("The operator knows no such request")
 
-        while True:
-            await answer_all(self.settings.ledger_path, do)
-            await ledger.fold_where_wanted()
-            await asyncio.sleep(REQUESTS_SECONDS)
+        await answer_all(self.settings.ledger_path, do)
+        await ledger.fold_where_wanted()
 
     async def record_late(self) -> None:
         """Where the ledger could only be read: try again, and end the process once it is whole."""
         sealed = self.ledger
-        while isinstance(sealed, SealedLedger):
-            await asyncio.sleep(self.settings.sweep_seconds)
+        if isinstance(sealed, SealedLedger):
             recorded = await sealed.record_late(self.opening.whole)
             if recorded is not None:
-                raise TaskpassError(
+                raise MustEnd(
                     f"The ledger can be written again: {recorded} entries were recorded late. The "
                     "operator ends, to start whole"
                 )
 
-    def _hold_where_due(self) -> None:
+    def block_issuance_where_due(self) -> None:
+        """Issue nothing while anything is not as it must be; begin again once it is."""
+        self.health.background = self.background.unhealthy_reason
         modes, health = self.ports.modes, self.health
-        why = health.limits or health.watching or health.anchor or health.unremembered
+        why = (
+            health.limits or health.watching or health.anchor or health.unremembered
+            or self.background.issuance_blocked_reason
+        )  # fmt: skip
         if isinstance(self.ledger, SealedLedger):
             why = f"Nothing is issued: {self.ledger.why}"
         elif self.health.ledger:

@@ -2,9 +2,9 @@
 
 Start: key → ledger → Lease → limits hold → caches synced → orphans undone → queue. Nothing but the
 key is written without the Lease. Stop: the queue takes nothing new and finishes what is in flight,
-Events are posted, Lease and ledger are given back. Whatever must not go on half blind or half deaf
-(ledger, kopf, a fault in a loop) ends the process. Where the ledger's volume takes no writes, what
-is held is revoked and nothing is issued.
+Events are posted, Lease and ledger are given back. What must not go on (a ledger that fails, a
+Lease that is lost) ends the process; any other loop survives whatever it meets. Where the ledger's
+volume takes no writes, what is held is revoked and nothing is issued.
 """
 
 import asyncio
@@ -21,27 +21,39 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from taskpass import garbage
+from taskpass.background import Background
 from taskpass.core.anchor import Concern
 from taskpass.core.audit import Entry
 from taskpass.core.credential import GrantState
-from taskpass.core.errors import LedgerSealed, NotFound, TaskpassError, TransientError, UsageError
+from taskpass.core.errors import (
+    LedgerSealed,
+    MustEnd,
+    NotFound,
+    TaskpassError,
+    TransientError,
+    UsageError,
+)
 from taskpass.core.records import Severity
 from taskpass.core.tlog_policy import asked
-from taskpass.duties import Duties, roles_of
+from taskpass.duties import LOOK_SECONDS, REQUESTS_SECONDS, Duties, roles_of
 from taskpass.endpoints.health import COMPARING, Health
 from taskpass.endpoints.listener import keep_descriptors
+from taskpass.endpoints.log import LOOK_SECONDS as CERTIFICATE_SECONDS
 from taskpass.endpoints.log import LogServer
 from taskpass.endpoints.probes import Probes
 from taskpass.expressions.cel import CelExpressions
 from taskpass.flows.anchoring import Anchoring
+from taskpass.flows.class_deletion import LOOK_SECONDS as CLASSES_SECONDS
 from taskpass.flows.class_deletion import ClassDeletions
 from taskpass.flows.context import Ports
 from taskpass.flows.give_up import GivingUp
+from taskpass.flows.kill_switch import LOOK_SECONDS as SWITCHES_SECONDS
 from taskpass.flows.kill_switch import KillSwitchRecorder
 from taskpass.flows.reconcile import Reconciler
+from taskpass.flows.standing import LOOK_SECONDS as STANDING_SECONDS
 from taskpass.flows.standing import StandingReporter
 from taskpass.flows.sweep import Sweeper
-from taskpass.flows.witnessing import Witnessing
+from taskpass.flows.witnessing import ROUND_SECONDS, Witnessing
 from taskpass.flows.work_queue import WorkQueue
 from taskpass.handlers.kinds import Watcher
 from taskpass.kube.anchor import KubeAnchor
@@ -52,6 +64,7 @@ from taskpass.kube.events import KubeEvents
 from taskpass.kube.lease import Lease
 from taskpass.kube.log_access import LogAccess
 from taskpass.kube.pods import KubePods
+from taskpass.kube.release import LOOK_SECONDS as RELEASE_SECONDS
 from taskpass.kube.release import ReleaseRequests
 from taskpass.kube.reviews import KubeReviews
 from taskpass.kube.secrets import SecretSink
@@ -174,6 +187,7 @@ class Operator:
             tenants=settings.tenants,
             expressions=CelExpressions(),
             on_change=look,
+            patience=settings.forbidden_grace_seconds,
         )
         provider = KubernetesProvider(
             client, server=settings.cluster_server, ca=self._ca, clock=self._clock,
@@ -228,11 +242,13 @@ class Operator:
         self._metrics.remembered(
             lambda: anchoring.remembered, lambda: {} if witnessing is None else witnessing.stands
         )
-        return Duties(
+        made = Duties(
             settings=settings, client=client, ports=ports, ledger=ledger, opening=opening,
             caches=caches, queue=queue, health=self._health, anchoring=anchoring,
             witnessing=witnessing, log_server=log_server,
         )  # fmt: skip
+        made.background = Background(made.block_issuance_where_due)
+        return made
 
     async def _log_server(self, stack: contextlib.AsyncExitStack) -> LogServer | None:
         directory, path = self._settings.read_api_tls_directory, self._settings.ledger_path
@@ -271,22 +287,34 @@ class Operator:
             loop.call_soon_threadsafe(caches.apply, kind, event, obj)
 
         watcher = Watcher(self._where, apply, self._settings.watch_idle_seconds)
-        events = duties.ports.events
+        events, loops = duties.ports.events, duties.background
         assert isinstance(events, KubeEvents)  # noqa: S101 (made above)
+        sweep, renew = self._settings.sweep_seconds, self._lease.renew_seconds
         async with asyncio.TaskGroup() as group, self._watching(watcher):
-            background = [
-                group.create_task(self._lease.keep()),
-                group.create_task(events.run()),
-                group.create_task(caches.run()),
-                group.create_task(duties.keep_whole()),
-                group.create_task(duties.keep_limits()),
-                group.create_task(duties.keep_watch(watcher)),
-                group.create_task(duties.anchoring.run()),
-            ]
+            every = [
+                loops.repeat("Renewing the Lease", self._lease.renew, renew, after=renew),
+                loops.keep("The ledger", duties.ledger.watch_failure),
+                loops.keep("Posting Events", events.run),
+                loops.keep("Watching pods", caches.run, needed=True),
+                loops.keep("Comparing the ledger", duties.keep_whole, needed=True),
+                loops.repeat("Checking limits", duties.check_guardrails, sweep, needed=True),
+                loops.repeat(
+                    "Looking at watches", lambda: duties.look_at_watches(watcher), LOOK_SECONDS,
+                    needed=True,
+                ),
+                loops.repeat(
+                    "Listing our kinds anew", lambda: duties.catch_up(watcher), LOOK_SECONDS,
+                    needed=True,
+                ),
+                loops.repeat("Anchoring the log", duties.anchoring.once, 0.0, needed=True),
+            ]  # fmt: skip
             if duties.log_server is not None:
-                background.append(group.create_task(duties.log_server.keep_certificate()))
+                server = duties.log_server
+                every.append(loops.repeat("Serving the log", server.renew, CERTIFICATE_SECONDS))
             if duties.witnessing is not None:
-                background.append(group.create_task(duties.witnessing.run()))
+                witnessing = duties.witnessing
+                every.append(loops.repeat("Asking witnesses", witnessing.round, ROUND_SECONDS))
+            background = [group.create_task(each) for each in every]
             work = group.create_task(self._work(duties, background, group))
             await self._stop.wait()
             logger.info("Stopping, finishing what is in flight", extra={"tasks": len(queue)})
@@ -309,7 +337,7 @@ class Operator:
                 return
             await asyncio.sleep(0.05)
         sweeper = Sweeper(ports, queue.add)
-        await sweeper.sweep(quiet=True)
+        await self._first_sweep(sweeper)
         known = {g.task.key for g in ports.ledger.held()}
         known |= {r.task.key for r in ports.ledger.records()}
         for key in sorted(known | set(caches.task_keys())):
@@ -321,15 +349,19 @@ class Operator:
         history = History(self._settings.ledger_path)
         standing = StandingReporter(ports, caches)
         releases = ReleaseRequests(self._client, self._settings.namespace, giving, self._clock.now)
-        background += [
-            group.create_task(duties.keep_clean(sweeper)),
-            group.create_task(duties.record_late()),
-            group.create_task(KillSwitchRecorder(ports, caches).run(history.kill_switches)),
-            group.create_task(duties.answer_requests()),
-            group.create_task(standing.run()),
-            group.create_task(ClassDeletions(ports, caches).run()),
-            group.create_task(releases.watch()),
+        sweep, loops = self._settings.sweep_seconds, duties.background
+        recorder = KillSwitchRecorder(ports, caches, history.kill_switches)
+        deletions = ClassDeletions(ports, caches)
+        every = [
+            loops.repeat("Sweeping", lambda: duties.resync(sweeper), sweep, after=sweep),
+            loops.repeat("Recording late", duties.record_late, sweep, after=sweep),
+            loops.repeat("Recording kill switches", recorder.once, SWITCHES_SECONDS),
+            loops.repeat("Answering requests", duties.answer_requests, REQUESTS_SECONDS),
+            loops.repeat("Saying what is Ready", standing.look, STANDING_SECONDS),
+            loops.repeat("Releasing classes", deletions.look, CLASSES_SECONDS),
+            loops.repeat("Looking for an uninstall", releases.once, RELEASE_SECONDS),
         ]
+        background += [group.create_task(each) for each in every]
         garbage.settle()
         logger.info("Serving", extra={"tasks": len(caches.task_keys()), "known": len(known)})
         await queue.run(
@@ -339,8 +371,7 @@ class Operator:
 
     def _shown(self, ports: Ports, key: Key, error: Exception) -> None:
         """Show an error that no condition can: the reconcile itself failed."""
-        task = ports.world.task(key)
-        if task is None or isinstance(error, TransientError):
+        if isinstance(error, TransientError) or (task := ports.world.task(key)) is None:
             return
         text = "an internal error; the operator's log has it"
         if isinstance(error, TaskpassError):
@@ -360,17 +391,38 @@ class Operator:
         )
 
     async def _insist(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until the API server answers; what it refuses ends the start in one line."""
+        """Call until it is answered; that our kinds are missing ends the start, in one line."""
         while True:
             try:
-                return await call()
-            except TransientError as error:
-                logger.warning(f"Failed to {what}, will retry", extra={"error": str(error)})
-                await asyncio.sleep(RETRY_SECONDS)
+                answer = await call()
             except NotFound as error:
                 raise UsageError(
                     f"Could not {what}: {error}. Install the chart, which brings the CRDs"
                 ) from error
+            except (MustEnd, UsageError):
+                raise
+            except Exception as error:
+                ours = isinstance(error, TaskpassError)
+                said = str(error) if ours else type(error).__name__
+                logger.warning(
+                    f"Failed to {what}, will retry", extra={"error": said}, exc_info=not ours
+                )
+                self._health.start = f"failed to {what}, will retry: {said}"
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._health.start = ""
+                return answer
+
+    async def _first_sweep(self, sweeper: Sweeper) -> None:
+        """Undo what a crash left; what cannot be found out now, a later sweep finds."""
+        try:
+            await sweeper.sweep(quiet=True)
+        except MustEnd:
+            raise
+        except Exception as error:
+            logger.warning(
+                "Failed to sweep, will retry", extra={"error": type(error).__name__}, exc_info=True
+            )
 
     @contextlib.asynccontextmanager
     async def _watching(self, watcher: Watcher) -> AsyncIterator[None]:

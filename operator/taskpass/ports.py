@@ -18,6 +18,7 @@ from taskpass.core.credential import Grant, Issued, SecretValue
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity, TaskRecord, TrailItem
+from taskpass.core.snapshot import Sight
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
 from taskpass.core.template import Template
 from taskpass.core.witnessing import Answer
@@ -53,8 +54,10 @@ class ApiClient(Protocol):
     async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """PATCH with application/json-patch+json; `Invalid` where a `test` fails."""
 
-    async def delete(self, path: str, *, uid: str = "") -> dict[str, Any]:
+    async def delete(self, path: str, *, uid: str = "", dry_run: bool = False) -> dict[str, Any]:
         """DELETE, with a UID precondition where one is given. `NotFound` where it is gone.
+
+        `dry_run` deletes nothing, and answers the same.
 
         Return what was answered: it tells an object that is gone from one that finalizers hold.
         """
@@ -391,7 +394,12 @@ class World(Protocol):
     """The caches, all synced. Reads never block."""
 
     def task(self, key: Key) -> Task | None:
-        """Return the task as last seen."""
+        """Return the task as last seen.
+
+        Raises:
+            TransientError: There is one, and it could not be read.
+
+        """
 
     def pods(self, key: Key) -> tuple[PodView, ...]:
         """Return the pods in the namespace that carry the task's label, oldest first."""
@@ -403,7 +411,10 @@ class World(Protocol):
         """Return the labels of a namespace; empty where it is not known."""
 
     def enrolled(self, namespace: str) -> bool:
-        """Tell whether the operator may act in the namespace."""
+        """Tell whether the operator serves the namespace; where not, nothing is held there."""
+
+    def sight(self, namespace: str) -> Sight:
+        """Return what of the namespace is known now."""
 
     def credential_class(self, name: str) -> CredentialClass | None:
         """Return a class."""

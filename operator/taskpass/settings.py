@@ -91,6 +91,10 @@ class Settings(BaseModel):
     watch_idle_seconds: int = Field(default=90, ge=2, le=600)
     """Seconds that a watch may be silent before it counts as broken; the API server sends something
     about every minute. Default: 90."""
+    forbidden_grace_seconds: int = Field(default=60, ge=1, le=3600)
+    """Seconds for which the API server must answer nothing but 403 about an enrolled namespace
+    before what is held there is taken back; nothing is issued there from the first 403 on.
+    Default: 60."""
     renewal_overlap_seconds: int = Field(default=90, ge=0, le=3600)
     """Seconds that a credential stays valid after its renewal was delivered, for agents that keep
     a token in memory: client-go reads a token's file anew after a minute. 0 revokes it at once.

@@ -13,6 +13,7 @@ from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
+from taskpass.core.snapshot import SEES_ALL, Sight
 from taskpass.core.task import FINALIZER, LABEL, CredentialClass, Task
 from taskpass.core.template import Template
 from taskpass.kube.convert import task_from
@@ -82,6 +83,8 @@ class Cluster:
     workloads: dict[tuple[str, str, str], WorkloadView] = field(default_factory=dict)
     """By namespace, kind and name."""
     tenants: set[str] = field(default_factory=lambda: {NAMESPACE})
+    sights: dict[str, Sight] = field(default_factory=dict)
+    """What of a namespace the operator knows; everything where none is said."""
     secrets: dict[Key, StoredSecret] = field(default_factory=dict)
     events: dict[str, StoredEvent] = field(default_factory=dict)
     may_not_use: set[tuple[str, str]] = field(default_factory=set)
@@ -194,6 +197,9 @@ class Cluster:
 
     def enrolled(self, namespace: str) -> bool:
         return namespace in self.tenants
+
+    def sight(self, namespace: str) -> Sight:
+        return self.sights.get(namespace, SEES_ALL)
 
     def credential_class(self, name: str) -> CredentialClass | None:
         return self.classes.get(name)

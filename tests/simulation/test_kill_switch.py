@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taskpass.core.conditions import Finding
-from taskpass.core.errors import ProviderUnavailable
+from taskpass.core.errors import LedgerSealed, ProviderUnavailable
 from taskpass.core.kill_switch import KillSwitch, Target
 from taskpass.core.policy import Effect
 from taskpass.flows.kill_switch import KillSwitchRecorder
@@ -288,15 +288,37 @@ async def test_a_restart_does_not_record_a_switch_again(
 async def test_a_log_that_cannot_be_read_ends_nothing_but_the_record(
     world: SimulatedWorld,
 ) -> None:
-    """The operator goes on to revoke: what is wrong with the log is told by who examines it."""
+    """The operator goes on to revoke; what is recorded once the log can be read is all of it."""
     throw(world, switch(Target.ALL))
+    readable = False
 
     def damaged() -> Mapping[str, str]:
-        raise TamperEvidence("entry 3 is not what was signed")
+        if not readable:
+            raise TamperEvidence("entry 3 is not what was signed")
+        return {}
 
-    await KillSwitchRecorder(world.ports, Stock(world)).run(damaged)
-
+    recorder = KillSwitchRecorder(world.ports, Stock(world), damaged)
+    with pytest.raises(TamperEvidence):
+        await recorder.once()
     assert world.entries("kill_switch.throw") == []
+
+    readable = True
+    await recorder.once()
+    assert len(world.entries("kill_switch.throw")) == 1
+
+
+async def test_a_kill_switch_that_could_not_be_recorded_is_recorded_by_the_next_look(
+    world: SimulatedWorld,
+) -> None:
+    throw(world, switch(Target.ALL))
+    recorder = KillSwitchRecorder(world.ports, Stock(world))
+    world.fail("ledger.commit", LedgerSealed("the volume is full"))
+    with pytest.raises(LedgerSealed):
+        await recorder.once()
+
+    await recorder.once()
+
+    assert len(world.entries("kill_switch.throw")) == 1
 
 
 async def test_a_suspended_task_is_not_looked_at_for_its_own_sake_while_its_pod_lives(

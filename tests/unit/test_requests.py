@@ -39,11 +39,11 @@ async def asked(path: Path, ledger: SqliteLedger, *command: str) -> Result:
     results: list[Result] = []
     words = [*command, "--db", str(path)]
     asking = threading.Thread(target=lambda: results.append(CliRunner().invoke(audit, words)))
-    answering = asyncio.create_task(duties(path, ledger).answer_requests())
+    answering = duties(path, ledger)
     asking.start()
     while asking.is_alive():
+        await answering.answer_requests()
         await asyncio.sleep(0.01)
-    answering.cancel()
     return results[0]
 
 

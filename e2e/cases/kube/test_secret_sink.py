@@ -137,6 +137,18 @@ class TestSecret:
 
         assert not api.exists(its_secret(made.name))
 
+    async def test_one_that_nobody_owns_any_more_is_withdrawn_without_a_known_uid(
+        self, client: KubeClient, api: Api, made: Task
+    ) -> None:
+        """The tenant took the owner off, so the garbage collector will never come for it."""
+        sink = SecretSink(client)
+        await sink.deliver(delivery(made))
+        api.merge(its_secret(made.name), {"metadata": {"ownerReferences": None}})
+
+        await sink.withdraw(TENANT, made.name, made.uid, "")
+
+        assert not api.exists(its_secret(made.name))
+
 
 def _plant(api: Api, foreign: Object) -> None:
     """Make a Secret that could only be made before our policies were there."""

@@ -75,6 +75,7 @@ class WorkloadView:
     owner: Owner | None
     ended: str
     """'' while it goes on, 'Succeeded' or 'Failed' at its own end."""
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

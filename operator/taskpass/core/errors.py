@@ -14,6 +14,14 @@ class TransientError(TaskpassError):
     """The same call may succeed later; the work queue retries it with back-off and shows it."""
 
 
+class MustEnd(TaskpassError):
+    """The process must end: whatever it did from here on could be wrong. A new one starts well."""
+
+
+class LeaseLost(MustEnd):
+    """Another operator writes in this cluster."""
+
+
 class ApiError(TaskpassError):
     """The Kubernetes API server answered with an error status that is not one of those below."""
 
@@ -28,6 +36,9 @@ class Unauthenticated(ApiUnavailable):
 
 class NotFound(ApiError):
     """404."""
+
+    named = False
+    """Whether it is the object that is not there; otherwise the API server serves no such kind."""
 
 
 class Conflict(ApiError):
@@ -82,7 +93,7 @@ class SecretNameTaken(TaskpassError):
     """A Secret of the name that delivery needs exists, and is not this task's."""
 
 
-class LedgerError(TaskpassError):
+class LedgerError(MustEnd):
     """The ledger could not make an entry durable.
 
     The process ends: nothing is retried on a file that may be broken, and the next start recovers

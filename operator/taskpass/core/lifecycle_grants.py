@@ -258,12 +258,15 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.REQUEST_CHANGED
     if stopped(seen, request):
         return RevokeReason.KILL_SWITCH
-    if used is None or used.deleting or used.digest != grant.class_digest:
+    known = seen.sight.decisions
+    if known and (used is None or used.deleting or used.digest != grant.class_digest):
         return RevokeReason.CLASS_CHANGED
     if grant.expires_at is not None and grant.expires_at <= now:
         return RevokeReason.EXPIRED
     if grant.id in seen.lost:
         return RevokeReason.LOST
+    if not known:
+        return None  # neither yes nor no: it stays until it expires
     if task.parent and (not seen.lineage.above or outlives(grant, seen.lineage, request)):
         return RevokeReason.PARENT_NARROWED
     decision = decision_of(seen, request, now)

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import datetime
 
+from taskpass.core import conditions
 from taskpass.core.attestation import (
     CONTROLLERS,
     PodView,
     Surroundings,
+    WorkloadView,
     appraise,
     appraise_again,
 )
@@ -25,7 +27,7 @@ from taskpass.core.steps import (
     Step,
     Unbind,
 )
-from taskpass.core.task import WorkloadRef, digest
+from taskpass.core.task import Task, WorkloadRef, digest
 
 MOST_OWNERS = 64
 """How many owners one look reads the chains of; pods of one owner share it."""
@@ -39,7 +41,7 @@ def of_bound_pod(seen: Snapshot, now: datetime) -> Step | None:
     record, task, pod = seen.record, seen.live_task, seen.bound_pod
     if step := of_end(seen, now):
         return step
-    if pod is None:
+    if pod is None or not seen.sight.accounts:
         return None
     try:
         appraise_again(pod, task, record, _around(seen, pod))
@@ -56,6 +58,8 @@ def of_end(seen: Snapshot, now: datetime) -> Step | None:
     record, pod = seen.record, seen.bound_pod
     if not record.pod_uid or (pod is not None and not has_ended(pod, now)):
         return None
+    if pod is None and not seen.sight.pods:
+        return None  # not seen is not gone
     deleted = pod is None or pod.deleting_since is not None
     if not seen.live_task.ends_with_pod or (record.suspended and deleted):
         return clear(seen, RevokeReason.POD_ENDED) or Unbind()
@@ -67,16 +71,22 @@ def of_end(seen: Snapshot, now: datetime) -> Step | None:
 
 
 def of_workload(seen: Snapshot, now: datetime) -> Step | None:
-    """End the task at the workload's own end; before it, another pod may follow."""
+    """End the task at the workload's own end; before it, another pod may follow.
+
+    Before the task's first pod only the end of a workload counts that was made for it: one that is
+    older ran before the task was there, and its next run is waited for.
+    """
     task, record = seen.live_task, seen.record
     if task.workload is None or record.pod_uid:
         return None
     if seen.looked is None:
         return LookUp(pods=() if record.suspended else worth_a_look(seen, now))
     found = seen.looked.workload
-    if not record.attempt or not task.ends_with_workload:
+    if not task.ends_with_workload:
         return None
-    if found is None or found.uid != record.workload_uid:
+    if not record.attempt and not _ended_for_it(task, found):
+        return None
+    if found is None or (record.attempt and found.uid != record.workload_uid):
         outcome = Outcome.CANCELLED
     elif found.ended:
         outcome = Outcome(found.ended)
@@ -92,6 +102,13 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
     task, record = seen.live_task, seen.record
     if record.pod_uid:
         return None
+    if not (seen.sight.pods and seen.sight.accounts):
+        return Rest(
+            attested=conditions.unknown(Reason.CHECK_FAILED, seen.sight.issuance_blocked_reason),
+            owed=seen.owed_own,
+            until=deadline_of(seen),
+            retry=True,
+        )
     refused: tuple[PodView, AttestationFailed] | None = None
     unknown = worth_a_look(seen, now)
     for pod in seen.pods:
@@ -109,7 +126,7 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
         attested=false(Reason.POD_MISSING, _missing(seen)),
         owed=seen.owed_own,
         until=deadline_of(seen),
-        retry=bool(unknown) or (task.workload is not None and record.attempt > 0),
+        retry=task.workload is not None,  # its end makes no event
     )
 
 
@@ -145,6 +162,13 @@ def _rank(pod: PodView, wanted: WorkloadRef, now: datetime) -> tuple[bool, bool,
     direct = owner is not None and owner.kind == wanted.kind and owner.name == wanted.name
     turn = digest([owner.uid if owner else "", int(now.timestamp()) // TURN_SECONDS])
     return not (stamped and pod.gated), not direct, not pod.gated, turn
+
+
+def _ended_for_it(task: Task, found: WorkloadView | None) -> bool:
+    """Tell whether a workload has ended that was made after the task, or that the task is of."""
+    if found is None or not found.ended or found.created_at is None:
+        return False
+    return bool(task.template) or found.created_at >= task.created_at
 
 
 def has_ended(pod: PodView, now: datetime) -> bool:

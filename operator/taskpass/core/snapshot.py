@@ -27,6 +27,24 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What of a namespace is known. What is not known is neither there nor gone."""
+
+    pods: bool = True
+    """Whether every pod with our label is; only then one that is not seen has ended."""
+    accounts: bool = True
+    """The same of ServiceAccounts."""
+    decisions: bool = True
+    """Whether all is that decides on requests: labels of the namespace, classes, policies,
+    approvals, tasks."""
+    issuance_blocked_reason: str = ""
+    """Why nothing is issued there now, in a sentence; '' where it may be."""
+
+
+SEES_ALL = Sight()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One task, its pods, its grants and what decides on them."""
 
@@ -70,6 +88,8 @@ class Snapshot:
     audience: str
     overlap: timedelta
     """How long a credential stays beside its renewal."""
+    sight: Sight = SEES_ALL
+    """What of the namespace is known."""
     held_back: str = ""
     """Why nothing may be issued at all now, in a sentence; '' where it may."""
     uninstalling: bool = False

@@ -19,6 +19,9 @@ class Health:
     limits: str = "not checked yet"
     watching: str = "not begun yet"
     anchor: str = "not compared yet"
+    background: str = ""
+    start: str = ""
+    """What the start waits for, as the API server does not give it."""
     unremembered: str = ""
     """Why nothing is issued though all of the above is well: nothing there remembers the log. An
     installation makes the anchor once the operator is ready, so it cannot wait for it."""
@@ -32,5 +35,7 @@ class Health:
             "limits": lambda: self.limits,
             "watching": lambda: self.watching,
             "anchor": lambda: self.anchor,
+            "background": lambda: self.background,
+            "start": lambda: self.start,
         }
         return {"process": lambda: ""}, ready

@@ -76,11 +76,9 @@ class LogServer:
         """Close."""
         await self._listener.stop()
 
-    async def keep_certificate(self) -> None:
-        """Take over a certificate that was replaced, for new connections, for ever."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            self.reload()
+    async def renew(self) -> None:
+        """Take over a certificate that was replaced, for new connections."""
+        self.reload()
 
     def reload(self) -> None:
         """Take over a certificate that was replaced; one that cannot be used is told, and left."""

@@ -13,7 +13,7 @@ from taskpass.core import audit_log
 from taskpass.core.anchor import GOOD, GROWING, AnchorReason, Concern, Head, finding_of
 from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
-from taskpass.core.errors import NotFound, TaskpassError
+from taskpass.core.errors import MustEnd, NotFound, TaskpassError
 from taskpass.core.records import Severity
 from taskpass.ports import Clock, EventPoster, LogAnchor, LogHistory, Remembered
 
@@ -56,15 +56,13 @@ class Anchoring:
         self.missing = False
         """Whether that is because there is nothing that could remember it."""
 
-    async def run(self) -> None:
-        """Look every ten seconds, for ever; what could not be done is tried again sooner."""
-        while True:
-            size, at = self._done
-            pause = LOOK_SECONDS
-            due = self._clock.monotonic() - at >= COMPARE_SECONDS
-            if due or self._size() != size or _reason(self._concern()) != _reason(self._shown):
-                pause = LOOK_SECONDS if await self.look() else RETRY_SECONDS
-            await asyncio.sleep(pause)
+    async def once(self) -> float:
+        """Look if it is due; return in how many seconds it is to be asked again."""
+        size, at = self._done
+        due = self._clock.monotonic() - at >= COMPARE_SECONDS
+        if due or self._size() != size or _reason(self._concern()) != _reason(self._shown):
+            return LOOK_SECONDS if await self.look() else RETRY_SECONDS
+        return LOOK_SECONDS
 
     async def look(self) -> bool:
         """Compare, and remember what has grown; tell whether that could be done."""
@@ -79,6 +77,8 @@ class Anchoring:
                 "one; install or upgrade the chart, which makes it"
             )
             return False
+        except MustEnd:
+            raise
         except TaskpassError as error:
             logger.warning("Failed to compare the log, will retry", extra={"error": str(error)})
             return False

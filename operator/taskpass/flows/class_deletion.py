@@ -1,6 +1,5 @@
 """Let a CredentialClass that is deleted go once nothing of it is held: revoked first, then gone."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
@@ -37,14 +36,8 @@ class ClassDeletions:
         """When each class that is deleted was first seen so, by UID, of the monotonic clock."""
         self._released: set[str] = set()
 
-    async def run(self) -> None:
-        """Look four times a second: few objects, and no call where none is deleted."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
-
     async def look(self) -> None:
-        """Release every class that may go."""
+        """Release every class that may go: four times a second, and no call where none is."""
         found = [c for c in self._classes.all_classes() if c.has_finalizer and self._ends(c)]
         # What was being issued when it was deleted is in the ledger by the next look.
         ready = [c for c in found if c.uid in self._since and c.uid not in self._released]

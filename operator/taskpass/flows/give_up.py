@@ -24,6 +24,12 @@ class GivingUp:
         for key in {*self.task_keys(), *(g.task.key for g in self.ports.ledger.held())}:
             self.look(key)
 
+    def end(self) -> None:
+        """Serve every task again: what it asks for is decided anew. Finalizers stay off."""
+        self.ports.modes.uninstalling = False
+        for key in self.task_keys():
+            self.look(key)
+
     def left(self) -> tuple[list[Key], list[str], list[Grant]]:
         """Return the tasks and the classes that still have our finalizer, and what is held."""
         tasks = (self.ports.world.task(key) for key in self.task_keys())

@@ -35,6 +35,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
     records = ledger.records_of(key)
     uid = task.uid if task else ""
     pods = world.pods(key) if task else ()
+    sight = world.sight(key[0])
     bound = {p.uid: owner for p in pods if (owner := ledger.bound_task(p.uid)) is not None}
     return Snapshot(
         task=task,
@@ -64,7 +65,8 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         epoch=ledger.epoch,
         audience=ports.audience,
         overlap=ports.overlap,
-        held_back=ports.modes.held_back,
+        sight=sight,
+        held_back=ports.modes.held_back or sight.issuance_blocked_reason,
         uninstalling=ports.modes.uninstalling,
         looked=run.looked,
         may_use=dict(run.may_use),

@@ -1,12 +1,11 @@
 """Say of policies and classes whether they can be used, of kill switches what they have done."""
 
-import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from taskpass.core.conditions import Finding, Reason, false, true
-from taskpass.core.errors import TaskpassError
+from taskpass.core.errors import MustEnd, TaskpassError
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity
@@ -48,20 +47,19 @@ class StandingReporter:
         self._seen: set[str] = set()
         """UIDs of the kill switches of the look before."""
 
-    async def run(self) -> None:
-        """Look twice a second: few objects, and no call where nothing changed."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
-
     async def look(self) -> None:
-        """Write what has changed: the condition `Ready`, and an Event."""
+        """Write what has changed: the condition `Ready`, and an Event.
+
+        Twice a second: few objects, and no call where nothing changed.
+        """
         for standing in list(self._standings()):
             said = self._said.get(standing.uid)
             if said == (standing.generation, standing.finding):
                 continue
             try:
                 await self._say(standing)
+            except MustEnd:
+                raise
             except TaskpassError as error:
                 logger.warning(
                     "Failed to write a Ready condition, will retry",

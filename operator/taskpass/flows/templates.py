@@ -21,6 +21,8 @@ async def make_task(ports: Ports, key: Key) -> None:
     world = ports.world
     if ports.modes.uninstalling or not world.enrolled(key[0]):
         return
+    if world.sight(key[0]).issuance_blocked_reason:
+        return
     waiting = (p for p in world.pods(key) if waits_for_task(p))
     pod = next((p for p in waiting if not ports.ledger.gate_lifted(p.uid)), None)
     if pod is None:

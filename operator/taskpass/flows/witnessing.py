@@ -15,7 +15,7 @@ from datetime import datetime
 from taskpass.core.anchor import PROVEN, Concern, Head
 from taskpass.core.checkpoint import BadCheckpoint, Verify, parse_note, signed_note
 from taskpass.core.cosignature import WitnessKey, cosigned_at
-from taskpass.core.errors import WitnessUnavailable
+from taskpass.core.errors import MustEnd, WitnessUnavailable
 from taskpass.core.tlog_policy import PolicyWitness, TrustPolicy, asked
 from taskpass.core.witnessing import Answer, Verdict
 from taskpass.ports import Clock, LogHistory, WitnessAsker
@@ -56,21 +56,20 @@ class Witnessing:
         self._verify = verify
         self._kept: frozenset[WitnessKey] = frozenset()
         """Who has cosigned what is kept."""
+        self._recalled = False
         self._size = -1
         self._at: datetime | None = None
         self.stands = {each.name: Stand() for each in asked(policy)}
         self.proven: Concern | None = None
         """The rollback or fork that a witness has proven."""
 
-    async def run(self) -> None:
-        """Hold a round every minute, for ever."""
-        await self._recall()
-        while True:
-            await self.round()
-            await asyncio.sleep(ROUND_SECONDS)
-
     async def round(self) -> None:
-        """Have the log as it is now cosigned, where it has grown or the last time is long ago."""
+        """Have the log as it is now cosigned, where it has grown or the last time is long ago.
+
+        Once a minute.
+        """
+        if not self._recalled:
+            await self._recall()
         now = self._clock.now()
         head = await asyncio.to_thread(self._history.head)
         young = self._at is not None and (now - self._at).total_seconds() < FRESH_SECONDS
@@ -100,6 +99,7 @@ class Witnessing:
                 self._at = datetime.fromtimestamp(at, self._clock.now().tzinfo)
         if self._kept:
             self._size = int(parse_note(note)[0].split("\n")[1])
+        self._recalled = True
 
     async def _ask(self, witness: PolicyWitness, head: Head) -> str:
         """Return the line of its cosignature; '' where there is none."""
@@ -109,6 +109,11 @@ class Witnessing:
             said = ""
         except (WitnessUnavailable, BadCheckpoint) as error:
             line, said = "", str(error)
+        except MustEnd:
+            raise
+        except Exception as error:  # one that answers nonsense keeps no other from being asked
+            line, said = "", f"it could not be asked ({type(error).__name__})"
+            logger.exception("A witness could not be asked", extra={"witness": witness.name})
         if said:
             stand.failures += 1
             if said != stand.trouble:

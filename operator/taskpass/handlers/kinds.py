@@ -7,7 +7,8 @@ relists hold up no reconcile (docs/adr/0003-one-process-two-loops.md).
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,10 @@ LOGIN_FOR = timedelta(minutes=10)
 """A projected token is replaced within the hour; a login reads it anew."""
 IDENTITY: Any = "taskpass"
 """kopf would make one of the user's name, which an image's user id has not. Its type is private."""
+PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before it is begun anew, the more often it has ended; the last one stays."""
+LASTED_SECONDS = 60.0
+"""After which one that ended counts as one that had worked."""
 Apply = Callable[[str, str | None, Mapping[str, Any]], None]
 logger = logging.getLogger(__name__)
 
@@ -83,6 +88,8 @@ def operator_settings(idle_seconds: float) -> kopf.OperatorSettings:
     settings.queueing.exit_timeout = 20
     settings.networking.request_timeout = 15
     settings.networking.connect_timeout = 5
+    # Soon it ends, and is begun anew by us: what it retries by itself it tells nobody.
+    settings.networking.error_backoffs = (0.5, 1.0, 2.0)
     settings.process.ultimate_exiting_timeout = 60
     settings.persistence.finalizer = "kopf.taskpass.dev/unused"
     settings.persistence.diffbase_storage = NoDiff()
@@ -116,17 +123,25 @@ def registry(where: Connection, apply: Apply) -> kopf.OperatorRegistry:
 
 
 class Watcher:
-    """kopf in its thread. `ended` is set when it stops, whyever."""
+    """kopf in its thread. What ends it is told, and it is begun anew: nothing here is for ever.
 
-    def __init__(self, where: Connection, apply: Apply, idle_seconds: float) -> None:
-        """`apply` is called on kopf's thread."""
+    What goes while it does not watch it never reports, so whoever starts it lists our kinds anew
+    each time that it has `begun`.
+    """
+
+    def __init__(
+        self, where: Connection, apply: Apply, idle_seconds: float, pauses: Sequence[float] = PAUSES
+    ) -> None:
+        """`apply` is called on kopf's thread; `pauses` are seconds before it is begun anew."""
         self._idle_seconds = idle_seconds
+        self._pauses = tuple(pauses)
         self._registry = registry(where, apply)
         self._stop = threading.Event()
-        self._ready = threading.Event()
-        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
-        self.failure = ""
+        self.begun = 0
+        """How often it was begun."""
+        self.unhealthy_reason = ""
+        """Why it does not watch now; '' while it does."""
 
     def start(self) -> None:
         """Start watching."""
@@ -137,31 +152,41 @@ class Watcher:
         self._stop.set()
         self._thread.join(seconds)
 
-    @property
-    def ready(self) -> bool:
-        """Whether it has begun to watch."""
-        return self._ready.is_set()
-
-    @property
-    def ended(self) -> bool:
-        """Whether it no longer watches: the process is then half blind, and must end."""
-        return self._ended.is_set()
-
     def _run(self) -> None:
-        try:
-            asyncio.run(
-                kopf.operator(
-                    registry=self._registry,
-                    settings=operator_settings(self._idle_seconds),
-                    identity=IDENTITY,
-                    standalone=True,
-                    clusterwide=True,
-                    ready_flag=self._ready,
-                    stop_flag=self._stop,
-                )
+        tries = 0
+        while not self._stop.is_set():
+            self.begun += 1
+            began, said = time.monotonic(), "without a reason"
+            try:
+                asyncio.run(self._watch())
+            except BaseException as error:  # on a thread of its own nobody else would see it
+                said = type(error).__name__  # its text may be an answer's
+                logger.exception("Watching of our kinds ended, will begin anew")
+            if self._stop.is_set():
+                return
+            self.unhealthy_reason = f"Watching of our kinds ended ({said}); it is begun anew"
+            tries = 0 if time.monotonic() - began > LASTED_SECONDS else tries
+            self._stop.wait(self._pauses[min(tries, len(self._pauses) - 1)])
+            tries += 1
+
+    async def _watch(self) -> None:
+        ready = asyncio.Event()
+        watching = asyncio.ensure_future(
+            kopf.operator(
+                registry=self._registry,
+                settings=operator_settings(self._idle_seconds),
+                identity=IDENTITY,
+                standalone=True,
+                clusterwide=True,
+                ready_flag=ready,
+                stop_flag=self._stop,
             )
-        except BaseException as error:
-            self.failure = f"{type(error).__name__}: {error}"
-            logger.exception("Watching of our kinds ended")
+        )
+        started = asyncio.ensure_future(ready.wait())
+        try:
+            await asyncio.wait({watching, started}, return_when=asyncio.FIRST_COMPLETED)
+            if started.done():
+                self.unhealthy_reason = ""
+            await watching
         finally:
-            self._ended.set()
+            started.cancel()

@@ -20,6 +20,8 @@ SECRET_LIKE = re.compile(
     r"[A-Za-z0-9+/=_-]{64,}"  # base64; names have no capital letters
 )
 """What the API server should never send back in its own words, and is not passed on if it does."""
+NO_SUCH_PATH = "404 page not found"
+"""What the API server says, in plain text, of a group or kind that it does not serve."""
 BY_STATUS: dict[int, type[errors.ApiError]] = {
     400: errors.Invalid,
     401: errors.Unauthenticated,
@@ -45,25 +47,35 @@ def error_of(status: int, body: object, verb: str, resource: str) -> errors.ApiE
         return refusal
     if status >= 500:
         return errors.ApiUnavailable(text)
-    return BY_STATUS.get(status, errors.ApiError)(text)
+    error = BY_STATUS.get(status, errors.ApiError)(text)
+    if isinstance(error, errors.NotFound) and (is_status(body) or body == NO_SUCH_PATH):
+        error.named = body != NO_SUCH_PATH
+        return error
+    if not is_status(body):
+        # Its own refusals are a Status: this is a word of whatever stands between.
+        return errors.ApiUnavailable(f"{text}, in words that are not the API server's")
+    return error
+
+
+def is_status(body: object) -> bool:
+    """Tell whether an answer is the API server's own word on a call."""
+    return isinstance(body, dict) and (body.get("kind"), body.get("apiVersion")) == ("Status", "v1")
 
 
 def message_of(body: object) -> str:
     """Return the message of a `Status` in one line; '' for anything else."""
-    if not isinstance(body, dict) or body.get("kind") != "Status" or body.get("apiVersion") != "v1":
-        return ""
-    message = body.get("message")
+    message = body.get("message") if isinstance(body, dict) and is_status(body) else None
     if not isinstance(message, str):
         return ""
     return SECRET_LIKE.sub("(left out)", " ".join(message.split()))[:LONGEST]
 
 
 def parsed(raw: bytes) -> object:
-    """Return the JSON value, or None where it is none."""
+    """Return the JSON value, or None where it is none; that no such path is served is text."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return None
+        return NO_SUCH_PATH if raw.strip() == NO_SUCH_PATH.encode() else None
 
 
 def resource_of(path: str) -> str:

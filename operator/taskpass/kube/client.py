@@ -138,8 +138,10 @@ class KubeClient:
         content = "application/json-patch+json"
         return await self._call("patch", "PATCH", path, body=body, content=content)
 
-    async def delete(self, path: str, *, uid: str = "") -> Object:
+    async def delete(self, path: str, *, uid: str = "", dry_run: bool = False) -> Object:
         """DELETE, with a UID precondition where one is given. `NotFound` where it is gone.
+
+        `dry_run` deletes nothing, and answers the same.
 
         `Conflict` where the object of that name has another UID. The answer is the object as it
         was last, with a deletionTimestamp where it is still there, or a Status where it is gone.
@@ -148,6 +150,8 @@ class KubeClient:
         options["propagationPolicy"] = "Background"
         if uid:
             options["preconditions"] = {"uid": uid}
+        if dry_run:
+            options["dryRun"] = ["All"]  # in the body: beside one the query counts for nothing
         return await self._call("delete", "DELETE", path, body=options)
 
     async def pages(
@@ -162,12 +166,8 @@ class KubeClient:
             query["labelSelector"] = label_selector
         while True:
             page = await self._call("list", "GET", path, query=query)
-            items: list[Object] = page.get("items") or []
-            kind = str(page.get("kind", "")).removesuffix("List")
-            for item in items:
-                item.setdefault("kind", kind)  # items of built-in kinds do not say
-            yield items, page["metadata"]["resourceVersion"]
-            following = page["metadata"].get("continue")
+            items, version, following = _page(page, resource_of(path))
+            yield items, version
             if not following:
                 return
             query["continue"] = following
@@ -310,6 +310,29 @@ class KubeClient:
         return self._sessions[purpose]
 
 
+def _page(page: Object, resource: str) -> tuple[list[Object], str, str]:
+    """Return items, resourceVersion and what to go on with; what is no list proves no absence."""
+    kind, meta, items = page.get("kind"), page.get("metadata"), page.get("items", "")
+    meta = meta if isinstance(meta, dict) else {}
+    version = meta.get("resourceVersion")
+    items = [] if items is None else items  # an empty one of some kinds
+    whole = isinstance(items, list) and all(_is_object(each) for each in items)
+    if not (isinstance(kind, str) and kind.endswith("List") and whole and version):
+        raise ApiUnavailable(f"The answer to list of {resource} was no list")
+    for item in items:
+        item.setdefault("kind", kind.removesuffix("List"))  # items of built-in kinds do not say
+    return items, str(version), str(meta.get("continue") or "")
+
+
+def _is_object(item: object) -> bool:
+    """Tell whether it says what it is called, and of which life and state."""
+    meta = item.get("metadata") if isinstance(item, dict) else None
+    if not isinstance(meta, dict):
+        return False
+    wanted = (meta.get(each) for each in ("name", "uid", "resourceVersion"))
+    return all(isinstance(each, str) and each for each in wanted)
+
+
 def _pause(status: int, retry_after: str) -> float | None:
     if status not in (429, 503) or not retry_after.isdecimal():
         return None
@@ -322,8 +345,12 @@ def _event(line: bytes, resource: str) -> Object:
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
         raise ApiUnavailable(f"The watch of {resource} sent something that is no event")
     if event.get("type") == "ERROR":
-        status = event["object"].get("code") or 500
-        raise error_of(status, event["object"], "watch", resource)
+        status = event["object"].get("code")
+        code = status if isinstance(status, int) and status >= 400 else 500
+        raise error_of(code, event["object"], "watch", resource)
+    known = event.get("type") in ("ADDED", "MODIFIED", "DELETED")
+    if not (known and _is_object(event["object"])) and event.get("type") != "BOOKMARK":
+        raise ApiUnavailable(f"The watch of {resource} sent something that is no event")
     return event
 
 

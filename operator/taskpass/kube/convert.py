@@ -392,6 +392,7 @@ def workload_from(obj: Object) -> WorkloadView:
         uid=meta["uid"],
         owner=_controller(meta),
         ended=_end(obj, ENDS.get((group, kind), {})),
+        created_at=_time_or_none(meta.get("creationTimestamp")),
     )
 
 

@@ -25,8 +25,8 @@ from taskpass.core.errors import (
     ApiError,
     ApiUnavailable,
     Conflict,
+    LeaseLost,
     NotFound,
-    TaskpassError,
 )
 from taskpass.ports import ApiClient
 
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class Lease:
-    """The right to write. `acquire` gets it, `keep` renews it, `check` stands before each write."""
+    """The right to write. `acquire` gets it, `renew` keeps it, `check` stands before each write."""
 
     def __init__(
         self,
@@ -91,26 +91,22 @@ class Lease:
                 pass
         return False
 
-    async def keep(self) -> None:
-        """Renew it until cancelled.
+    @property
+    def renew_seconds(self) -> float:
+        """Seconds from one renewal to the next."""
+        return min(RENEW_SECONDS, self._seconds / 6)
+
+    async def renew(self) -> None:
+        """Renew it once.
 
         Raises:
-            TaskpassError: Another operator holds it; the process must end.
+            ApiError: That could not be done now.
+            LeaseLost: Another operator holds it.
 
         """
-        pause = RENEW_SECONDS
-        while True:
-            await asyncio.sleep(min(pause, self._seconds / 6))
-            pause = RENEW_SECONDS
-            try:
-                waiting = await self._renew()
-            except ApiError as error:
-                logger.warning("Failed to renew the Lease, will retry", extra={"error": str(error)})
-                pause = RETRY_SECONDS
-                continue
-            if waiting:
-                self._until = float("-inf")
-                raise TaskpassError(f"Another operator works in this cluster: {waiting}")
+        if waiting := await self._renew():
+            self._until = float("-inf")
+            raise LeaseLost(f"Another operator works in this cluster: {waiting}")
 
     def check(self) -> None:
         """Return where a write may be sent now.

@@ -41,10 +41,13 @@ class Reflector(Generic[T]):
         *,
         label_selector: str = "",
         first_pause: float = FIRST_PAUSE,
+        on_state: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_change` gets key, old and new value; it must not block, and must not raise.
 
-        An object that `convert` cannot read counts as absent, and is logged.
+        `on_state` is called when a refusal (403) begins, goes on, or ends, and when an object
+        cannot be read, or can again. One that cannot be read stays as it was last: that it cannot
+        be read says neither that it is gone nor what became of it.
         """
         self.path = path
         self.items: dict[Key, T] = {}
@@ -54,6 +57,13 @@ class Reflector(Generic[T]):
         """What the last try ended with, in one line; '' while all is well."""
         self.refused = False
         """Whether that was a refusal (403): we have no rights there, and see nothing."""
+        self.refused_seconds = 0.0
+        """How long every answer in a row was one. Another error begins the row anew; only success
+        takes back how long it was."""
+        self.unreadable: set[Key] = set()
+        """What is there and cannot be read."""
+        self._refused_since: float | None = None
+        self._on_state = on_state
         self._client = client
         self._convert = convert
         self._on_change = on_change
@@ -85,11 +95,13 @@ class Reflector(Generic[T]):
                 if seen:
                     continue
                 self.last_error = f"The list of {self.path} expired before it was read"
+                self._refuse(yes=False)
             except TaskpassError as error:
                 self.last_error = str(error)
-                self.refused = isinstance(error, Forbidden)
+                self._refuse(yes=isinstance(error, Forbidden))
             except Exception as error:  # a fault of ours must be seen, and must not end the cache
                 self.last_error = f"{type(error).__name__} while reading {self.path}"
+                self._refuse(yes=False)
                 self._from = ""
                 logger.exception("Reflector failed", extra={"path": self.path})
             if self._from != seen or time.monotonic() - self._opened_at > LASTED:
@@ -113,9 +125,9 @@ class Reflector(Generic[T]):
                     if self._versions.get(key) != listed[key]:
                         changed.append((key, self._converted(item)))
         for key, value in changed:
-            self._set(key, value)
+            self._put(key, value, listed[key][0])
         for key in self._versions.keys() - listed.keys():
-            self._set(key, None)
+            self._gone(key)
         self._versions = listed
         self._from = version
         self._well()
@@ -135,9 +147,25 @@ class Reflector(Generic[T]):
         self._opened_at = time.monotonic()
         self._well()
 
+    def has(self, key: Key) -> bool:
+        """Tell whether there is such an object, whether or not it can be read."""
+        return key in self._versions
+
     def _well(self) -> None:
         self.last_error = ""
-        self.refused = False
+        was, self.refused_seconds = self.refused or self.refused_seconds, 0.0
+        self.refused, self._refused_since = False, None
+        if was:
+            self._on_state()
+
+    def _refuse(self, *, yes: bool) -> None:
+        now, self.refused = time.monotonic(), yes
+        if not yes:
+            self._refused_since = None
+            return
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        self.refused_seconds = max(self.refused_seconds, now - self._refused_since)
+        self._on_state()
 
     def _apply(self, kind: str, item: Mapping[str, Any]) -> None:
         self._from = item["metadata"]["resourceVersion"]
@@ -146,18 +174,38 @@ class Reflector(Generic[T]):
         key = key_of(item)
         if kind == "DELETED":
             self._versions.pop(key, None)
-            self._set(key, None)
+            self._gone(key)
         else:
+            self._put(key, self._converted(item), version_of(item)[0])
             self._versions[key] = version_of(item)
-            self._set(key, self._converted(item))
 
     def _converted(self, item: Mapping[str, Any]) -> T | None:
         item["metadata"].pop("managedFields", None)
+        key = key_of(item)
         try:
-            return self._convert(item)
+            value = self._convert(item)
         except (KeyError, TypeError, ValueError, AttributeError):
-            logger.exception("Object could not be read", extra={"object": "/".join(key_of(item))})
+            logger.exception("Object could not be read", extra={"object": "/".join(key)})
+            self.unreadable.add(key)
+            self._on_state()
             return None
+        self._readable(key)
+        return value
+
+    def _put(self, key: Key, value: T | None, uid: str) -> None:
+        """Take in a state; one that cannot be read only tells that an earlier life is over."""
+        before = self._versions.get(key)
+        if value is not None or (before is not None and before[0] != uid):
+            self._set(key, value)
+
+    def _gone(self, key: Key) -> None:
+        self._readable(key)
+        self._set(key, None)
+
+    def _readable(self, key: Key) -> None:
+        if key in self.unreadable:
+            self.unreadable.discard(key)
+            self._on_state()
 
     def _set(self, key: Key, value: T | None) -> None:
         old = self.items.get(key)

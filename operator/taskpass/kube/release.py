@@ -25,6 +25,8 @@ WITHIN_SECONDS = 300
 """How long a request is good for that does not say: what the chart gives the Job by default."""
 PATIENCE_SECONDS = 60.0
 """How long debts are waited for before they are reported."""
+AFTERWARDS_SECONDS = 60.0
+"""How long after an answer an uninstall may take to end us, before we take it for given up."""
 logger = logging.getLogger(__name__)
 
 
@@ -33,6 +35,9 @@ class Giving(Protocol):
 
     def begin(self) -> None:
         """Issue nothing any more; have every task looked at."""
+
+    def end(self) -> None:
+        """Serve again."""
 
     def left(self) -> tuple[Sequence[Key], Sequence[str], Sequence[Grant]]:
         """Return the tasks and the classes that still have our finalizer, and what is held."""
@@ -49,23 +54,34 @@ class ReleaseRequests:
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{NAME}"
         self._giving = giving
         self._told = False
+        self._given_up_at: float | None = None
 
-    async def watch(self) -> None:
-        """Wait for a request, carry it out and answer it; for ever."""
-        while True:
+    async def once(self) -> None:
+        """Look for a request: carry it out and answer it.
+
+        One after which nobody uninstalled is over a minute later: everything is served again.
+        """
+        try:
+            asked = await self._client.get(self._path)
+        except NotFound:
+            asked = {}
+        data = asked.get("data") or {}
+        if asked and data.get("state") != "done" and self._in_time(asked):
+            self._given_up_at = time.monotonic()
             try:
-                asked = await self._client.get(self._path)
-                if asked.get("data", {}).get("state") != "done" and self._in_time(asked):
-                    await self._answer()
-            except NotFound:
-                pass
-            except TransientError as error:
-                logger.warning("Failed to look for a release", extra={"error": str(error)})
-            await asyncio.sleep(LOOK_SECONDS)
+                await self._answer()
+            finally:
+                self._given_up_at = time.monotonic()
+        elif self._given_up_at is not None and (
+            time.monotonic() - self._given_up_at >= AFTERWARDS_SECONDS
+        ):
+            logger.warning("Nobody has uninstalled taskpass after all, will serve again")
+            self._given_up_at = None
+            self._giving.end()
 
     def _in_time(self, asked: Mapping[str, Any]) -> bool:
         """Tell whether whoever asked may still be waiting."""
-        within = str(asked.get("data", {}).get("withinSeconds", WITHIN_SECONDS))
+        within = str((asked.get("data") or {}).get("withinSeconds", WITHIN_SECONDS))
         seconds = int(within) if within.isdecimal() else WITHIN_SECONDS
         made = datetime.fromisoformat(asked["metadata"]["creationTimestamp"])
         if self._now() - made <= timedelta(seconds=seconds):

@@ -70,7 +70,9 @@ class SecretSink:
         """Delete the task's Secret; `name` is the task's. What is gone, or not ours, is success.
 
         An empty `secret_uid` means that the answer to its creation was lost: an empty PUT, which
-        only our own Secret takes, finds it out.
+        only our own Secret takes, finds it out. Where that is refused, somebody may have taken the
+        owner off ours: one of our type that nobody owns is nobody else's, and nothing would ever
+        collect it.
         """
         path = f"{_list_path(namespace)}/taskpass-{name}"
         try:
@@ -85,6 +87,8 @@ class SecretSink:
         except AdmissionDenied as refusal:
             if refusal.policy != POLICY:
                 raise
+            if not secret_uid:
+                await self._delete_unowned(path)
         except Forbidden:
             if secret_uid:
                 raise
@@ -110,6 +114,18 @@ class SecretSink:
             if error.policy != POLICY:
                 raise
             raise _taken(namespace, name) from error
+
+    async def _delete_unowned(self, path: str) -> None:
+        """Delete it where it is of our type and has no owner. A dry run shows what is there."""
+        try:
+            metadata = (await self._client.delete(path, dry_run=True))["metadata"]
+            if not metadata.get("ownerReferences"):
+                await self._client.delete(path, uid=metadata["uid"])
+        except (NotFound, Conflict):
+            return
+        except AdmissionDenied as refusal:
+            if refusal.policy != POLICY:
+                raise
 
     async def _delete_by_name(self, path: str) -> None:
         try:

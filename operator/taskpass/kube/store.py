@@ -97,6 +97,15 @@ class Store(Generic[T]):
         self._items.pop(key, None)
         return Change(key, old, None) if old else None
 
+    def remove_earlier(self, item: Mapping[str, Any]) -> Change[T] | None:
+        """Drop what an object's name stood for in an earlier life; this one stays unknown."""
+        key = key_of(item)
+        old = self._items.get(key)
+        if old is None or old.uid == item["metadata"]["uid"]:
+            return None
+        del self._items[key]
+        return Change(key, old, None)
+
     def finish_list(self, listed: Iterable[Key], version: int) -> list[Change[T]]:
         """Drop what a whole list of that version did not hold, and forget older deletions."""
         present = set(listed)

@@ -1,7 +1,7 @@
 """Owners of pods, as they live now. An owner reference is anybody's claim: UIDs are compared."""
 
 from taskpass.core.attestation import Owner, PodView, WorkloadView
-from taskpass.core.errors import NotFound
+from taskpass.core.errors import ApiUnavailable, NotFound
 from taskpass.kube.convert import workload_from
 from taskpass.ports import ApiClient
 
@@ -27,16 +27,28 @@ class KubeWorkloads:
     async def workload(
         self, namespace: str, api_group: str, kind: str, name: str
     ) -> WorkloadView | None:
-        """Return the workload, or None where it does not exist or its kind is not known."""
+        """Return the workload, or None where it does not exist or its kind is not known.
+
+        Raises:
+            ApiUnavailable: Nobody who knows such workloads has said that it does not exist.
+
+        """
         plural, versions = RESOURCES.get((api_group, kind), ("", ()))
+        named = not versions
         for version in versions:
             path = f"/apis/{api_group}/{version}/namespaces/{namespace}/{plural}/{name}"
             try:
                 live = await self._client.get(path)
-            except NotFound:
+            except NotFound as error:
+                named = named or error.named
                 continue
             # Whoever reads one object by its path knows what it is; the answer need not say.
             return workload_from({"apiVersion": f"{api_group}/{version}", "kind": kind, **live})
+        if not named:
+            raise ApiUnavailable(
+                f"Whether there is a {kind} '{name}' could not be found out: the API server knows "
+                f"no {plural} now"
+            )
         return None
 
     async def owners(self, pod: PodView) -> tuple[WorkloadView, ...]:

@@ -10,14 +10,18 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView
 from taskpass.core.conditions import ConditionType
 from taskpass.core.delegation import everyone_below
+from taskpass.core.errors import EvaluationFailed
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
+from taskpass.core.snapshot import Sight
 from taskpass.core.task import LABEL, NO_LABELS, TEMPLATE_LABEL, CredentialClass, Task
 from taskpass.core.template import Template
 from taskpass.kube.client import KubeClient
@@ -30,6 +34,7 @@ from taskpass.kube.convert import (
     task_from,
     template_from,
 )
+from taskpass.kube.enrolment import Enrolment
 from taskpass.kube.reflector import Reflector, key_of
 from taskpass.kube.store import Change, Store
 from taskpass.ports import Key
@@ -60,8 +65,13 @@ class Caches:
         tenants: Iterable[str],
         expressions: Expressions,
         on_change: OnChange,
+        patience: float = 60.0,
     ) -> None:
-        """`on_change` gets the keys of tasks that need a look; it must not block or raise."""
+        """`on_change` gets the keys of tasks that need a look; it must not block or raise.
+
+        `patience` are seconds for which nothing but refusals must come from a namespace before
+        what is held there is taken back.
+        """
         self._client = client
         self._tenants = tuple(sorted(set(tenants)))
         self._expressions = expressions
@@ -94,18 +104,26 @@ class Caches:
         self._unreadable: set[tuple[str, Key]] = set()
         self._seeded = False
         self._resyncs = 0
-        self._enrolled: frozenset[str] = frozenset()
-        self._namespaces = Reflector(client, "/api/v1/namespaces", _labels, self._namespace_changed)
+        self.missed = False
+        """Whether an event of kopf's could not be taken in; cleared by a whole resync."""
+        self._sights: dict[str, tuple[bool, Sight]] = {}
+        self._namespaces = Reflector(
+            client, "/api/v1/namespaces", _labels, self._namespace_changed,
+            on_state=self._look_at_all_sights,
+        )  # fmt: skip
         self._pods: dict[str, Reflector[PodView]] = {}
         self._accounts: dict[str, Reflector[str]] = {}
         for namespace in self._tenants:
             base = f"/api/v1/namespaces/{namespace}"
+            changed = partial(self._look_at_sight, namespace)
             self._pods[namespace] = Reflector(
-                client, f"{base}/pods", pod_from, self._pod_changed, label_selector=LABEL
-            )
+                client, f"{base}/pods", pod_from, self._pod_changed, label_selector=LABEL,
+                on_state=changed,
+            )  # fmt: skip
             self._accounts[namespace] = Reflector(
-                client, f"{base}/serviceaccounts", _uid, self._account_changed
+                client, f"{base}/serviceaccounts", _uid, self._account_changed, on_state=changed
             )
+        self._enrolment = Enrolment(self._namespaces, self._pods, self._accounts, patience)
 
     async def run(self) -> None:
         """Run every reflector, until cancelled."""
@@ -119,19 +137,22 @@ class Caches:
             await self._list(client, kind)
         self._seeded = True
 
-    async def resync(self, client: KubeClient) -> None:
-        """List all but tasks, and tasks every tenth time; to be called every minute.
+    async def resync(self, client: KubeClient, *, whole: bool = False) -> None:
+        """List all but tasks, and tasks every tenth time or on demand; to be called every minute.
 
         What is gone is dropped, as kopf never reports a deletion that it missed.
         """
         self._resyncs += 1
-        for kind in PATHS:
-            if kind != "AgentTask" or self._resyncs % TASKS_EVERY == 0:
-                await self._list(client, kind)
-        # Rights that come and go in a tenant's namespace have no event of their own.
-        enrolled = frozenset(n for n in self._tenants if self.enrolled(n))
-        changed, self._enrolled = enrolled ^ self._enrolled, enrolled
-        self._look(key for namespace in changed for key in self._tasks_in.get(namespace, ()))
+        missed, self.missed = self.missed, False
+        whole = whole or missed or self._resyncs % TASKS_EVERY == 0
+        try:
+            for kind in PATHS:
+                if kind != "AgentTask" or whole:
+                    await self._list(client, kind)
+        except BaseException:
+            self.missed = self.missed or missed
+            raise
+        self._look_at_all_sights()
 
     @property
     def synced(self) -> bool:
@@ -153,6 +174,8 @@ class Caches:
                 return each.last_error or f"{each.path} is not listed yet"
         if self._namespaces.refused:
             return self._namespaces.last_error
+        if self.missed:
+            return "An event of our kinds could not be taken in; they are listed anew"
         for kind, key in sorted(self._unreadable):
             if kind != "AgentTask":  # a Deny that is not understood must not look like none
                 return f"{kind} '{'/'.join(filter(None, key))}' could not be read; see the log"
@@ -161,8 +184,16 @@ class Caches:
     def apply(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
         """Take one event of kopf's; what is older than what is known changes nothing.
 
-        An object that cannot be read counts as absent, and is logged.
+        An object that cannot be read stays as it was last, and is logged; an event that cannot
+        be taken in at all has all of our kinds listed anew.
         """
+        try:
+            self._take(kind, event_type, obj)
+        except Exception:
+            self.missed = True
+            logger.exception("An event could not be taken in", extra={"kind": kind})
+
+    def _take(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
         if event_type == "DELETED":
             self._unreadable.discard((kind, key_of(obj)))
             self._changed(kind, self._kinds[kind][0].remove(obj))
@@ -175,7 +206,13 @@ class Caches:
 
     def task(self, key: Key) -> Task | None:
         """Return the task as last seen."""
-        return self._tasks.get(key)
+        found = self._tasks.get(key)
+        if found is None and ("AgentTask", key) in self._unreadable:
+            raise EvaluationFailed(
+                f"AgentTask '{'/'.join(key)}' could not be read, so nothing is done about it; the "
+                "operator's log says why"
+            )
+        return found
 
     def pods(self, key: Key) -> tuple[PodView, ...]:
         """Return the pods in the namespace that carry the task's label, oldest first."""
@@ -194,13 +231,16 @@ class Caches:
         return self._namespaces.items.get(("", namespace), NO_LABELS)
 
     def enrolled(self, namespace: str) -> bool:
-        """Tell whether the operator may act in the namespace: it is listed, and seen."""
-        pods, accounts = self._pods.get(namespace), self._accounts.get(namespace)
-        return bool(
-            pods
-            and accounts
-            and all(each.synced.is_set() and not each.refused for each in (pods, accounts))
-        )
+        """Tell whether the operator serves the namespace."""
+        return self._enrolment.enrolled(namespace)
+
+    def sight(self, namespace: str) -> Sight:
+        """Return what of the namespace is known now."""
+        seen, itself = self._enrolment.sight(namespace), ("", namespace)
+        known = self._namespaces.synced.is_set() and itself not in self._namespaces.unreadable
+        # A class, a policy of the cluster, or one that is not understood where it would count.
+        unread = any(key[0] in ("", namespace) for _, key in self._unreadable)
+        return replace(seen, decisions=known and not unread)
 
     def credential_class(self, name: str) -> CredentialClass | None:
         """Return a class."""
@@ -273,7 +313,7 @@ class Caches:
             async for items, version in pages:  # noqa: B007
                 for item in items:
                     present.append(key_of(item))
-                    self.apply(kind, None, item)
+                    self._take(kind, None, item)
         gone = {k for of, k in self._unreadable if of == kind}.difference(present)
         self._unreadable.difference_update((kind, key) for key in gone)
         for change in store.finish_list(present, int(version)):
@@ -287,7 +327,7 @@ class Caches:
         except (KeyError, TypeError, ValueError, AttributeError):
             self._unreadable.add((kind, key))
             logger.exception("Object could not be read", extra={"kind": kind, "key": key})
-            return store.remove(obj)
+            return store.remove_earlier(obj)
 
     def _changed(self, kind: str, change: Change[Any] | None) -> None:
         if change is None:
@@ -380,6 +420,18 @@ class Caches:
     ) -> None:
         if old != new:
             self._look(self._tasks_in.get(key[1], ()))
+
+    def _look_at_sight(self, namespace: str) -> None:
+        """Have the tasks of a namespace looked at where it is seen otherwise than before."""
+        now = (self.enrolled(namespace), self.sight(namespace))
+        if self._sights.get(namespace) != now:
+            self._sights[namespace] = now
+            waiting = [key for key in self._pods_of if key[0] == namespace]
+            self._look({*self._tasks_in.get(namespace, ()), *waiting})
+
+    def _look_at_all_sights(self) -> None:
+        for namespace in self._tenants:
+            self._look_at_sight(namespace)
 
     def _look(self, keys: Iterable[Key]) -> None:
         if listed := list(keys):

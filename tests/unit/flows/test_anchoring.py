@@ -1,6 +1,5 @@
 """The log against what the cluster remembers, over fake ports and a real ledger's file."""
 
-import asyncio
 import json
 import shutil
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from taskpass.core.anchor import AnchorReason, Concern, Forgotten, Head
 from taskpass.core.audit import Entry
 from taskpass.core.conditions import Finding
 from taskpass.core.errors import ApiUnavailable, NotFound, TaskpassError
-from taskpass.flows.anchoring import Anchoring
+from taskpass.flows.anchoring import LOOK_SECONDS, Anchoring
 from taskpass.ledger.history import History
 from taskpass.ledger.reader import reading
 from taskpass.ledger.verify import verify_database
@@ -292,10 +291,10 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 async def test_a_loop_remembers_what_grows_and_leaves_what_does_not(stage: Stage) -> None:
     anchoring = stage.anchoring()
-    looking = asyncio.create_task(anchoring.run())
-    async with asyncio.timeout(5):
-        while not stage.anchor.writes:
-            await asyncio.sleep(0.01)
-    looking.cancel()
 
+    first = await anchoring.once()
+    anchoring._size = lambda: anchoring.remembered
+    second = await anchoring.once()
+
+    assert (first, second) == (LOOK_SECONDS, LOOK_SECONDS)
     assert stage.anchor.writes == 1

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.errors import ApiUnavailable, Conflict, Forbidden, NotFound, TaskpassError
+from taskpass.background import Background
+from taskpass.core.errors import ApiUnavailable, Conflict, Forbidden, LeaseLost, NotFound
 from taskpass.kube.lease import Lease
 from tests.unit.kube.scripted_server import Answer, Script, item
 
@@ -48,7 +49,7 @@ class OneLease:
     async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise NotImplementedError
 
-    async def delete(self, path: str, *, uid: str = "") -> None:
+    async def delete(self, path: str, *, uid: str = "", dry_run: bool = False) -> None:
         self.live = None
 
     def _answer(self) -> None:
@@ -170,6 +171,12 @@ async def test_the_first_stops_writing_before_the_second_may_begin(
         first.check()
 
 
+async def kept(lease: Lease) -> None:
+    """Renew it as the operator does."""
+    loops, pause = Background(first_pause=0.01), lease.renew_seconds
+    await loops.repeat("Renewing the Lease", lease.renew, pause, after=pause)
+
+
 async def test_whoever_lost_it_ends(server: OneLease, clock: Hands) -> None:
     first, second = Lease(server, monotonic=clock, seconds=0.06), Lease(server, monotonic=clock)
     await taken(first, THEIRS)
@@ -177,8 +184,8 @@ async def test_whoever_lost_it_ends(server: OneLease, clock: Hands) -> None:
     clock.seconds += 30
     await taken(second, MINE)
 
-    with pytest.raises(TaskpassError, match=f"Another operator works in this cluster.*{MINE}"):
-        await asyncio.wait_for(first.keep(), 5)
+    with pytest.raises(LeaseLost, match=f"Another operator works in this cluster.*{MINE}"):
+        await asyncio.wait_for(kept(first), 5)
 
     with pytest.raises(ApiUnavailable):
         first.check()
@@ -199,8 +206,8 @@ async def test_of_two_with_copies_of_one_ledger_the_earlier_ends(
     await taken(first, MINE)
     await taken(Lease(server, monotonic=clock), MINE)
 
-    with pytest.raises(TaskpassError, match="Another operator works"):
-        await asyncio.wait_for(first.keep(), 5)
+    with pytest.raises(LeaseLost, match="Another operator works"):
+        await asyncio.wait_for(kept(first), 5)
 
 
 async def test_what_is_given_up_is_had_at_once(server: OneLease, clock: Hands) -> None:
@@ -219,7 +226,7 @@ async def test_an_api_server_that_is_away_ends_nobody(server: OneLease, clock: H
     await taken(lease, MINE)
     before = server.writes
     server.away = ApiUnavailable("no answer")
-    keeping = asyncio.ensure_future(lease.keep())
+    keeping = asyncio.ensure_future(kept(lease))
 
     clock.seconds += 60
     with pytest.raises(ApiUnavailable):

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from taskpass.kube.client import KubeClient
-from taskpass.kube.reflector import Reflector
+from taskpass.kube.reflector import Reflector, key_of
 from tests.unit.kube.scripted_server import Answer, Script, events, item, page, status_body
 
 PODS = "/api/v1/namespaces/support/pods"
@@ -170,17 +170,60 @@ async def test_a_refusal_is_told_from_a_failure(script: Script) -> None:
         assert not reflector.refused
 
 
-async def test_one_object_that_cannot_be_read_is_absent_and_hurts_no_other(script: Script) -> None:
+async def test_one_that_cannot_be_read_stays_what_it_was_and_hurts_no_other(
+    script: Script,
+) -> None:
     script.on(f"GET {PODS}", page(7, item("odd", 1), item("a", 2, text="1")))
     script.on(
         f"WATCH {PODS}", events(("MODIFIED", item("a", 8)), ("ADDED", item("b", 9, text="2")))
     )
 
     async with running(script) as (reflector, changes):
-        await until(lambda: len(changes) == 3)
+        await until(lambda: len(changes) == 2)
 
         assert reflector.healthy
-    assert changes == [("a", None, "1"), ("a", "1", None), ("b", None, "2")]
+        assert {name for _, name in reflector.unreadable} == {"odd", "a"}
+        assert reflector.items[key_of(item("a", 8))] == "1"
+    assert changes == [("a", None, "1"), ("b", None, "2")]
+
+
+async def test_one_that_was_made_anew_and_cannot_be_read_is_not_taken_for_the_old_one(
+    script: Script,
+) -> None:
+    anew = item("a", 8, uid="another")
+    script.on(f"GET {PODS}", page(7, item("a", 2, text="1")))
+    script.on(f"WATCH {PODS}", events(("DELETED", item("b", 8)), ("ADDED", anew)))
+
+    async with running(script) as (reflector, changes):
+        await until(lambda: len(changes) == 2)
+
+        assert reflector.has(key_of(anew))
+        assert key_of(anew) not in reflector.items
+    assert changes == [("a", None, "1"), ("a", "1", None)]
+
+
+async def test_a_refusal_is_told_from_an_outage_and_counts_only_while_nothing_else_comes(
+    script: Script,
+) -> None:
+    refused = Answer(status_body(403, "no rights"), 403)
+    script.on(f"GET {PODS}", refused, refused, Answer({}, 500), refused, page(7))
+    script.on(f"WATCH {PODS}", events())
+    said: list[tuple[bool, bool]] = []
+
+    async with script.client() as client:
+        reflector: Reflector[str] = Reflector(
+            client, PODS, text_of, lambda *_: None, first_pause=0.01,
+            on_state=lambda: said.append((reflector.refused, reflector.refused_seconds > 0)),
+        )  # fmt: skip
+        task = asyncio.create_task(reflector.run())
+        await until(lambda: reflector.healthy)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    # The second of two in a row lasted; after an outage the row begins anew, but what it was stays
+    # until something is seen.
+    assert said == [(True, False), (True, True), (True, True), (False, False)]
+    assert reflector.refused_seconds == 0
 
 
 async def test_a_fault_of_ours_does_not_end_it(script: Script) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from taskpass.core.errors import TransientError
+from taskpass.core.errors import NotFound, TransientError
 from taskpass.kube import release
 from taskpass.kube.release import ReleaseRequests, request_release
 from tests.unit.kube.scripted_server import Answer, Script, status_body
@@ -23,6 +23,9 @@ class Giving:
 
     def begin(self) -> None:
         self.began.set()
+
+    def end(self) -> None:
+        self.began.clear()
 
     def left(self) -> tuple[tuple[()], tuple[()], tuple[()]]:
         return (), (), ()
@@ -45,21 +48,56 @@ def asked(**data: str) -> Answer:
     ids=["in time", "too late", "as by default", "too late by default", "nonsense", "answered"],
 )
 async def test_a_request_is_heeded_while_somebody_waits(
-    script: Script, monkeypatch: pytest.MonkeyPatch, data: dict[str, str], at: str, heeded: bool
+    script: Script, data: dict[str, str], at: str, heeded: bool
 ) -> None:
-    monkeypatch.setattr(release, "LOOK_SECONDS", 0.01)
     script.on(f"GET {PATH}", asked(**data))
     script.on(f"PATCH {PATH}", Answer({}))
     giving = Giving()
     async with script.client() as client:
         requests = ReleaseRequests(client, "home", giving, lambda: datetime.fromisoformat(at))
-        watching = asyncio.create_task(requests.watch())
-        while len(script.requests) < 3:
-            await asyncio.sleep(0.01)
-        watching.cancel()
+        await requests.once()
 
     assert giving.began.is_set() == heeded
     assert any(r.method == "PATCH" for r in script.requests) == heeded
+
+
+@pytest.mark.parametrize(
+    "left", [Answer(status_body(404, "no"), 404), asked(state="done")], ids=["taken away", "left"]
+)
+async def test_whom_nobody_uninstalled_after_all_is_served_again(
+    script: Script, monkeypatch: pytest.MonkeyPatch, left: Answer
+) -> None:
+    script.on(f"GET {PATH}", asked(withinSeconds="30"), left)
+    script.on(f"PATCH {PATH}", Answer({}))
+    giving = Giving()
+    async with script.client() as client:
+        requests = ReleaseRequests(client, "home", giving, lambda: datetime.fromisoformat(MADE))
+        await requests.once()
+        await requests.once()
+        soon = giving.began.is_set()
+        monkeypatch.setattr(release, "AFTERWARDS_SECONDS", 0.0)
+        await requests.once()
+
+    assert soon
+    assert not giving.began.is_set()
+
+
+async def test_a_request_that_was_taken_back_while_it_was_carried_out_ends_as_well(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "AFTERWARDS_SECONDS", 0.0)
+    gone = Answer(status_body(404, "no"), 404)
+    script.on(f"GET {PATH}", asked(withinSeconds="30"), gone)
+    script.on(f"PATCH {PATH}", gone)
+    giving = Giving()
+    async with script.client() as client:
+        requests = ReleaseRequests(client, "home", giving, lambda: datetime.fromisoformat(MADE))
+        with pytest.raises(NotFound):
+            await requests.once()
+        assert giving.began.is_set()
+        await requests.once()
+
+    assert not giving.began.is_set()
 
 
 async def test_who_asks_says_how_long_they_wait(script: Script) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from taskpass.core.errors import EvaluationFailed
 from taskpass.core.policy_types import Expression
 from taskpass.kube.convert import pod_from
 from taskpass.kube.world import PATHS, Caches
@@ -337,10 +338,26 @@ class TestWhatComesLate:
 
         filled.apply("AgentPolicy", "MODIFIED", broken)
 
-        assert looks.take() == [OTHER, TICKET]
+        assert looks.take() == []
+        assert [p.policy.name for p in filled.policies("support")] == ["all", "triage"]
         assert ("AgentPolicy", ("support", "triage")) in filled._unreadable
+        assert not filled.sight("support").decisions
         filled.apply("AgentPolicy", "MODIFIED", a_policy("triage", 21))
         assert not filled._unreadable
+
+    def test_a_task_that_was_never_read_is_neither_there_nor_gone(self, filled: Caches) -> None:
+        filled.apply("AgentTask", "ADDED", {**a_task("new", 20), "spec": {}})
+
+        with pytest.raises(EvaluationFailed, match=r"support/new.*could not be read"):
+            filled.task(("support", "new"))
+
+    def test_an_event_that_is_no_object_has_everything_listed_anew(self, filled: Caches) -> None:
+        filled._seeded = True
+
+        filled.apply("AgentTask", "MODIFIED", {"metadata": "what?"})
+
+        assert filled.missed
+        assert filled.task(TICKET) is not None
 
 
 class TestLists:
@@ -417,7 +434,7 @@ class TestSynced:
             assert caches.enrolled("support")
             assert not caches.enrolled("sales")
 
-    async def test_a_namespace_without_rights_is_not_enrolled_and_stops_no_other(
+    async def test_a_namespace_without_rights_is_issued_nothing_at_once_and_stops_no_other(
         self, caches: Caches, script: Script
     ) -> None:
         reflected(script)
@@ -430,7 +447,9 @@ class TestSynced:
                 await caches.seed(client)
             await until(lambda: caches.synced)
 
-            assert not caches.enrolled("support")
+            assert caches.enrolled("support")
+            said = caches.sight("support").issuance_blocked_reason
+            assert "its pods may not be read" in said
             assert caches.trouble == ""
 
     async def test_tasks_are_looked_at_when_rights_come(

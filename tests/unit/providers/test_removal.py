@@ -31,7 +31,7 @@ class Answering:
         self._deletions, self._objects = deletions, objects
         self.calls: list[str] = []
 
-    async def delete(self, path: str, *, uid: str = "") -> dict[str, Any]:
+    async def delete(self, path: str, *, uid: str = "", dry_run: bool = False) -> dict[str, Any]:
         self.calls.append(f"delete {path.rpartition('/')[2]} {uid}")
         return self._answer(self._deletions, path)
 
