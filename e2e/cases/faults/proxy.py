@@ -29,6 +29,7 @@ class Rule:
     """What happens to calls of a method and path, the first `times` times."""
 
     method: str
+    """'WATCH' for those."""
     path: str
     """A pattern that the path contains."""
     status: int = 0
@@ -42,6 +43,12 @@ class Rule:
     """Carry it out, and put what was answered into the message of an error of `status`."""
     garble: bool = False
     """Carry it out, and answer with something that has what it should, where it should not be."""
+    half: bool = False
+    """Carry it out, answer with the first half, and break the connection."""
+    text: str = ""
+    """Answer with it in place of JSON, and do not carry it out."""
+    retry_after: str = ""
+    """Header of an answer with `status`."""
     delay: float = 0.0
     """Seconds before it is carried out."""
     times: int = 1
@@ -187,13 +194,17 @@ class Proxy:
         if rule and rule.delay:
             await asyncio.sleep(rule.delay)
         if rule and rule.status and not rule.echo:
-            return _status(rule.status, rule.message)
+            return _status(rule.status, rule.message, rule.retry_after)
+        if rule and rule.text:
+            return web.Response(text=rule.text, content_type="application/json")
         async with self._upstream(request, await request.read()) as answer:
             body = await answer.read()
             if rule and rule.leave:
                 self.away = True
             if rule and rule.lose:
                 raise _broken(request)
+            if rule and rule.half:
+                return await _half(request, body)
             if rule and (rule.echo or rule.garble):
                 self.echoed.append(body.decode())
             if rule and rule.garble:
@@ -210,6 +221,16 @@ class Proxy:
         if self.expired:
             event = {"type": "ERROR", "object": _told(410, "too old resource version", "Expired")}
             return web.Response(text=json.dumps(event) + "\n", content_type="application/json")
+        rule = next((r for r in self.rules if r.meets("WATCH", request.path)), None)
+        if rule and rule.status:
+            return _status(rule.status, rule.message, rule.retry_after)
+        if rule and rule.lose:
+            raise _broken(request)
+        if rule and rule.half:
+            return await _half(request, b'{"type": "MODIFIED", "object": {"metadata": {"name":')
+        if rule and (rule.text or rule.garble):
+            line = rule.text or json.dumps({"type": "MODIFIED", "object": {"metadata": ["x"]}})
+            return web.Response(text=f"{line}\n", content_type="application/json")
         async with self._upstream(request, None) as answer:
             response = web.StreamResponse(status=answer.status)
             response.content_type = "application/json"
@@ -235,9 +256,19 @@ def _told(code: int, message: str, reason: str = "") -> Mapping[str, object]:
     }  # fmt: skip
 
 
-def _status(code: int, message: str) -> web.Response:
+def _status(code: int, message: str, retry_after: str = "") -> web.Response:
     text = json.dumps(_told(code, message))
-    return web.Response(status=code, text=text, content_type="application/json")
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    return web.Response(status=code, text=text, content_type="application/json", headers=headers)
+
+
+async def _half(request: web.Request, body: bytes) -> web.StreamResponse:
+    """Send the beginning of an answer, and break the connection."""
+    response = web.StreamResponse(headers={"Content-Length": str(len(body) + 1)})
+    response.content_type = "application/json"
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2 + 1])
+    raise _broken(request)
 
 
 def _broken(request: web.Request) -> BaseException:

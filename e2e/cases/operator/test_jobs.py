@@ -70,6 +70,39 @@ def test_a_failed_pod_of_a_job_is_not_the_tasks_end_and_the_jobs_failure_is(
     stage.wait_finished(name, "Failed")
 
 
+@pytest.mark.parametrize("first", ["task", "Job"])
+def test_a_job_that_fails_before_it_has_a_pod_ends_the_task_that_was_there_before_it(
+    stage: Stage, name: str, first: str
+) -> None:
+    """What is applied again applies the task first: the Job that is there ran for another."""
+    reference = {"apiGroup": "batch", "kind": "Job", "name": name}
+    agent = {"serviceAccountName": "triage-agent", "workloadRef": reference}
+    fails = job(name, parallelism=0, activeDeadlineSeconds=1)
+    if first == "Job":
+        made = stage.alice.create(fails)
+        until(lambda: condition(stage.api.get("Job", TENANT, name)["status"], "Failed"))
+        # The time of creation has whole seconds: the task must be made in a later one.
+        until(lambda: _seconds_of(stage.api.create(pod("clock"), dryRun="All")) > _seconds_of(made))
+    stage.alice.create(task(name, agent=agent))
+    if first == "task":
+        stage.alice.create(fails)
+
+        status = stage.wait_condition(name, "Finished", "True", "Failed", seconds=40)
+
+        assert status["grants"] == []
+        return
+    said = f"Job '{name}' ended before this task had a pod"
+    stage.wait_condition(name, "Attested", "False", "PodMissing", saying=said)
+    stage.alice.delete(fails, propagationPolicy="Background")
+    stage.wait_gone(fails)
+    stage.alice.create(job(name))
+    stage.wait_ready(name, 40)
+
+
+def _seconds_of(made: Object) -> str:
+    return str(made["metadata"]["creationTimestamp"])
+
+
 def _ready_with_another_pod(stage: Stage, name: str, first: Object) -> Object | None:
     status: Object = stage.task(name)["status"]
     another = status.get("podRef", first["podRef"]) != first["podRef"]

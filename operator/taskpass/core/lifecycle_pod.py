@@ -102,7 +102,7 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
     task, record = seen.live_task, seen.record
     if record.pod_uid:
         return None
-    if not (seen.sight.pods and seen.sight.accounts):
+    if seen.sight.issuance_blocked_reason:  # what is seen there may be as it was long ago
         return Rest(
             attested=conditions.unknown(Reason.CHECK_FAILED, seen.sight.issuance_blocked_reason),
             owed=seen.owed_own,

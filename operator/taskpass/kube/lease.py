@@ -26,6 +26,7 @@ from taskpass.core.errors import (
     ApiUnavailable,
     Conflict,
     LeaseLost,
+    MustEnd,
     NotFound,
 )
 from taskpass.ports import ApiClient
@@ -77,8 +78,11 @@ class Lease:
         while not stop.is_set():
             try:
                 waiting = await self._take()
-            except ApiError as error:
-                waiting = f"it cannot be had: {error}"
+            except MustEnd:
+                raise
+            except Exception as error:
+                said = str(error) if isinstance(error, ApiError) else type(error).__name__
+                waiting = f"it cannot be had: {said}"
             if not waiting:
                 return True
             if waiting != said:
@@ -134,12 +138,14 @@ class Lease:
 
     async def _renew(self) -> str:
         """Return '' where it is ours for another while, else who has it."""
-        if self._live is not None:
+        # Whatever goes wrong, the next time it is read anew: what was answered may be nonsense.
+        live, self._live = self._live, None
+        if live is not None:
             try:
-                await self._write(self._live)
+                await self._write(live)
                 return ""
             except (Conflict, NotFound):
-                self._live = None
+                pass
         return await self._take(held=True)
 
     async def _take(self, *, held: bool = False) -> str:
@@ -189,7 +195,9 @@ class Lease:
             "spec": spec,
         }
         if "resourceVersion" in live["metadata"]:
-            self._live = await self._client.replace(f"{self._folder}/{NAME}", body)
+            written = await self._client.replace(f"{self._folder}/{NAME}", body)
         else:
-            self._live = await self._client.create(self._folder, body)
-        self._until = began + self._seconds
+            written = await self._client.create(self._folder, body)
+        if (written.get("spec") or {}).get("holderIdentity") != self._holder:
+            raise ApiUnavailable(f"The answer to writing Lease '{NAME}' does not name us")
+        self._live, self._until = written, began + self._seconds

@@ -86,7 +86,9 @@ def test_a_pod_that_is_seen_to_have_ended_ends_it_though_its_account_is_not_know
 
 
 @pytest.mark.parametrize(
-    "sight", [Sight(pods=False, issuance_blocked_reason=WHY), BLIND], ids=["no pods", "nothing"]
+    "sight",
+    [Sight(issuance_blocked_reason=WHY), Sight(pods=False, issuance_blocked_reason=WHY), BLIND],
+    ids=["no longer", "no pods", "nothing"],
 )
 def test_no_pod_is_attested_before_all_are_known(sight: Sight) -> None:
     step = next_step(unseen(NEW, sight), LATER)

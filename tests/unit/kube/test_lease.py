@@ -1,7 +1,7 @@
 """The Lease: one operator writes, and nobody is cut off by a clock that is not his own."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +10,9 @@ from taskpass.background import Background
 from taskpass.core.errors import ApiUnavailable, Conflict, Forbidden, LeaseLost, NotFound
 from taskpass.kube.lease import Lease
 from tests.unit.kube.scripted_server import Answer, Script, item
+from tests.unit.test_background import FAULTS
 
+PATH = "/apis/coordination.k8s.io/v1/namespaces/taskpass-grants/leases"
 MINE, THEIRS = "audit.example/c-1/log-mine", "audit.example/c-1/log-theirs"
 
 
@@ -20,8 +22,10 @@ class OneLease:
     def __init__(self) -> None:
         self.live: dict[str, Any] | None = None
         self.version = 0
-        self.away: Exception | None = None
+        self.away: BaseException | None = None
         self.writes = 0
+        self.met = 0
+        """Calls that failed."""
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
         self._answer()
@@ -54,6 +58,7 @@ class OneLease:
 
     def _answer(self) -> None:
         if self.away is not None:
+            self.met += 1
             raise self.away
 
     def _stored(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,3 +285,67 @@ async def test_a_client_sends_no_write_past_its_fence(script: Script) -> None:
                 await call
 
     assert [r.method for r in script.requests] == ["GET"]
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_whatever_a_renewal_meets_it_is_renewed_by_the_next(
+    server: OneLease, clock: Hands, fault: Callable[[], BaseException]
+) -> None:
+    lease = Lease(server, monotonic=clock, seconds=0.06)
+    await taken(lease, MINE)
+    before = server.writes
+    server.away = fault()
+    keeping = asyncio.ensure_future(kept(lease))
+    while not server.met:
+        await asyncio.sleep(0.001)
+
+    server.away = None
+    while server.writes == before:
+        await asyncio.sleep(0.001)
+    done = keeping.done()
+    keeping.cancel()
+
+    assert not done
+    assert server.holder == MINE
+
+
+async def test_nonsense_that_is_answered_at_the_start_is_waited_out(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskpass.kube.lease.RETRY_SECONDS", 0.001)
+    free = item("taskpass-operator", 1, spec={})
+    nonsense = [Answer({"spec": ["what?"]}), Answer({"kind": "Nothing"}), Answer(None, text="<p>")]
+    script.on(f"GET {PATH}/taskpass-operator", *nonsense, Answer(free))
+    script.on(f"POST {PATH}", Answer({"kind": "Nothing"}))
+    waited: list[str] = []
+
+    async with script.client() as client:
+        lease = Lease(client)
+        ours = item("taskpass-operator", 2, spec={"holderIdentity": ""})
+        script.on(f"PUT {PATH}/taskpass-operator", Answer(ours))
+        stop = asyncio.Event()
+
+        def say(why: str) -> None:
+            waited.append(why)
+            if len(waited) == 5:
+                stop.set()
+
+        assert not await lease.acquire(MINE, stop, say)
+
+    assert all(why.startswith("it cannot be had: ") for why in waited)
+
+
+async def test_an_answer_that_does_not_name_us_is_no_renewal(
+    script: Script,
+) -> None:
+    mine = item("taskpass-operator", 1, spec={"holderIdentity": f"{MINE}#1"})
+    script.on(f"GET {PATH}/taskpass-operator", Answer(mine))
+    script.on(f"PUT {PATH}/taskpass-operator", Answer({"kind": "Nothing", "status": {"x": 1}}))
+
+    async with script.client() as client:
+        lease = Lease(client)
+        lease._log, lease._holder = MINE, f"{MINE}#1"
+        with pytest.raises(ApiUnavailable, match="does not name us"):
+            await lease.renew()
+        with pytest.raises(ApiUnavailable, match="is not held"):
+            lease.check()
