@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from taskpass.core.errors import LedgerError, TransientError
+from taskpass.core.errors import MustEnd, TransientError
 from taskpass.flows.reconcile import Again
 from taskpass.ports import Clock, Key
 
@@ -112,9 +112,12 @@ class WorkQueue:
     async def _one(self, key: Key) -> None:
         try:
             again = await self._work(key)
-        except LedgerError:
+        except MustEnd:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            ours = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and ours and ours.cancelling():
+                raise  # we end; otherwise it gave up by itself, and the key must not be lost
             level = logging.WARNING if isinstance(error, TransientError) else logging.ERROR
             logger.log(
                 level,
@@ -122,7 +125,8 @@ class WorkQueue:
                 extra={"task": "/".join(key), "error": f"{type(error).__name__}: {error}"},
                 exc_info=level == logging.ERROR,
             )
-            self._on_error(key, error)
+            if isinstance(error, Exception):
+                self._on_error(key, error)
             again = Again(soon=True)
         finally:
             self._running.discard(key)

@@ -33,7 +33,7 @@ class LoopClock:
 class Work:
     """Counts looks; each can be held, and answers what it is told to."""
 
-    def __init__(self, *answers: Again | Exception) -> None:
+    def __init__(self, *answers: Again | BaseException) -> None:
         self.answers = list(answers)
         self.looks: Counter[Key] = Counter()
         self.running: Counter[Key] = Counter()
@@ -51,7 +51,7 @@ class Work:
         await self.let_go.wait()
         self.running[key] -= 1
         answer = self.answers.pop(0) if self.answers else Again()
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -151,6 +151,17 @@ async def test_a_look_that_fails_is_tried_again(failure: Exception) -> None:
     await run
 
     assert shown == [(A, failure)]
+
+
+async def test_a_look_that_gives_up_by_itself_is_not_lost() -> None:
+    """A library that cancels what it was called by: nobody has cancelled the queue."""
+    queue, work = WorkQueue(LoopClock()), Work(asyncio.CancelledError())
+    queue.add(A)
+
+    async with running(queue, work):
+        await work.until(A, 2)
+
+    assert work.looks[A] == 2
 
 
 async def test_a_first_retry_comes_soon() -> None:
