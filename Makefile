@@ -62,6 +62,7 @@ soak: setup tools ## Kills and faults under load, then counts what is left; MINU
 	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
 	TASKPASS_SEQUENCES=10000 $(BIN)/python -m pytest -m slow tests/simulation/test_machine.py
 	TASKPASS_FAULTS=all $(BIN)/python -m pytest e2e/cases/faults/test_every_loop.py
+	$(BIN)/python -m tests.unit.ledger.tampering --all >/dev/null
 	$(BIN)/python -m e2e.soak.chaos
 	$(BIN)/python -m e2e.soak --minutes $(or $(MINUTES),10) $(if $(NAME),--name $(NAME)) $(ARGS)
 
