@@ -131,7 +131,8 @@ class Listener:
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
         self._socket = None
-        os.close(self._spare)
+        if self._spare >= 0:
+            os.close(self._spare)
         for guest in list(self._in_order):
             self._forget(guest)
             guest.end()
@@ -156,11 +157,14 @@ class Listener:
     def _shed(self) -> None:
         """Close the connection that waits for longest, with the descriptor that is kept for it."""
         assert self._socket is not None  # noqa: S101
-        os.close(self._spare)
+        if self._spare >= 0:  # else somebody else was quicker to take it, the last time
+            os.close(self._spare)
+            self._spare = -1
         with contextlib.suppress(OSError):
             self._socket.accept()[0].close()
             self.refused += 1
-        self._spare = os.open(os.devnull, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def _welcome(self, guest: _Guest) -> None:
         if self._admitted(guest):
@@ -235,15 +239,23 @@ class Listener:
         self._looking = False
         if self._socket is None:
             return
-        for guest in list(self._in_order):
-            if self._admitted(guest):
-                self._forget(guest)
-        self._look_again()
+        try:
+            for guest in list(self._in_order):
+                if self._admitted(guest):
+                    self._forget(guest)
+        finally:  # whatever one of them did, the others are looked at again
+            self._look_again()
 
     def _sweep(self) -> None:
-        """Close what is silent for too long, and forget what is closed."""
+        """Close what is silent for too long, and forget what is closed; again in a second."""
         if self._socket is None:
             return
+        try:
+            self._close_the_silent()
+        finally:
+            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+    def _close_the_silent(self) -> None:
         now, bounds = asyncio.get_running_loop().time(), self._bounds
         for guest in list(self._in_order):
             if now - guest.since < bounds.header_seconds:
@@ -255,7 +267,6 @@ class Listener:
                 del self._served[key]
             elif now - guest.since > (bounds.busy_seconds if guest.busy else patience):
                 guest.end()
-        asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
     def _turn_away(self, guest: _Guest) -> None:
         self.refused += 1
