@@ -147,47 +147,97 @@ def test_roles_that_open_streams_are_told(rule: dict[str, list[str]], opened: st
 RBAC = "rbac.authorization.k8s.io"
 
 
-@pytest.mark.parametrize(
-    ("group", "resource", "verb", "escape"),
-    [
-        ("", "configmaps", "update", ""),
-        ("", "pods", "get", ""),
-        ("", "pods/eviction", "create", ""),
-        ("", "serviceaccounts", "create", ""),
-        ("apps", "deployments/scale", "patch", ""),
-        ("example.com", "jobs", "create", ""),
-        (RBAC, "rolebindings", "delete", ""),
-        ("", "secrets", "get", "'get' on 'secrets'"),
-        ("", "secrets", "delete", "'delete' on 'secrets'"),
-        ("", "serviceaccounts/token", "create", "'create' on 'serviceaccounts/token'"),
-        ("", "*/token", "create", "'create' on '*/token'"),
-        ("", "serviceaccounts", "impersonate", "'impersonate' on 'serviceaccounts'"),
-        ("", "users", "impersonate:user-info", "'impersonate:user-info' on 'users'"),
-        (RBAC, "roles", "escalate", "'escalate' on 'roles'"),
-        (RBAC, "clusterroles", "bind", "'bind' on 'clusterroles'"),
-        (RBAC, "rolebindings", "create", "'create' on 'rolebindings'"),
-        (RBAC, "rolebindings", "patch", "'patch' on 'rolebindings'"),
-        (RBAC, "roles", "update", "'update' on 'roles'"),
-        ("", "pods", "create", "'create' on 'pods'"),
-        ("", "pods", "patch", "'patch' on 'pods'"),
-        ("", "pods/ephemeralcontainers", "patch", "'patch' on 'pods/ephemeralcontainers'"),
-        ("", "pods/exec", "create", "'create' on 'pods/exec'"),
-        ("", "*/attach", "get", "'get' on '*/attach'"),
-        ("", "pods/portforward", "create", ""),
-        ("batch", "cronjobs", "create", "'create' on 'cronjobs'"),
-        ("*", "deployments", "update", "'update' on 'deployments'"),
-        ("apps", "*", "patch", "'patch' on '*'"),
-        ("batch", "jobs", "*", "'*' on 'jobs'"),
-        ("example.com", "*", "*", ""),
-        ("", "configmaps", "*", ""),
-    ],
-)
+LEADS_NOWHERE = [
+    ("", "configmaps", "create update patch delete deletecollection *"),
+    ("", "events", "create patch"),
+    ("events.k8s.io", "events", "create"),
+    ("coordination.k8s.io", "leases", "create update"),
+    ("", "pods", "get list delete deletecollection"),
+    ("", "pods/eviction", "create"),
+    ("apps", "deployments", "get list delete"),
+    ("apps", "deployments/scale", "get update patch"),
+    ("batch", "jobs", "delete"),
+    (RBAC, "roles", "get list"),
+    ("example.com", "*", "get list"),
+    ("taskpass.dev", "agenttasks", "get"),
+]
+LEADS_SOMEWHERE = [
+    ("", "secrets", "get list watch create update patch delete deletecollection *"),
+    ("", "serviceaccounts/token", "create"),
+    ("", "*/token", "create"),
+    ("", "serviceaccounts", "impersonate create patch"),
+    ("", "users", "impersonate impersonate:user-info"),
+    (RBAC, "roles", "escalate bind update delete"),
+    (RBAC, "clusterroles", "bind"),
+    (RBAC, "rolebindings", "create patch delete"),
+    ("", "pods", "create patch update *"),
+    ("", "pods/ephemeralcontainers", "patch"),
+    ("", "pods/status", "patch"),
+    ("", "pods/exec", "create get"),
+    ("", "pods/portforward", "create get"),
+    ("", "*/attach", "get"),
+    ("", "*", "get"),
+    ("batch", "cronjobs", "create"),
+    ("batch", "jobs", "* patch"),
+    ("*", "deployments", "update delete"),
+    ("apps", "*", "patch"),
+    # Kinds that make pods, steer traffic, give rights, decide who gets what; and unknown ones.
+    ("jobset.x-k8s.io", "jobsets", "create"),
+    ("agents.x-k8s.io", "sandboxes", "create patch"),
+    ("argoproj.io", "rollouts", "update"),
+    ("", "services", "patch"),
+    ("discovery.k8s.io", "endpointslices", "update"),
+    ("networking.k8s.io", "networkpolicies", "delete"),
+    ("gateway.networking.k8s.io", "httproutes", "create"),
+    ("certificates.k8s.io", "podcertificaterequests", "create"),
+    ("taskpass.dev", "agenttasks", "create patch delegate"),
+    ("taskpass.dev", "agenttasktemplates", "create"),
+    ("taskpass.dev", "agentpolicies", "create delete"),
+    ("taskpass.dev", "taskapprovals", "create"),
+    ("taskpass.dev", "credentialclasses", "use"),
+    ("external-secrets.io", "externalsecrets", "create"),
+    ("example.com", "jobs", "create"),
+    ("example.com", "*", "*"),
+    ("*", "*", "*"),
+]
+
+
+def single(cases: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """One case for each verb."""
+    return [(group, resource, verb) for group, resource, verbs in cases for verb in verbs.split()]
+
+
+@pytest.mark.parametrize(("group", "resource", "verb"), single(LEADS_SOMEWHERE))
 def test_roles_that_lead_to_another_credential_are_told(
-    group: str, resource: str, verb: str, escape: str
+    group: str, resource: str, verb: str
 ) -> None:
     rule = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
 
-    assert escapes([READS, rule]) == escape
+    assert escapes([READS, rule]) == f"'{verb}' on '{resource}'"
+
+
+@pytest.mark.parametrize(("group", "resource", "verb"), single(LEADS_NOWHERE))
+def test_what_is_known_to_lead_nowhere_is_let_pass(group: str, resource: str, verb: str) -> None:
+    rule = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+
+    assert escapes([READS, rule]) == ""
+
+
+def test_what_an_installation_calls_harmless_may_be_written_and_nothing_else() -> None:
+    ours = {("example.com", "tickets")}
+    written = {"apiGroups": ["example.com"], "resources": ["tickets"], "verbs": ["create", "*"]}
+    used = {**written, "verbs": ["impersonate"]}
+    near = [{**written, "resources": ["tickets/status"]}, {**written, "apiGroups": [""]}]
+
+    assert escapes([READS, written], ours) == ""
+    assert escapes([used], ours) == "'impersonate' on 'tickets'"
+    assert [escapes([each], ours) != "" for each in near] == [True, True]
+
+
+def test_a_secret_is_read_by_nobody_though_an_installation_calls_it_harmless() -> None:
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+
+    assert escapes([rule], {("", "secrets")}) == "'get' on 'secrets'"
 
 
 def test_what_an_earlier_version_recorded_allows_no_escape() -> None:

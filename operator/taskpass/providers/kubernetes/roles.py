@@ -1,6 +1,6 @@
 """What the rules of a role mean for a credential that must be revocable. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from taskpass.core.task import digest
@@ -8,31 +8,38 @@ from taskpass.core.task import digest
 STREAMED = frozenset({"exec", "attach", "portforward", "proxy", "log"})
 """Subresources that open a connection which outlives the right to open it (a log that is followed
 is sent on after its reader's rights are gone, tried)."""
-WRITES = frozenset({"create", "update", "patch"})
-BINDS = frozenset({"bind", "escalate"})
-READS_OF_SECRETS = WRITES | {"get", "list", "watch", "delete", "deletecollection"}
-"""All of them: what is written or deleted comes back in the answer."""
-RBAC = "rbac.authorization.k8s.io"
-ESCAPES: Mapping[tuple[str, str], frozenset[str]] = {
-    ("", "secrets"): READS_OF_SECRETS,
-    ("", "serviceaccounts/token"): frozenset({"create"}),
-    (RBAC, "roles"): WRITES | BINDS,
-    (RBAC, "clusterroles"): BINDS,
-    (RBAC, "rolebindings"): WRITES,
-    ("", "pods"): WRITES,
-    ("", "pods/ephemeralcontainers"): WRITES,
-    ("", "pods/exec"): frozenset({"get", "create"}),
-    ("", "pods/attach"): frozenset({"get", "create"}),
-    ("", "replicationcontrollers"): WRITES,
-    ("apps", "daemonsets"): WRITES,
-    ("apps", "deployments"): WRITES,
-    ("apps", "replicasets"): WRITES,
-    ("apps", "statefulsets"): WRITES,
-    ("batch", "cronjobs"): WRITES,
-    ("batch", "jobs"): WRITES,
+READS = frozenset({"get", "list", "watch"})
+LOOKS_THAT_ESCAPE = frozenset(
+    {("", "secrets"), ("", "pods/exec"), ("", "pods/attach"), ("", "pods/portforward")}
+)
+"""(group, resource) of which a read alone gives its reader another credential: what Secrets or pods
+hold. (A `get` is enough to enter a pod.)"""
+DELETES = frozenset({"delete", "deletecollection"})
+CHANGES = DELETES | {"create", "update", "patch"}
+SCALES = frozenset({"update", "patch"})
+NONE: frozenset[str] = frozenset()
+HARMLESS: Mapping[tuple[str, str], frozenset[str]] = {
+    ("", "configmaps"): CHANGES,
+    ("", "events"): CHANGES,
+    ("events.k8s.io", "events"): CHANGES,
+    ("coordination.k8s.io", "leases"): CHANGES,
+    ("", "pods"): DELETES,
+    ("", "pods/eviction"): frozenset({"create"}),
+    ("apps", "deployments"): DELETES,
+    ("apps", "replicasets"): DELETES,
+    ("apps", "statefulsets"): DELETES,
+    ("apps", "daemonsets"): DELETES,
+    ("batch", "cronjobs"): DELETES,
+    ("batch", "jobs"): DELETES,
+    ("apps", "deployments/scale"): SCALES,
+    ("apps", "replicasets/scale"): SCALES,
+    ("apps", "statefulsets/scale"): SCALES,
+    ("", "replicationcontrollers/scale"): SCALES,
+    ("authorization.k8s.io", "localsubjectaccessreviews"): frozenset({"create"}),
 }
-"""By which verbs on what (group, resource) a credential's holder gets another, that revocation does
-not reach: what Secrets or pods hold, a token, a right that is bound to somebody else, a pod."""
+"""Which verbs that are no reads, on what (group, resource), lead to no other credential. All others
+count as if they did: a kind that makes pods, gives rights, steers traffic or decides who gets what
+need not be known here. Damage is another thing: a role that deletes is its author's to judge."""
 Rule = Mapping[str, Any]
 Attributes = tuple[str, str, str, str]
 """verb, API group, resource (`pods` or `pods/log`), name ('' for any)."""
@@ -59,15 +66,16 @@ def streams(rules: Sequence[Rule]) -> str:
     return ""
 
 
-def escapes(rules: Sequence[Rule]) -> str:
-    """Return what lets the holder get another credential, for people; '' where nothing does."""
+def escapes(rules: Sequence[Rule], harmless: Collection[tuple[str, str]] = ()) -> str:
+    """Return what may let the holder get another credential, for people; '' where nothing does.
+
+    `harmless` are (group, resource) that may be written as well, as an installation knows them.
+    """
     for rule in rules:
         for verb in rule.get("verbs") or ():
             for resource in rule.get("resources") or ():
-                if verb.startswith("impersonate"):
-                    return f"'{verb}' on '{resource}'"
                 for group in rule.get("apiGroups") or ():
-                    if _escapes(verb, group, resource):
+                    if _escapes(verb, group, resource, harmless):
                         return f"'{verb}' on '{resource}'"
     return ""
 
@@ -110,13 +118,14 @@ def access_review(
     }
 
 
-def _escapes(verb: str, group: str, resource: str) -> bool:
-    return any(
-        (verb == "*" or verb in verbs)
-        and group in ("*", known_group)
-        and resource in ("*", known, f"*/{known.partition('/')[2]}")
-        for (known_group, known), verbs in ESCAPES.items()
-    )
+def _escapes(verb: str, group: str, resource: str, harmless: Collection[tuple[str, str]]) -> bool:
+    if verb in READS:
+        return any(
+            group in ("*", known_group) and resource in ("*", known, f"*/{known.partition('/')[2]}")
+            for known_group, known in LOOKS_THAT_ESCAPE
+        )
+    verbs = CHANGES if (group, resource) in harmless else HARMLESS.get((group, resource), NONE)
+    return not (verb in verbs or (verb == "*" and verbs >= CHANGES))
 
 
 def _granted(rules: Sequence[Rule]) -> Iterator[Attributes]:
