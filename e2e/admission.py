@@ -21,6 +21,10 @@ TARGET = "tickets"
 ROLE = "tickets-reader"
 RBAC = "rbac.authorization.k8s.io"
 GROUP = "taskpass.dev/v1alpha1"
+AUDIENCE = "tickets-api"
+"""What tokens of grants may be for beside the API server, by the chart's values."""
+PROVIDER = "system:serviceaccount:csi:provider"
+"""Who may ask for tokens of pods beside the nodes, by the chart's values."""
 LABEL = "taskpass.dev/task"
 GATE = "taskpass.dev/credentials"
 
@@ -35,7 +39,12 @@ def prepare(
     for namespace in (SYSTEM, TENANT, TARGET):
         admin.apply(thing("v1", "Namespace", "", namespace))
     targets = targets or {TARGET: {"clusterRoles": [ROLE]}}
-    values = {"tenants": {TENANT: {}}, "targets": targets}
+    values = {
+        "tenants": {TENANT: {}},
+        "targets": targets,
+        "tokenAudiences": [AUDIENCE],
+        "podTokenRequesters": [PROVIDER],
+    }
     subprocess.run(
         [
             helm,
@@ -106,11 +115,18 @@ def operator(api: Api) -> Api:
     return api.as_service_account(SYSTEM, "taskpass")
 
 
+def collector(api: Api) -> Api:
+    """Return the API server as the garbage collector sees it."""
+    return api.as_service_account("kube-system", "generic-garbage-collector")
+
+
 def remove(api: Api, each: Object) -> None:
     """Delete an object, finalizers or not."""
     try:
         api.merge(each, {"metadata": {"finalizers": None}})
-        api.delete(each, gracePeriodSeconds="0")
+        # Nobody but Kubernetes' own controllers deletes Secrets of tasks.
+        who = collector(api) if each["kind"] == "Secret" else api
+        who.delete(each, gracePeriodSeconds="0")
     except Refused as refused:
         if refused.status != 404:
             raise

@@ -191,7 +191,8 @@ class Operator:
         )
         provider = KubernetesProvider(
             client, server=settings.cluster_server, ca=self._ca, clock=self._clock,
-            targets=roles_of(settings),
+            targets=roles_of(settings), audiences=settings.token_audiences,
+            harmless=settings.harmless,
         )  # fmt: skip
         ports = Ports(
             clock=self._clock,

@@ -326,6 +326,10 @@ class MeasuredProvider:
         """Pass it on."""
         return self._provider.is_gone(grant, found)
 
+    def surplus(self, grant: Grant, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Pass it on."""
+        return self._provider.surplus(grant, found)
+
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
         """See `ports.CredentialProvider`."""
         return await self._provider.inventory()

@@ -203,6 +203,12 @@ class CredentialProvider(Protocol):
         Pure. None: it found nothing of that grant.
         """
 
+    def surplus(self, grant: Grant, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what `inventory` found under the grant's name and it does not answer for.
+
+        Pure. As state that `undo` takes; None where there is none.
+        """
+
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
         """Remove what `inventory` found and no live grant answers for."""
 

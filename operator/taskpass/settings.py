@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -24,11 +24,13 @@ from taskpass.core.errors import UsageError
 from taskpass.core.tlog_policy import NONE, TrustPolicy, asked, parse_policy
 
 PREFIX = "TASKPASS_"
-JSON = ("tenants", "targets")
+JSON = ("tenants", "targets", "token_audiences", "harmless_writes")
 """Settings whose text is JSON."""
 LINKS = re.compile(r"TASKPASS_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 """What Kubernetes puts into pods that have service links beside a Service named taskpass."""
 NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+RESOURCE = r"^[a-z0-9]+(/[a-z0-9]+)?(\.[a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$"
+"""A resource, its subresource, and its API group: `services`, `jobs/status.batch`."""
 NOBODYS = frozenset({"kube-system", "taskpass-grants"})
 """Namespaces that are neither a tenant's nor a target, as whoever writes there is the cluster."""
 
@@ -55,6 +57,12 @@ class Settings(BaseModel):
     """Enrolled namespaces, as a JSON list. Default: none, and no task is served."""
     targets: Mapping[str, Target] = Field(default_factory=dict)
     """Which roles may be bound where: JSON, namespace to {clusterRoles, roles}. Default: none."""
+    token_audiences: tuple[str, ...] = ()
+    """Audiences that tokens of provider Kubernetes may have beside the API server's own, as a JSON
+    list; admission refuses others. Default: none."""
+    harmless_writes: tuple[Annotated[str, Field(pattern=RESOURCE)], ...] = ()
+    """Resources, as `tickets.example.com`, a JSON list: roles of classes may write them, as what
+    is written there leads to no other credential. Default: none beside those that are known."""
     audience: str = Field(default="taskpass", min_length=1, max_length=253)
     """Audience of the identity token in agents' pods. Default: taskpass."""
     ledger_path: Path = Path("/var/lib/taskpass/ledger.db")
@@ -126,6 +134,12 @@ class Settings(BaseModel):
     def trust_policy(self) -> TrustPolicy | None:
         """What `witness_policy` says; None where it says nothing."""
         return None if self.witness_policy is None else parse_policy(self.witness_policy)
+
+    @property
+    def harmless(self) -> frozenset[tuple[str, str]]:
+        """`harmless_writes` as (group, resource)."""
+        parts = (each.partition(".") for each in self.harmless_writes)
+        return frozenset((group, resource) for resource, _, group in parts)
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

@@ -13,6 +13,10 @@ from rendering import CHART, ENROLLED, Object, of_kind, one, render
 FILES = sorted((CHART / "templates/admission").glob("*.yaml"))
 
 
+WARNING = ("taskpass-replicas",)
+"""Those that refuse nothing."""
+
+
 def policies() -> list[Object]:
     return of_kind(render(ENROLLED), "MutatingAdmissionPolicy", "ValidatingAdmissionPolicy")
 
@@ -24,8 +28,9 @@ def test_a_policy_is_bound_everywhere_and_fails_closed(policy: Object) -> None:
 
     assert policy["spec"]["failurePolicy"] == "Fail"
     assert binding.pop("policyName") == name
+    action = "Warn" if name in WARNING else "Deny"
     assert binding == (
-        {"validationActions": ["Deny"]} if policy["kind"].startswith("Validating") else {}
+        {"validationActions": [action]} if policy["kind"].startswith("Validating") else {}
     )
 
 
@@ -45,19 +50,55 @@ def test_every_refusal_says_what_must_be_true(policy: Object) -> None:
 
 
 @pytest.mark.parametrize("policy", policies(), ids=lambda p: p["metadata"]["name"])
-def test_deletion_is_judged_for_the_operator_only(policy: Object) -> None:
+def test_deletion_is_judged_for_the_operator_and_for_secrets_of_tasks_only(policy: Object) -> None:
+    name = policy["metadata"]["name"]
     deletes = any(
         "DELETE" in rule["operations"]
         for rule in policy["spec"]["matchConstraints"]["resourceRules"]
     )
 
-    assert deletes == (policy["metadata"]["name"].startswith("taskpass-operator-"))
-    if deletes:
+    ours = name.startswith("taskpass-operator-") and name != "taskpass-operator-tokens"
+    assert deletes == (ours or name == "taskpass-secret-deletion")
+    if deletes and ours:
         (condition,) = policy["spec"]["matchConditions"]
         assert (
             condition["expression"]
             == "request.userInfo.username == 'system:serviceaccount:taskpass-system:taskpass'"
         )
+
+
+def test_who_deletes_for_kubernetes_itself_is_a_value() -> None:
+    users = ["system:serviceaccount:kube-system:collector"]
+    objects = render({**ENROLLED, "deletionControllers": users})
+    both = [
+        one(objects, "ValidatingAdmissionPolicy", name)
+        for name in ("taskpass-secret-deletion", "taskpass-credentials")
+    ]
+
+    for policy in both:
+        text = str(policy["spec"])
+        assert "system:serviceaccount:kube-system:collector" in text
+        assert "generic-garbage-collector" not in text
+
+
+@pytest.mark.parametrize("tenants", [{}, {"support": {}, "sales": {}}], ids=["none", "two"])
+def test_a_listed_namespace_is_enrolled_whatever_rbac_says(tenants: Object) -> None:
+    policy = one(render({"tenants": tenants}), "ValidatingAdmissionPolicy", "taskpass-pod-tokens")
+    (validation,) = policy["spec"]["validations"]
+
+    assert (
+        f"request.namespace in {json.dumps(sorted(tenants), separators=(',', ':'))} ||"
+        in (validation["expression"])
+    )
+
+
+def test_limits_of_grants_tokens_are_values() -> None:
+    values = {"maxTokenSeconds": 900, "tokenAudiences": ["a", "https://b.example/c"]}
+    policy = one(render(values), "ValidatingAdmissionPolicy", "taskpass-operator-tokens")
+    seconds, audiences = (v["expression"] for v in policy["spec"]["validations"])
+
+    assert seconds.endswith("<= 900")
+    assert '["a","https://b.example/c"]' in audiences
 
 
 def test_the_operator_is_known_by_namespace_and_service_account() -> None:

@@ -40,7 +40,12 @@ def test_rights_in_a_tenants_namespace() -> None:
 def test_rights_in_the_whole_cluster() -> None:
     policies = render()
     mutating = [o["metadata"]["name"] for o in of_kind(policies, "MutatingAdmissionPolicy")]
-    validating = [o["metadata"]["name"] for o in of_kind(policies, "ValidatingAdmissionPolicy")]
+    # What only warns is no limit on the operator, and it does not look whether it is there.
+    validating = [
+        name
+        for o in of_kind(policies, "ValidatingAdmissionPolicy")
+        if (name := o["metadata"]["name"]) != "taskpass-replicas"
+    ]
     kinds = ["agenttasks", "credentialclasses", "agentpolicies", "clusteragentpolicies"]
     names = [f"{kind}.taskpass.dev" for kind in (*kinds, "auditanchors", "killswitches")]
     names += ["taskapprovals.taskpass.dev", "agenttasktemplates.taskpass.dev"]

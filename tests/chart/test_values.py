@@ -151,6 +151,8 @@ def test_the_settings_that_the_operator_gets() -> None:
         "TASKPASS_AUDIENCE": "taskpass",
         "TASKPASS_LEDGER_PATH": "/var/lib/taskpass/ledger.db",
         "TASKPASS_SIGNING_KEY_GENERATION": "1",
+        "TASKPASS_TOKEN_AUDIENCES": "[]",
+        "TASKPASS_HARMLESS_WRITES": "[]",
         "TASKPASS_RENEWAL_OVERLAP_SECONDS": "90",
         "TASKPASS_LOG_LEVEL": "info",
     }
@@ -279,6 +281,24 @@ def test_every_object_says_its_namespace_and_carries_our_labels() -> None:
         assert o["metadata"]["labels"]["app.kubernetes.io/part-of"] == "taskpass"
 
 
+def test_the_operator_can_be_kept_off_nodes_of_tenants() -> None:
+    mine = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"a": "b"}]}}
+    apart = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {},
+        "namespaces": ["sales", "support"],
+    }
+    kept = pod_spec(render({**ENROLLED, "keepOffTenantNodes": True, "affinity": mine}))
+
+    assert kept["affinity"] == {
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{"a": "b"}, apart],
+        }
+    }
+    assert "affinity" not in pod_spec(render({"keepOffTenantNodes": True}))
+    assert "affinity" not in pod_spec(render(ENROLLED))
+
+
 def test_every_value_is_documented() -> None:
     text = (CHART / "values.yaml").read_text()
 
@@ -334,6 +354,21 @@ REFUSED: dict[str, tuple[Object, str]] = {
         {"alerts": {"labels": {"app.kubernetes.io/name": "x"}}},
         "invalid propertyName",
     ),
+    "a token that lives longer than the schema lets a request ask": (
+        {"maxTokenSeconds": 86401},
+        "maxTokenSeconds",
+    ),
+    "a token that no API server issues": ({"maxTokenSeconds": 599}, "maxTokenSeconds"),
+    "an audience of tokens that breaks out of CEL": (
+        {"tokenAudiences": ["a' || true || '"]},
+        "tokenAudiences",
+    ),
+    "a user that breaks out of CEL": (
+        {"podTokenRequesters": ["a' || true || '"]},
+        "podTokenRequesters",
+    ),
+    "nobody who deletes for Kubernetes": ({"deletionControllers": []}, "deletionControllers"),
+    "every resource as harmless": ({"harmlessWrites": ["*"]}, "harmlessWrites"),
     "a label of ours on the operator": (
         {"podLabels": {"taskpass.dev/task": "x"}},
         "invalid propertyName .taskpass.dev/task",

@@ -247,6 +247,16 @@ class ProviderSuite:
         assert not subject.provider.is_gone(issued, there)
         assert subject.provider.is_gone(issued, after)
 
+    async def test_a_grant_answers_for_all_that_was_made_of_it(self, subject: Subject) -> None:
+        grant = grant_for(subject)
+        issued = issued_grant(grant, await subject.provider.issue(grant, ""))
+
+        found = (await subject.provider.inventory())[grant.id]
+
+        assert subject.provider.surplus(grant, found) is None
+        assert subject.provider.surplus(issued, found) is None
+        await subject.provider.revoke(issued)
+
     async def test_what_nobody_remembers_is_found_and_undone(self, subject: Subject) -> None:
         grant = grant_for(subject)
         issued = await subject.provider.issue(grant, "")

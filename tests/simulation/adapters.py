@@ -200,6 +200,9 @@ class SimulatedProvider:
     def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
         return self._provider.is_gone(grant, found)
 
+    def surplus(self, grant: Grant, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return self._provider.surplus(grant, found)
+
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
         with self._life.call("provider.undo"):
             await self._provider.undo(grant_id, state)

@@ -161,6 +161,25 @@ async def test_a_sweep_leaves_alone_what_is_being_issued(world: SimulatedWorld) 
     assert_at_rest(world)
 
 
+async def test_what_somebody_made_beside_a_live_grant_is_removed_and_the_grant_stays(
+    world: SimulatedWorld,
+) -> None:
+    world.create(task(request("tickets")))
+    world.add_pod()
+    await world.settle()
+    grant = world.held()[0].id
+    world.provider.more[grant] = b"by somebody who has our credentials"
+
+    undone = await Sweeper(world.ports, lambda _: None).sweep(quiet=False)
+
+    assert undone == 1
+    assert world.provider.more == {}
+    assert list(world.provider.live) == [grant]
+    [said] = world.entries("orphan.undo")
+    assert said["data"]["cred"]["ref"] == grant
+    assert_at_rest(world)
+
+
 async def test_an_orphan_that_cannot_be_removed_yet_ends_no_process(world: SimulatedWorld) -> None:
     world.provider.live["g-orphan"] = b"nobody's"
     world.fail("provider.undo", DOWN)

@@ -54,6 +54,12 @@ def test_everything_can_be_set_by_the_environment() -> None:
     assert settings.log_level == "debug"
 
 
+def test_harmless_writes_are_resources_with_their_groups() -> None:
+    settings = read(LEAST, TASKPASS_HARMLESS_WRITES='["tickets.example.com", "services/status"]')
+
+    assert settings.harmless == {("example.com", "tickets"), ("", "services/status")}
+
+
 def test_a_flag_wins_over_the_environment() -> None:
     settings = read({**LEAST, "http_port": "1234"}, TASKPASS_HTTP_PORT="8081")
 
@@ -70,6 +76,9 @@ def test_a_flag_that_is_not_given_leaves_the_environment() -> None:
     ("variables", "said"),
     [
         pytest.param({"TASKPASS_TENANT": "support"}, "TASKPASS_TENANT is not", id="a typing error"),
+        pytest.param(
+            {"TASKPASS_HARMLESS_WRITES": '["*"]'}, "TASKPASS_HARMLESS_WRITES", id="everything"
+        ),
         pytest.param({"TASKPASS_HTTP_PORT": "high"}, "TASKPASS_HTTP_PORT", id="not a number"),
         pytest.param({"TASKPASS_HTTP_PORT": "65536"}, "TASKPASS_HTTP_PORT", id="too large"),
         pytest.param({"TASKPASS_WORKERS": "0"}, "TASKPASS_WORKERS", id="too small"),

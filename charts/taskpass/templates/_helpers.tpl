@@ -48,6 +48,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   value: {{ keys .Values.tenants | sortAlpha | toJson | quote }}
 - name: TASKPASS_TARGETS
   value: {{ .Values.targets | toJson | quote }}
+- name: TASKPASS_TOKEN_AUDIENCES
+  value: {{ .Values.tokenAudiences | toJson | quote }}
+- name: TASKPASS_HARMLESS_WRITES
+  value: {{ .Values.harmlessWrites | toJson | quote }}
 - name: TASKPASS_AUDIENCE
   value: {{ .Values.audience | quote }}
 - name: TASKPASS_LEDGER_PATH
@@ -72,6 +76,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   value: {{ .Values.logLevel | quote }}
 {{- end }}
 
+{{/* Where the operator runs: what the values say, and away from the pods of enrolled namespaces. */}}
+{{- define "taskpass.affinity" -}}
+{{- $affinity := deepCopy .Values.affinity -}}
+{{- if and .Values.keepOffTenantNodes .Values.tenants -}}
+{{- $required := "requiredDuringSchedulingIgnoredDuringExecution" -}}
+{{- $apart := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" dict "namespaces" (keys .Values.tenants | sortAlpha) -}}
+{{- $anti := get $affinity "podAntiAffinity" | default dict -}}
+{{- $_ := set $anti $required (append (get $anti $required | default list) $apart) -}}
+{{- $_ := set $affinity "podAntiAffinity" $anti -}}
+{{- end -}}
+{{- toYaml $affinity -}}
+{{- end }}
+
 {{/* What a container of ours may do: nothing beyond running. */}}
 {{- define "taskpass.containerSecurity" -}}
 allowPrivilegeEscalation: false
@@ -89,6 +106,13 @@ seccompProfile: {type: RuntimeDefault}
 
 {{/* A binding that makes an admission policy count everywhere: (list $ name). No policy has a switch. */}}
 {{- define "taskpass.validatingBinding" -}}
+{{ include "taskpass.bindingThat" (list (index . 0) (index . 1) "Deny") }}
+{{- end }}
+{{/* The same for one that warns and refuses nothing. */}}
+{{- define "taskpass.warningBinding" -}}
+{{ include "taskpass.bindingThat" (list (index . 0) (index . 1) "Warn") }}
+{{- end }}
+{{- define "taskpass.bindingThat" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
@@ -96,7 +120,7 @@ metadata:
   labels: {{- include "taskpass.labels" (index . 0) | nindent 4 }}
 spec:
   policyName: {{ index . 1 }}
-  validationActions: [Deny]
+  validationActions: [{{ index . 2 }}]
 {{- end }}
 {{- define "taskpass.mutatingBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1
@@ -110,11 +134,11 @@ spec:
 
 {{/* Names of all policies: what the operator may read of them, to see at its start that they are there. */}}
 {{- define "taskpass.mutatingPolicies" -}}
-[taskpass-inject, taskpass-inject-templates, taskpass-stamp-approvals, taskpass-stamp-classes, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks]
+[taskpass-inject, taskpass-inject-templates, taskpass-stamp-approvals, taskpass-stamp-classes, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks, taskpass-stamp-tokens]
 {{- end }}
 {{- define "taskpass.validatingPolicies" -}}
-[taskpass-approvals, taskpass-credentials, taskpass-delegation, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-classes, taskpass-operator-grants, taskpass-operator-pods,
- taskpass-operator-secrets, taskpass-operator-tasks, taskpass-pod-bindings, taskpass-pods, taskpass-secret-references, taskpass-stamps,
+[taskpass-approvals, taskpass-credentials, taskpass-delegation, taskpass-enrolled-pods, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-classes, taskpass-operator-grants, taskpass-operator-pods,
+ taskpass-operator-secrets, taskpass-operator-tasks, taskpass-operator-tokens, taskpass-pod-bindings, taskpass-pod-tokens, taskpass-pods, taskpass-secret-deletion, taskpass-secret-references, taskpass-stamps,
  taskpass-status, taskpass-template-pods, taskpass-use]
 {{- end }}
 
@@ -123,6 +147,17 @@ spec:
 ['labels', 'annotations', 'ownerReferences'].all(k, dyn(object.metadata)[?k] == dyn(oldObject.metadata)[?k]) &&
       object.metadata.?finalizers.orValue([]).filter(f, f != 'taskpass.dev/revoke') ==
       oldObject.metadata.?finalizers.orValue([]).filter(f, f != 'taskpass.dev/revoke')
+{{- end }}
+
+{{/* That the operator serves the namespace of the request, as CEL: it has its rights there, whoever gave them. */}}
+{{- define "taskpass.served" -}}
+authorizer.serviceAccount('{{ .Release.Namespace }}', '{{ .Values.serviceAccount.name }}').group('').resource('secrets').namespace(request.namespace).check('create').allowed()
+{{- end }}
+{{/* That the namespace of the request is enrolled, as CEL: it is on the list, or is served. On the list it stays enrolled when its administrator takes the
+     operator's rights away there, and could give them back. */}}
+{{- define "taskpass.enrolled" -}}
+request.namespace in {{ keys .Values.tenants | sortAlpha | toJson }} ||
+      {{ include "taskpass.served" . }}
 {{- end }}
 
 {{/* The value of the stamp on a pod, as CEL. `quote` escapes as JSON does. */}}

@@ -114,10 +114,10 @@ def test_a_namespace_goes_with_everything_in_it(api: Api, taskpass: Api) -> None
     )
     wait_for(lambda: _has(api, namespace, "default"))
     made = api.create(_in(namespace, task("t")))
-    api.create(_in(namespace, pod("t", spec={"serviceAccountName": "default"})))
-    api.create(thing(GROUP, "AgentPolicy", namespace, "deny", spec={"effect": "Deny"}))
     body = _in(namespace, secret("taskpass-t", owner=made))
     wait_for(lambda: _created(taskpass, body))
+    api.create(_in(namespace, pod("t", spec={"serviceAccountName": "default"})))
+    api.create(thing(GROUP, "AgentPolicy", namespace, "deny", spec={"effect": "Deny"}))
 
     api.delete(thing("v1", "Namespace", "", namespace))
     wait_for(lambda: "deletionTimestamp" in api.get("AgentTask", namespace, "t")["metadata"])

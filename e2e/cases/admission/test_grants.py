@@ -1,11 +1,13 @@
 """What the provider Kubernetes makes: the operator is held to it, and nobody else touches it."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from e2e.admission import (
+    AUDIENCE,
     GRANTS,
     RBAC,
     ROLE,
@@ -18,7 +20,10 @@ from e2e.admission import (
     secret,
     wait_for,
 )
+from e2e.as_operator import without
 from e2e.impersonate import Api, Object, Refused, thing
+
+GRANT = "taskpass.dev/grant"
 
 
 @pytest.fixture
@@ -30,8 +35,8 @@ def grant(api: Api) -> Iterator[str]:
     remove(api, account(chosen))
 
 
-def account(name: str, namespace: str = GRANTS, **rest: Object) -> Object:
-    return thing("v1", "ServiceAccount", namespace, name, **rest)
+def account(name: str, namespace: str = GRANTS, **rest: Any) -> Object:
+    return thing("v1", "ServiceAccount", namespace, name, **{"labels": {GRANT: name}, **rest})
 
 
 def bound(
@@ -42,7 +47,9 @@ def bound(
     namespace: str = TARGET,
 ) -> Object:
     subjects = subjects or (f"ServiceAccount/{GRANTS}/{grant}",)
-    return binding("RoleBinding", namespace, name or f"taskpass-{grant}-0", role, *subjects)
+    made = binding("RoleBinding", namespace, name or f"taskpass-{grant}-0", role, *subjects)
+    made["metadata"]["labels"] = {GRANT: grant}
+    return made
 
 
 def token_path(namespace: str, name: str) -> str:
@@ -167,6 +174,62 @@ def test_the_operator_asks_for_no_other_token(taskpass: Api) -> None:
         taskpass.call("POST", token_path(GRANTS, "default"), token_request())
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({"labels": {}}, id="no label"),
+        pytest.param({"labels": {GRANT: "g-" + 32 * "f"}}, id="another grant's label"),
+        pytest.param({"finalizers": ["example.com/keep"]}, id="a finalizer"),
+        pytest.param(
+            {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}]},
+            id="an owner",
+        ),
+    ],
+)
+def test_what_the_operator_makes_of_a_grant_has_its_label_and_nothing_that_keeps_it(
+    taskpass: Api, grant: str, metadata: Object
+) -> None:
+    for made in (account(grant), bound(grant)):
+        made["metadata"] |= metadata
+        with pytest.raises(Refused, match=r"must have the label taskpass\.dev/grant"):
+            taskpass.create(made)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        pytest.param({"expirationSeconds": 86401}, "must live at most 86400 s", id="a day and 1 s"),
+        pytest.param({"expirationSeconds": 31536000}, "must live at most 86400 s", id="a year"),
+        pytest.param({"audiences": ["vault"]}, "'vault' is not listed", id="another audience"),
+        pytest.param(
+            {"audiences": [AUDIENCE, "vault"]}, "'vault' is not listed", id="and a listed one"
+        ),
+    ],
+)
+def test_a_grants_token_lives_no_longer_and_opens_nothing_else_than_the_values_say(
+    taskpass: Api, grant: str, spec: Object, message: str
+) -> None:
+    taskpass.create(account(grant))
+
+    # What the client says of its request itself is replaced.
+    asked = token_request(**{"audiences": [], **spec}) | {
+        "metadata": {"annotations": {"taskpass.dev/audiences": "default"}}
+    }
+    with pytest.raises(Refused, match=message):
+        taskpass.call("POST", token_path(GRANTS, grant), asked)
+
+
+def test_a_grants_token_may_live_a_day_and_have_a_listed_audience(
+    taskpass: Api, grant: str
+) -> None:
+    taskpass.create(account(grant))
+
+    nothing = {**token_request(), "spec": {"expirationSeconds": 600}}
+    for asked in (nothing, token_request(expirationSeconds=86400), token_request(AUDIENCE)):
+        token = taskpass.call("POST", token_path(GRANTS, grant), asked)
+        assert token["status"]["token"]
+
+
 # Everybody else
 
 
@@ -250,11 +313,53 @@ def test_nobody_takes_a_grants_identity(api: Api, taskpass: Api, grant: str) -> 
 
     for stolen in (runs_as, legacy):
         with pytest.raises(
-            Refused, match=r"pods and Secrets must not be created in taskpass-grants|PodSecurity"
+            Refused,
+            match=r"pods and Secrets must not be created, and .* taskpass-grants|PodSecurity",
         ):
             api.create(stolen)
     with pytest.raises(Refused, match="must be asked for by taskpass, for a grant"):
         api.call("POST", token_path(GRANTS, grant), token_request())
+
+
+def test_a_secret_from_before_the_installation_does_not_become_a_grants(
+    api: Api, taskpass: Api, grant: str
+) -> None:
+    """The API server fills one of this type with a token of whom its annotation names."""
+    key = "kubernetes.io/service-account.name"
+    old = secret(
+        "old",
+        namespace=GRANTS,
+        type="kubernetes.io/service-account-token",
+        annotations={key: "default"},
+    )
+    taskpass.create(account(grant))
+    with without(api, "validatingadmissionpolicybindings", "taskpass-grants-namespace"):
+        wait_for(lambda: _let_pass(api, old), 20)
+
+    try:
+        said = wait_for(lambda: _refusal(api, old, {"metadata": {"annotations": {key: grant}}}), 20)
+    finally:
+        api.delete(old)
+
+    assert "Secrets not be changed" in said
+
+
+def _refusal(api: Api, each: Object, patch: Object) -> str:
+    try:
+        api.merge(each, patch, dryRun="All")
+    except Refused as refused:
+        return refused.message
+    return ""  # a policy counts a moment after it is there
+
+
+def _let_pass(api: Api, each: Object) -> bool:
+    try:
+        api.create(each)
+    except Refused as refused:
+        if "taskpass-grants-namespace" not in refused.message:
+            raise
+        return False  # a policy counts for a moment longer
+    return True
 
 
 def test_nobody_makes_or_changes_a_service_account_there(

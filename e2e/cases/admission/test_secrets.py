@@ -4,8 +4,19 @@ from uuid import uuid4
 
 import pytest
 
-from e2e.admission import SYSTEM, TENANT, container, pod, remove, secret, task
-from e2e.impersonate import Api, Object, Refused, thing
+from e2e.admission import (
+    SYSTEM,
+    TENANT,
+    collector,
+    container,
+    pod,
+    remove,
+    secret,
+    task,
+    wait_for,
+)
+from e2e.as_operator import RBAC_TENANT, taken_away
+from e2e.impersonate import Api, Object, Refused, path_of, thing
 
 STOLEN = "taskpass-another"
 REF = {"name": STOLEN}
@@ -166,10 +177,85 @@ def test_nobody_changes_a_tasks_secret(
             anybody.merge(made, patch)
 
 
-def test_who_may_delete_a_tasks_secret_is_rbacs(alice: Api, taskpass: Api, name: str) -> None:
+@pytest.mark.parametrize("dry", [{}, {"dryRun": "All"}], ids=["really", "as a dry run"])
+def test_nobody_deletes_a_tasks_secret_and_is_told_what_takes_a_credential_back(
+    api: Api, alice: Api, taskpass: Api, name: str, dry: dict[str, str]
+) -> None:
     made = taskpass.create(secret(f"taskpass-{name}", owner=alice.create(task(name))))
 
-    assert alice.delete(made)["status"] == "Success"
+    for anybody in (alice, api):
+        for how in ("Background", "Foreground", "Orphan"):
+            with pytest.raises(Refused, match="taskpass-secret-deletion") as refused:
+                anybody.delete(made, propagationPolicy=how, **dry)
+            assert f"delete the AgentTask '{name}', or set its" in refused.value.message
+            assert "or stop it with a KillSwitch" in refused.value.message
+    assert api.exists(made)
+
+
+def test_nobody_deletes_it_with_all_others_and_the_others_go(
+    api: Api, alice: Api, taskpass: Api, name: str
+) -> None:
+    made = taskpass.create(secret(f"taskpass-{name}", owner=alice.create(task(name))))
+    others = [secret(f"{name}-{n}", type="Opaque", labels={"of": name}) for n in range(3)]
+    for each in others:
+        alice.create(each)
+    path = path_of("Secret", TENANT)
+
+    with pytest.raises(Refused, match="taskpass-secret-deletion"):
+        alice.call("DELETE", path, fieldSelector=f"metadata.name%3Dtaskpass-{name}")
+    alice.call("DELETE", path, labelSelector=f"of%3D{name}")
+
+    assert api.exists(made)
+    assert not any(api.exists(each) for each in others)
+
+
+def test_where_the_operator_may_not_delete_it_who_may_is_rbacs(
+    api: Api, alice: Api, taskpass: Api, name: str
+) -> None:
+    """A namespace that was forgotten is not left with Secrets that nobody can delete."""
+    made = taskpass.create(secret(f"taskpass-{name}", owner=alice.create(task(name))))
+
+    with taken_away(api, api, RBAC_TENANT):
+        gone = wait_for(lambda: _deleted(alice, made), 20)
+
+    wait_for(lambda: _may_write(taskpass), 20)
+    assert gone
+
+
+def _deleted(who: Api, made: Object) -> bool:
+    try:
+        who.delete(made)
+    except Refused as refused:
+        if "taskpass-secret-deletion" not in refused.message:
+            raise
+        return False  # what RBAC says takes a moment
+    return True
+
+
+def _may_write(taskpass: Api) -> bool:
+    try:
+        taskpass.create(secret("not-ours"), dryRun="All")
+    except Refused as refused:
+        return "cannot create resource" not in refused.message
+    return True
+
+
+def test_nobody_but_the_garbage_collector_takes_its_owner_off(
+    api: Api, alice: Api, taskpass: Api, name: str
+) -> None:
+    """Without its owner it would stay where the task goes without its finalizer."""
+    made = taskpass.create(secret(f"taskpass-{name}", owner=alice.create(task(name))))
+    nobodys = {"metadata": {"ownerReferences": None}}
+    half = {"metadata": {"ownerReferences": [
+        {**made["metadata"]["ownerReferences"][0], "controller": False},
+    ]}}  # fmt: skip
+
+    for anybody in (alice, api):
+        for patch in (nobodys, half):
+            with pytest.raises(Refused, match=r"owners of a Secret .* must not be changed"):
+                anybody.merge(made, patch)
+
+    assert "ownerReferences" not in collector(api).merge(made, nobodys)["metadata"]
 
 
 def test_other_secrets_are_nobodys_business_but_their_owners(alice: Api, name: str) -> None:

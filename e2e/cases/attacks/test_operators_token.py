@@ -332,7 +332,7 @@ def test_a_binding_of_others_is_not_read_by_a_dry_run_of_its_deletion(thief: Api
 
 def test_a_grants_token_for_the_audience_of_agents_is_not_to_be_had(thief: Api) -> None:
     grant = f"g-{uuid4().hex}"
-    account = thing("v1", "ServiceAccount", GRANTS, grant)
+    account = thing("v1", "ServiceAccount", GRANTS, grant, labels={"taskpass.dev/grant": grant})
     thief.create(account)
     body = {**TOKEN_REQUEST, "spec": {"audiences": ["taskpass"], "expirationSeconds": 600}}
 

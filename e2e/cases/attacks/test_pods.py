@@ -153,22 +153,21 @@ def test_a_pod_elsewhere_reads_no_tasks_secret(api: Api, name: str) -> None:
     elsewhere = "default"
     body = pod(name, spec={"serviceAccountName": "default"})
     body["metadata"]["namespace"] = elsewhere
+    made = api.create(pod(name))
+    [ours] = [v for v in made["spec"]["volumes"] if v["name"] == "taskpass"]
+    secrets = [s["secret"] for s in ours["projected"]["sources"] if "secret" in s]
+    with_namespace = dict(secrets[0], namespace=TENANT)
+    worse = pod(f"{name}-2", labelled=False)
+    worse["metadata"]["namespace"] = elsewhere
+    worse["spec"] |= {
+        "serviceAccountName": "default",
+        "volumes": [{"name": "v", "projected": {"sources": [{"secret": with_namespace}]}}],
+    }
 
-    made = api.create(body)
-    try:
-        [ours] = [v for v in made["spec"]["volumes"] if v["name"] == "taskpass"]
-        secrets = [s["secret"] for s in ours["projected"]["sources"] if "secret" in s]
-        with_namespace = dict(secrets[0], namespace=TENANT)
-        worse = pod(f"{name}-2", labelled=False)
-        worse["metadata"]["namespace"] = elsewhere
-        worse["spec"] |= {
-            "serviceAccountName": "default",
-            "volumes": [{"name": "v", "projected": {"sources": [{"secret": with_namespace}]}}],
-        }
-        with pytest.raises(Refused, match=r"unknown field|must not refer"):
-            api.create(worse, fieldValidation="Strict")
-    finally:
-        api.delete(made, gracePeriodSeconds="0")
+    with pytest.raises(Refused, match="must be enrolled before it has pods with the label"):
+        api.create(body)
+    with pytest.raises(Refused, match=r"unknown field|must not refer"):
+        api.create(worse, fieldValidation="Strict")
 
     assert secrets == [{"name": f"taskpass-{name}", "optional": True}]
     assert made["spec"]["schedulingGates"] == [{"name": GATE}]

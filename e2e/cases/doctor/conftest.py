@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import pytest
 
 from e2e.admission import ROLE, SYSTEM, TARGET, TENANT, prepare, remove
-from e2e.impersonate import Api
+from e2e.impersonate import Api, thing
 from e2e.operator_process import OperatorProcess
 from e2e.stage import credential_class
+
+TENANTS_NAMESPACE = thing("v1", "Namespace", "", TENANT)
+LEVEL = "pod-security.kubernetes.io/enforce"
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,11 @@ def api(kubeconfig: str, helm: str) -> Iterator[Api]:
     """Return the API server with the chart and one class."""
     admin = Api.from_kubeconfig(kubeconfig)
     prepare(admin, helm, kubeconfig)
+    admin.merge(TENANTS_NAMESPACE, {"metadata": {"labels": {LEVEL: "baseline"}}})
     admin.apply(credential_class("tickets"))
     yield admin
     remove(admin, credential_class("tickets"))
+    admin.merge(TENANTS_NAMESPACE, {"metadata": {"labels": {LEVEL: None}}})
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from e2e.admission import GRANTS, RBAC, SYSTEM, TARGET, TENANT, binding, cluster_role
-from e2e.cases.doctor.conftest import Told, examine
-from e2e.impersonate import MERGE_PATCH, Api, Object, path_of, thing
+from e2e.admission import operator as operator_of
+from e2e.as_operator import without
+from e2e.cases.doctor.conftest import LEVEL, TENANTS_NAMESPACE, Told, examine
+from e2e.impersonate import MERGE_PATCH, Api, Object, Refused, path_of, thing
 from e2e.operator_process import OperatorProcess
 from e2e.stage import credential_class, until
 
@@ -68,7 +71,9 @@ def test_where_all_is_well_nothing_is_to_be_done(well: Told) -> None:
         "crds",
         "limits",
         "namespaces",
+        "pod security",
         "classes",
+        "grants",
         "signing key",
         "operator",
         *(f"rights in {n}" for n in ("default", SYSTEM, GRANTS, TENANT, TARGET)),
@@ -236,6 +241,51 @@ def test_a_listed_role_that_was_deleted_and_one_that_opens_streams_fail(
 
     assert one(streams, "class tickets", "failed", "grants the verb 'watch'")
     assert one(gone, "class tickets", "failed", "ClusterRole 'tickets-reader' does not exist")
+
+
+@pytest.mark.parametrize("level", ["", "privileged"])
+def test_an_enrolled_namespace_that_enforces_nothing_is_a_warning(
+    api: Api, kubeconfig: str, level: str
+) -> None:
+    api.merge(TENANTS_NAMESPACE, {"metadata": {"labels": {LEVEL: level or None}}})
+    try:
+        told = examine(kubeconfig)
+    finally:
+        api.merge(TENANTS_NAMESPACE, {"metadata": {"labels": {LEVEL: "baseline"}}})
+
+    line = one(told, "pod security", "warning", f"namespace '{TENANT}' enforces no")
+    assert line["remedy"].startswith(f"kubectl label namespace {TENANT} {LEVEL}=baseline")
+
+
+def test_what_looks_like_a_grant_and_was_not_made_by_taskpass_fails(
+    api: Api, kubeconfig: str
+) -> None:
+    grant = f"g-{uuid4().hex}"
+    account = thing("v1", "ServiceAccount", GRANTS, grant)
+    bound = binding(
+        "RoleBinding", TARGET, f"taskpass-{grant}-0", "ClusterRole/tickets-reader",
+        f"ServiceAccount/{GRANTS}/{grant}",
+    )  # fmt: skip
+    thief = operator_of(api)
+    with without(api, "validatingadmissionpolicybindings", "taskpass-operator-grants"):
+        until(lambda: _let_pass(thief, account))
+        thief.create(bound)
+        told = examine(kubeconfig)
+    for each in (bound, account):
+        thief.delete(each)
+
+    assert one(told, "grants", "failed", f"ServiceAccount '{grant}' in namespace '{GRANTS}'")
+    assert one(told, "grants", "failed", f"RoleBinding 'taskpass-{grant}-0'")
+
+
+def _let_pass(who: Api, each: Object) -> bool:
+    try:
+        who.create(each)
+    except Refused as refused:
+        if "taskpass-operator-grants" not in refused.message:
+            raise
+        return False  # the policy counts for a moment longer
+    return True
 
 
 def test_without_an_operator_its_service_has_nobody(api: Api, kubeconfig: str) -> None:

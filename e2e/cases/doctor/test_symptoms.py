@@ -67,13 +67,14 @@ def last_line(operator: OperatorProcess, since: int) -> str:
     return said.splitlines()[-1]
 
 
-def test_a_pod_without_a_task_waits_and_nothing_is_said(stage: Stage, name: str) -> None:
+def test_a_pod_whose_task_does_not_exist_is_told_so(stage: Stage, name: str) -> None:
     stage.alice.create(pod(name))
-    other = f"{name}-other"
-    stage.begin_ready(other)  # the operator has looked since
 
+    said = stage.wait_event(name, "TaskMissing", kind="Pod")
+
+    assert said["note"].startswith(f"AgentTask '{name}' does not exist in namespace '{TENANT}'")
+    assert said["type"] == "Warning"
     assert stage.gated(name)
-    assert stage.events(name) == []
 
 
 def test_a_kubeconfig_names_the_server_that_the_setting_says_whether_it_is_there_or_not(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from e2e.admission import TENANT, secret, wait_for
+from e2e.admission import TENANT, collector, secret, wait_for
 from e2e.as_operator import its_secret, without
 from e2e.impersonate import Api, Object, Refused
 from taskpass.core.credential import SecretValue
@@ -140,10 +140,10 @@ class TestSecret:
     async def test_one_that_nobody_owns_any_more_is_withdrawn_without_a_known_uid(
         self, client: KubeClient, api: Api, made: Task
     ) -> None:
-        """The tenant took the owner off, so the garbage collector will never come for it."""
+        """Its task was orphaned, so the garbage collector will never come for it."""
         sink = SecretSink(client)
         await sink.deliver(delivery(made))
-        api.merge(its_secret(made.name), {"metadata": {"ownerReferences": None}})
+        collector(api).merge(its_secret(made.name), {"metadata": {"ownerReferences": None}})
 
         await sink.withdraw(TENANT, made.name, made.uid, "")
 

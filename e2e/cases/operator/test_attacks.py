@@ -10,8 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from e2e.admission import GRANTS, ROLE, ROOT, SYSTEM, TARGET, TENANT, binding, pod, task
+from e2e.admission import GRANTS, ROLE, ROOT, SYSTEM, TARGET, TENANT, binding, collector, pod, task
 from e2e.as_operator import without
+from e2e.cases.operator.conftest import NOTES
 from e2e.impersonate import Api, Object, Refused, path_of, thing
 from e2e.stage import Stage, condition, job, request, until
 
@@ -160,7 +161,7 @@ def test_a_secret_whose_owner_was_taken_off_goes_with_the_task(stage: Stage, nam
     token = stage.token(name)
     secret = thing("v1", "Secret", TENANT, f"taskpass-{name}")
 
-    stage.alice.merge(secret, {"metadata": {"ownerReferences": None}})
+    collector(stage.api).merge(secret, {"metadata": {"ownerReferences": None}})
     stage.alice.delete(task(name))
     stage.wait_gone(task(name))
 
@@ -173,7 +174,7 @@ def test_a_secret_that_cannot_be_replaced_stalls_the_task_and_goes_at_its_end(
     stage.begin_ready(name)
     secret = thing("v1", "Secret", TENANT, f"taskpass-{name}")
 
-    stage.alice.merge(secret, {"metadata": {"ownerReferences": None}})
+    collector(stage.api).merge(secret, {"metadata": {"ownerReferences": None}})
     stage.change(name, {"credentials": [request(), request("more", "notes")]})
     status = stage.wait_condition(name, "Stalled", "True", "SecretNameTaken")
     token = stage.token(name)
@@ -184,13 +185,13 @@ def test_a_secret_that_cannot_be_replaced_stalls_the_task_and_goes_at_its_end(
     until(lambda: holds_nothing(stage, token))
 
 
-def test_a_secret_that_a_tenant_deletes_is_missed_by_nobody_at_the_end(
+def test_a_secret_that_is_deleted_past_admission_is_missed_by_nobody_at_the_end(
     stage: Stage, name: str
 ) -> None:
     stage.begin_ready(name)
     token = stage.token(name)
 
-    stage.alice.delete(thing("v1", "Secret", TENANT, f"taskpass-{name}"))
+    collector(stage.api).delete(thing("v1", "Secret", TENANT, f"taskpass-{name}"))
     stage.end(name)
     stage.wait_finished(name, "Succeeded")
 
@@ -233,6 +234,27 @@ def test_what_looks_like_a_grant_and_is_none_is_taken_away(stage: Stage) -> None
     stage.tokens.add(token)
 
     until(lambda: holds_nothing(stage, token), seconds=30)
+
+
+def test_a_role_that_is_bound_once_more_to_a_live_grant_is_taken_away(
+    stage: Stage, name: str
+) -> None:
+    """As somebody with the operator's token would widen what another task holds."""
+    stage.begin_ready(name)
+    token = stage.token(name)
+    [grant] = stage.accounts()
+    operator = stage.api.as_service_account(SYSTEM, "taskpass")
+    more = binding(
+        "RoleBinding", TARGET, f"taskpass-{grant}-7", f"Role/{NOTES}",
+        f"ServiceAccount/{GRANTS}/{grant}",
+    )  # fmt: skip
+    more["metadata"]["labels"] = {"taskpass.dev/grant": grant}
+
+    operator.create(more)
+
+    stage.wait_gone(more)
+    assert stage.bindings() == {f"taskpass-{grant}-0"}
+    assert stage.reads(token) == 200
 
 
 # The agent's pod

@@ -6,11 +6,22 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from e2e.admission import GRANTS, ROLE, TARGET, binding, cluster_role, remove
-from e2e.as_operator import OPERATOR
+from e2e.admission import (
+    AUDIENCE,
+    GRANTS,
+    ROLE,
+    TARGET,
+    binding,
+    cluster_role,
+    operator,
+    remove,
+    wait_for,
+)
+from e2e.as_operator import OPERATOR, without
 from e2e.impersonate import Api, Object, Refused, thing
 from taskpass.core.credential import Grant, Issued
 from taskpass.core.errors import (
@@ -70,6 +81,7 @@ def provider(client: KubeClient, api: Api, ca: str) -> KubernetesProvider:
         ca=ca,
         clock=SystemClock(),
         targets={TARGET: [("ClusterRole", ROLE)], "gone": []},
+        audiences=(AUDIENCE,),
     )
 
 
@@ -197,14 +209,14 @@ class TestKubernetesProvider(ProviderSuite):
         assert state["server"] == "https://kubernetes.example:6443"
 
     async def test_a_token_has_the_audience_of_the_class(self, subject: Subject) -> None:
-        narrow = replace(CLASS, config={**CONFIG, "audience": "tickets-api"})
+        narrow = replace(CLASS, config={**CONFIG, "audience": AUDIENCE})
         grant = grant_for(replace(subject, credential_class=narrow))
 
         issued = await subject.provider.issue(grant, "")
 
         payload = issued.fields["token"].reveal().decode().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
-        assert claims["aud"] == ["tickets-api"]
+        assert claims["aud"] == [AUDIENCE]
         assert claims["jti"] == issued.credential_ref
         assert not await reads(issued)  # it is not for the API server
         await subject.provider.revoke(issued_grant(grant, issued))
@@ -376,6 +388,67 @@ class TestKubernetesProvider(ProviderSuite):
 
         assert api.exists(foreign)
 
+    async def test_a_grant_without_its_label_is_found_by_its_name(
+        self, subject: Subject, api: Api
+    ) -> None:
+        """As somebody with the operator's token left it, before admission demanded the label."""
+        grant = f"g-{uuid4().hex}"
+        account = thing("v1", "ServiceAccount", GRANTS, grant)
+        subjects = f"ServiceAccount/{GRANTS}/{grant}"
+        bound = binding(
+            "RoleBinding", TARGET, f"taskpass-{grant}-0", f"ClusterRole/{ROLE}", subjects
+        )
+        thief = operator(api)
+        policy = ("validatingadmissionpolicybindings", "taskpass-operator-grants")
+        with without(api, *policy):
+            wait_for(lambda: _made(thief, account), 20)
+            thief.create(bound)
+        wait_for(lambda: not _made(thief, account, dryRun="All"), 20)
+
+        found = (await subject.provider.inventory())[grant]
+        await subject.provider.undo(grant, found)
+
+        assert not api.exists(account)
+        assert not api.exists(bound)
+
+    async def test_what_is_bound_beside_a_live_grant_is_found_and_the_grant_stays(
+        self, subject: Subject, api: Api
+    ) -> None:
+        grant = grant_for(subject)
+        issued = await subject.provider.issue(grant, "")
+        held = issued_grant(grant, issued)
+        more = binding(
+            "RoleBinding", TARGET, f"taskpass-{grant.id}-7", f"ClusterRole/{ROLE}",
+            f"ServiceAccount/{GRANTS}/{grant.id}",
+        )  # fmt: skip
+        more["metadata"]["labels"] = {"taskpass.dev/grant": grant.id}
+        operator(api).create(more)
+
+        found = (await subject.provider.inventory())[grant.id]
+        surplus = subject.provider.surplus(held, found)
+        await subject.provider.undo(grant.id, surplus or {})
+
+        assert not api.exists(more)
+        assert all(api.exists(each) for each in objects_of(api, held))
+        assert await reads(issued)
+        await subject.provider.revoke(held)
+
+    async def test_an_audience_or_a_lifetime_beyond_the_values_is_refused_with_the_reason(
+        self, subject: Subject
+    ) -> None:
+        foreign = replace(CLASS, config={**CONFIG, "audience": "vault"})
+        other = grant_for(replace(subject, credential_class=foreign))
+        long = replace(grant_for(subject), lifetime_seconds=86401)
+
+        with pytest.raises(ProviderRefused, match="chart's value `tokenAudiences`"):
+            await subject.provider.issue(other, "")
+        with pytest.raises(ProviderRefused, match="at most 86400 seconds, the chart's value"):
+            await subject.provider.issue(long, "")
+
+        assert "value `tokenAudiences` of the chart" in subject.provider.problem(foreign)
+        for each in (other, long):
+            await subject.provider.revoke(each)
+
     async def test_a_lifetime_below_the_least_is_refused(self, subject: Subject) -> None:
         assert subject.provider.minimum_lifetime_seconds() == 600
         grant = replace(grant_for(subject), lifetime_seconds=599)
@@ -384,6 +457,18 @@ class TestKubernetesProvider(ProviderSuite):
             await subject.provider.issue(grant, "")
 
         await subject.provider.revoke(grant)
+
+
+def _made(who: Api, each: Object, **query: str) -> bool:
+    try:
+        who.create(each, **query)
+    except Refused as refused:
+        if "taskpass-operator-grants" not in refused.message:
+            if refused.status != 409:
+                raise
+            return True  # it is there, and nothing refuses another
+        return False  # a policy counts for a moment longer, or not yet
+    return True
 
 
 async def _until_everybody_reads(api: Api, *, yes: bool = True) -> None:

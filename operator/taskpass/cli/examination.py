@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from taskpass.cli import posture
 from taskpass.core.checkpoint import (
     BadCheckpoint,
     PublicKey,
@@ -131,6 +132,7 @@ class Examination:
             "limits", checks.limits(client, home=home, tenants=tenants, targets=targets)
         )
         await self._tell("namespaces", checks.namespaces(client, tenants, targets))
+        await self._tell("pod security", posture.pod_security(client, tenants))
         await self._tell(
             "rights",
             compare(
@@ -145,6 +147,7 @@ class Examination:
             ),
         )
         await self._tell("classes", _classes(client, settings))
+        await self._tell("grants", posture.grants(client, targets))
         await self._tell("signing key", self._key(client, settings))
 
     async def _key(self, client: KubeClient, settings: Settings) -> Diagnosis:
@@ -178,7 +181,8 @@ async def _classes(client: KubeClient, settings: Settings) -> list[Diagnosis]:
     items, _ = await client.list(PATHS["CredentialClass"])
     provider = KubernetesProvider(
         client, server=settings.cluster_server, ca="", clock=SystemClock(),
-        targets=roles_of(settings),
+        targets=roles_of(settings), audiences=settings.token_audiences,
+        harmless=settings.harmless,
     )  # fmt: skip
     ours = [class_from(item) for item in items]
     try:

@@ -41,7 +41,7 @@ from taskpass.core.steps import (
     Unbind,
     Withdraw,
 )
-from taskpass.flows import advance, approve, attest, kin, templates
+from taskpass.flows import advance, approve, attest, kin, missing_task, templates
 from taskpass.flows.context import Ports
 from taskpass.flows.issue import deliver, issue
 from taskpass.flows.observe import Run, observe
@@ -99,14 +99,17 @@ class Reconciler:
                 self._note_broken(seen, step)
                 await self._reporter.report(seen, step)
                 await approve.answer_approvals(self._ports, seen, step)
+                until = step.until
                 if seen.task is None:
                     await templates.make_task(self._ports, key)
+                    told = await missing_task.tell_pods(self._ports, key)
+                    until = min(filter(None, (until, told)), default=None)
                 again = step.retry or bool(step.owed or run.unanswered)
                 if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
                     again = again or not self._ports.modes.held_back
                     self._ports.modes.waiting.add(key)
                 also = self._next_in_line(key, seen, step)
-                return Again(at=step.until, soon=again, also=also)
+                return Again(at=until, soon=again, also=also)
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )

@@ -1,7 +1,8 @@
 """Compare what exists at the providers with the ledger, both ways.
 
 What no grant answers for is undone: a call that reached the provider after the process that made it
-had ended, or whose ledger was replaced by an older one. What a grant says and the provider has not
+had ended, or whose ledger was replaced by an older one; or what somebody made with our credentials,
+under a name of its own or beside a grant that is live. What a grant says and the provider has not
 is taken for lost: somebody removed it, or the record of its revocation was cut off. It is taken out
 of the Secret, and decided anew.
 """
@@ -51,12 +52,17 @@ class Sweeper:
                 )
                 continue
             self._find_lost(name, provider, before, found, quiet=quiet)
-            held = before.keys() | {g.id for g in self._ports.ledger.held()}
+            held = before | {g.id: g for g in self._ports.ledger.held()}
             orphans = {k for k in found if k not in held}
             due = orphans if quiet else orphans & self._suspects.get(name, set())
             self._suspects[name] = orphans - due
             for grant_id in sorted(due):
                 if await self._undone(name, provider, grant_id, found[grant_id]):
+                    undone += 1
+            # Names are recorded before anything is made: this can be nothing that is under way.
+            for grant_id in sorted(found.keys() & held.keys()):
+                surplus = provider.surplus(held[grant_id], found[grant_id])
+                if surplus and await self._undone(name, provider, grant_id, surplus):
                     undone += 1
         return undone
 

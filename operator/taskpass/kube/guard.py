@@ -8,6 +8,7 @@ do, and the operator issues nothing unless they refuse what they must refuse:
 2. In each tenant's namespace, a dry run of making a Secret that would be filled with a
    ServiceAccount's token is refused by our policy; so is any Secret but the key in our own.
 3. In each target namespace, a dry run of binding a listed role to everybody is refused by it.
+4. So is a ServiceAccount of a grant without the grant's label, where grants live.
 
 A namespace where something else refuses us (no rights, or it is going) holds as well: we can do
 nothing there. So a tenant that deletes its namespace does not stop the others.
@@ -38,11 +39,13 @@ MUTATING = (
     "taskpass-stamp-kill-switches",
     "taskpass-stamp-pods",
     "taskpass-stamp-tasks",
+    "taskpass-stamp-tokens",
 )
 VALIDATING = (
     "taskpass-approvals",
     "taskpass-credentials",
     "taskpass-delegation",
+    "taskpass-enrolled-pods",
     "taskpass-grants",
     "taskpass-grants-namespace",
     "taskpass-identity-tokens",
@@ -52,8 +55,11 @@ VALIDATING = (
     "taskpass-operator-pods",
     "taskpass-operator-secrets",
     "taskpass-operator-tasks",
+    "taskpass-operator-tokens",
     "taskpass-pod-bindings",
+    "taskpass-pod-tokens",
     "taskpass-pods",
+    "taskpass-secret-deletion",
     "taskpass-secret-references",
     "taskpass-stamps",
     "taskpass-status",
@@ -63,6 +69,7 @@ VALIDATING = (
 REMEDY = "install or upgrade the chart with the same values, and do not change its objects"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 RBAC = "rbac.authorization.k8s.io"
+GRANTS = "taskpass-grants"
 NOBODY = "g-" + 32 * "0"
 """A grant id that is never drawn: random ones are version 4 UUIDs."""
 
@@ -109,6 +116,7 @@ async def limits_missing(
             for namespace, roles in sorted(targets.items())
             for role in list(roles)[:1]
         ),
+        _unlabelled_grant_is_refused(client),
     ]
     found = await asyncio.gather(*checks, return_exceptions=True)
     for each in found:
@@ -196,6 +204,18 @@ async def _binding_is_refused(client: KubeClient, namespace: str, role: tuple[st
     return (
         f"The operator could bind {role[0]} '{role[1]}' to everybody in namespace '{namespace}', "
         f"which ValidatingAdmissionPolicy 'taskpass-operator-grants' must refuse; {REMEDY}"
+    )
+
+
+async def _unlabelled_grant_is_refused(client: KubeClient) -> str:
+    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NOBODY}}
+    path = f"/api/v1/namespaces/{GRANTS}/serviceaccounts"
+    if await _is_refused(client.create(path, body, dryRun="All")):
+        return ""
+    return (
+        f"The operator could make a ServiceAccount in namespace '{GRANTS}' that has no grant's "
+        "label, which ValidatingAdmissionPolicy 'taskpass-operator-grants' must refuse; "
+        f"{REMEDY}"
     )
 
 

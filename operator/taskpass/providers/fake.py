@@ -44,12 +44,14 @@ class FakeProvider:
         """What works now: the secret by grant id."""
         self.calls: list[tuple[str, str]] = []
         """(`issue`, `revoke` or `undo`; grant id), in order."""
+        self.more: dict[str, bytes] = {}
+        """What somebody else made under a grant's name: another secret, by grant id."""
         self._minimum = minimum_seconds
         self._count = itertools.count(1)
 
     def works(self, secret: bytes) -> bool:
         """Tell whether a secret opens anything now."""
-        return secret in self.live.values()
+        return secret in (*self.live.values(), *self.more.values())
 
     def minimum_lifetime_seconds(self) -> int:
         """Return the least lifetime that can be issued."""
@@ -105,16 +107,25 @@ class FakeProvider:
 
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what works by grant id."""
-        return {grant_id: {"name": grant_id, "actions": [], "uid": ""} for grant_id in self.live}
+        return {
+            grant_id: {"name": grant_id, "actions": [], "uid": "", "more": grant_id in self.more}
+            for grant_id in self.live
+        }
 
     def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
         """Tell whether the grant's credential works no more."""
         return found is None
 
+    def surplus(self, grant: Grant, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what says which of `more` to remove."""
+        return {"name": "", "more": True} if found["more"] else None
+
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
         """Remove what `inventory` found."""
         self.calls.append(("undo", grant_id))
         self.live.pop(state["name"], None)
+        if state["more"]:
+            self.more.pop(grant_id, None)
 
     async def _before(self, failure: Failure | None) -> None:
         if failure is Failure.HANG:

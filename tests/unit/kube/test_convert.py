@@ -333,6 +333,22 @@ def test_a_pod_is_converted_whole() -> None:
     assert view.deleting_since is None
 
 
+def test_a_digest_says_nothing_of_command_and_environment() -> None:
+    """Told in the threat model: what policies know of a container is its image."""
+    image = "registry.example/agent@sha256:" + "a" * 64
+    honest = {"name": "agent", "image": image}
+    other = {
+        **honest,
+        "command": ["python3", "-c", "print('anything')"],
+        "env": [{"name": "LD_PRELOAD", "value": "/tmp/evil.so"}],
+    }
+
+    one, two = (pod_from(pod(TOKEN, SECRET, containers=[each])) for each in (honest, other))
+
+    assert one == two
+    assert one.images == (image,)
+
+
 @pytest.mark.parametrize(
     ("phase", "ended"),
     [

@@ -8,6 +8,7 @@ from taskpass.kube import guard
 from tests.unit.kube.scripted_server import Answer, Script, status_body
 
 HELPERS = "charts/taskpass/templates/_helpers.tpl"
+ACCOUNTS = "/api/v1/namespaces/taskpass-grants/serviceaccounts"
 SECRETS = "/api/v1/namespaces/{}/secrets"
 REFUSED = Answer(
     status_body(
@@ -44,6 +45,7 @@ def everything_holds(script: Script) -> None:
             script.on(f"GET {base}ybindings/{name}", Answer({"spec": bound}))
     script.on(f"POST {SECRETS.format('taskpass-system')}", REFUSED)
     script.on(f"POST {SECRETS.format('support')}", REFUSED)
+    script.on(f"POST {ACCOUNTS}", REFUSED)
 
 
 async def ask(script: Script) -> str:
@@ -59,7 +61,7 @@ async def test_nothing_is_said_when_all_of_it_holds(script: Script) -> None:
     assert await ask(script) == ""
 
     writes = [request for request in script.requests if request.method == "POST"]
-    assert [request.query["dryRun"] for request in writes] == ["All", "All"]
+    assert [request.query["dryRun"] for request in writes] == ["All", "All", "All"]
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,10 @@ async def test_a_write_that_goes_through_is_named(script: Script, namespace: str
 
     assert "could make a Secret of type" in await ask(script)
     assert namespace in await ask(script)
+
+
+async def test_a_grant_that_could_be_made_without_its_label_is_named(script: Script) -> None:
+    everything_holds(script)
+    script.on(f"POST {ACCOUNTS}", Answer({}, 201))
+
+    assert "in namespace 'taskpass-grants' that has no grant's label" in await ask(script)

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from taskpass.ports import ApiClient
-from taskpass.providers.kubernetes.objects import GRANT_LABEL
 
 
 async def together(*calls: Awaitable[Any]) -> list[Any]:
@@ -17,9 +16,12 @@ async def together(*calls: Awaitable[Any]) -> list[Any]:
     return answers
 
 
-async def labelled(client: ApiClient, path: str) -> AsyncIterator[dict[str, Any]]:
-    """Yield the objects of a list that carry the label of a grant, page by page."""
-    query = {"labelSelector": GRANT_LABEL, "limit": "500"}
+async def listed(client: ApiClient, path: str) -> AsyncIterator[dict[str, Any]]:
+    """Yield the objects of a list, page by page.
+
+    Not only those with the label of a grant: what is made with our token may be without it.
+    """
+    query = {"limit": "500"}
     while True:
         page = await client.get(path, **query)
         for item in page.get("items") or []:

@@ -21,7 +21,7 @@ A create whose answer was lost may still be carried out after its revocation: `i
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +38,7 @@ from taskpass.core.errors import (
 from taskpass.core.task import CredentialClass, CredentialRequest, digest
 from taskpass.ports import ApiClient, Clock
 from taskpass.providers.kubernetes.access import must_be_new, reviews_of, wait_until_effective
-from taskpass.providers.kubernetes.calls import labelled, together
+from taskpass.providers.kubernetes.calls import listed, together
 from taskpass.providers.kubernetes.objects import (
     GRANT_LABEL,
     bindings_path,
@@ -76,17 +76,22 @@ class KubernetesProvider:
         clock: Clock,
         grants_namespace: str = "taskpass-grants",
         targets: Mapping[str, Sequence[tuple[str, str]]] = NO_TARGETS,
+        audiences: Collection[str] = (),
+        harmless: Collection[tuple[str, str]] = (),
     ) -> None:
         """`server` and `ca` (PEM) go into kubeconfigs; a request's location replaces the server.
 
         `targets` are the roles, as (kind, name), that may be bound in each namespace; `inventory`
-        looks for bindings in all of these.
+        looks for bindings in all of these. `audiences` are those that a class may name;
+        `harmless` are (group, resource) that roles may write beside what is known to lead nowhere.
         """
         self._client = client
         self._server = server
         self._ca = ca
         self._grants = grants_namespace
         self._targets = targets
+        self._audiences = audiences
+        self._harmless = harmless
         self._clock = clock
 
     def minimum_lifetime_seconds(self) -> int:
@@ -98,7 +103,13 @@ class KubernetesProvider:
         return FIELDS
 
     def problem(self, credential_class: CredentialClass) -> str:
-        """Return what keeps the class from ever being issued: a role that may not be bound."""
+        """Return what keeps the class from ever being issued: a role, or its tokens' audience."""
+        audience = credential_class.config.get("audience", "")
+        if audience and audience not in self._audiences:
+            return (
+                f"Tokens may not have the audience '{audience}'; an administrator lists it in the "
+                "value `tokenAudiences` of the chart"
+            )
         for namespace in credential_class.config["namespaces"]:
             listed = self._targets.get(namespace, ())
             for role in credential_class.config["roles"]:
@@ -202,12 +213,12 @@ class KubernetesProvider:
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what exists by grant id: ServiceAccounts, and bindings in the target namespaces.
 
-        What is ours is told by its name, which admission keeps for us, not by the label alone.
+        What is ours is told by its name, which admission keeps for us, labelled or not.
         A target namespace that refuses us, or is gone, is logged and left out.
         """
         found: dict[str, State] = {}
         try:
-            async for item in labelled(self._client, service_accounts_path(self._grants)):
+            async for item in listed(self._client, service_accounts_path(self._grants)):
                 name = item["metadata"]["name"]
                 if is_grant_id(name):
                     state = found.setdefault(name, State.found(name, self._grants))
@@ -227,13 +238,26 @@ class KubernetesProvider:
         recorded = State(grant.provider_state).service_account_uid
         return found is None or State(found).service_account_uid != recorded
 
+    def surplus(self, grant: Grant, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the bindings under the grant's name that it does not record, as `undo` takes them.
+
+        Names are recorded before the first call, so none of them can be one that is being made.
+        """
+        recorded = {_bound(each) for each in State(grant.provider_state).bindings}
+        more = [each for each in State(found).bindings if _bound(each) not in recorded]
+        if not more:
+            return None
+        state = State.found("", self._grants)
+        state.bindings = more
+        return state.as_json()
+
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
         """Remove what `inventory` found and no live grant answers for."""
         await remove(self._client, State(state))
 
     async def _find_bindings(self, namespace: str, found: dict[str, State]) -> None:
         try:
-            async for item in labelled(self._client, bindings_path(namespace)):
+            async for item in listed(self._client, bindings_path(namespace)):
                 grant_id = grant_of_binding(item["metadata"]["name"])
                 if grant_id:
                     state = found.setdefault(grant_id, State.found(grant_id, self._grants))
@@ -263,12 +287,13 @@ class KubernetesProvider:
                     "narrow the role, or set spec.kubernetes.streams of the CredentialClass to "
                     "Allowed"
                 )
-            escape = escapes(found)
+            escape = escapes(found, self._harmless)
             if escape and not state.escapes_allowed:
                 raise ProviderRefused(
                     f"{label} grants {escape}: its holder could get another credential, which "
-                    "revocation does not reach; narrow the role, or set spec.kubernetes.escapes of "
-                    "the CredentialClass to Allowed"
+                    "revocation does not reach; narrow the role, have the resource listed in the "
+                    "value `harmlessWrites` of the chart, or set spec.kubernetes.escapes of the "
+                    "CredentialClass to Allowed"
                 )
             each["rules_digest"] = rules_digest(found)
         return {path: each for path, each in rules.items() if each is not None}
@@ -344,6 +369,11 @@ class KubernetesProvider:
                 "The grant's ServiceAccount was deleted while its token was asked for; it is made "
                 "anew"
             ) from error
+
+
+def _bound(binding: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a binding gives, and where it is."""
+    return tuple(binding[key] for key in ("namespace", "name", "role_kind", "role_name"))
 
 
 @contextlib.contextmanager

@@ -28,10 +28,11 @@ async def remove(client: ApiClient, state: State) -> None:
     failures = await asyncio.gather(
         *(_remove(client, *binding) for binding in bindings), return_exceptions=True
     )
-    failures += await asyncio.gather(
-        _remove(client, state.grants_namespace, account, state.service_account_uid),
-        return_exceptions=True,
-    )
+    if state.service_account:
+        failures += await asyncio.gather(
+            _remove(client, state.grants_namespace, account, state.service_account_uid),
+            return_exceptions=True,
+        )
     for failure in failures:
         if isinstance(failure, ApiError):
             raise ProviderUnavailable(f"Not everything could be deleted: {failure}") from failure
