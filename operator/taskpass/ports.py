@@ -112,6 +112,17 @@ class Ledger(Protocol):
         namespace. What is being revoked does not count.
         """
 
+    def ahead(self, agent: Key, task_uid: str) -> int:
+        """Return how many of `holders` are others than a task, and were so before it."""
+
+    def tally(
+        self, namespace: str = "", account: str = "", class_name: str = ""
+    ) -> Mapping[str, int]:
+        """Return how many grants are held, by provider, without going through them.
+
+        Of a namespace; with `account` of an agent in it; of a class alone; without any, of all.
+        """
+
     def below(self, task_uid: str) -> Sequence[Grant]:
         """Return what is held by tasks that a task has delegated to, at any depth."""
 
@@ -436,6 +447,9 @@ class World(Protocol):
 
     def children(self, key: Key) -> Sequence[Task]:
         """Return the tasks that name a task as their parent."""
+
+    def children_in_order(self, key: Key) -> Sequence[str]:
+        """Return the UIDs of the same, the oldest first."""
 
     def approvals(self, key: Key) -> Sequence[TaskApproval]:
         """Return the TaskApprovals that name the task, by name."""

@@ -136,6 +136,7 @@ NOT_OF_THE_SPEC = {
     "said",
     "savepoint",
     "active",
+    "left_out",
 }
 """Fields that come from metadata or are derived."""
 KINDS = pytest.mark.parametrize("kind", sorted(CONVERT))

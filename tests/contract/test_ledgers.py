@@ -321,3 +321,37 @@ async def test_each_opening_of_a_ledger_counts_on(ledger: Ledger, reopen: Reopen
     before = ledger.epoch
 
     assert reopen().epoch > before
+
+
+async def test_who_is_ahead_and_how_many_are_held_is_known_without_counting(
+    ledger: Ledger, reopen: Reopen
+) -> None:
+    tasks = [replace(objects.TASK, name=f"t{n}", uid=f"uid-{n}") for n in range(6)]
+    at = [objects.NOW + timedelta(seconds=s) for s in (3, 1, 2, 1, 5, 4)]
+    grants = [
+        replace(objects.another(n), task=tasks[n], intent_at=at[n], service_account=account)
+        for n, account in enumerate(["a", "a", "b", "a", "b", "a"])
+    ]
+    grants[5] = replace(grants[5], state=GrantState.REVOKING, class_name="other")
+    await ledger.commit(Batch(grants=tuple(grants)))
+    await ledger.commit(Batch(grants=(replace(grants[1], state=GrantState.REVOKED),)))
+    namespace = objects.TASK.namespace
+
+    for each in before_and_after(ledger, reopen):
+        for account in ("a", "b", ""):
+            holders = each.holders((namespace, account))
+            for task in tasks:
+                own = holders.get(task.uid)
+                counted = sum(
+                    own is None or (since, uid) < (own, task.uid)
+                    for uid, since in holders.items()
+                    if uid != task.uid
+                )
+                assert each.ahead((namespace, account), task.uid) == counted
+        held = list(each.held())
+        assert each.tally()["Kubernetes"] == len(held) == 5
+        assert each.tally(namespace=namespace)["Kubernetes"] == 5
+        assert each.tally(namespace=namespace, account="a")["Kubernetes"] == 3
+        assert each.tally(class_name="other")["Kubernetes"] == 1
+        assert each.tally(namespace="elsewhere") == {}
+        assert each.ahead(("elsewhere", ""), "uid-1") == 0

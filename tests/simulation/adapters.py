@@ -138,6 +138,14 @@ class SimulatedLedger:
     def holders(self, agent: Key) -> Mapping[str, datetime]:
         return self._ledger.holders(agent)
 
+    def ahead(self, agent: Key, task_uid: str) -> int:
+        return self._ledger.ahead(agent, task_uid)
+
+    def tally(
+        self, namespace: str = "", account: str = "", class_name: str = ""
+    ) -> Mapping[str, int]:
+        return self._ledger.tally(namespace, account, class_name)
+
     def below(self, task_uid: str) -> Sequence[Grant]:
         return self._ledger.below(task_uid)
 

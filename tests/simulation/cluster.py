@@ -217,6 +217,9 @@ class Cluster:
     def children(self, key: Key) -> Sequence[Task]:
         return [t for t in self.tasks.values() if (t.namespace, t.parent) == key]
 
+    def children_in_order(self, key: Key) -> Sequence[str]:
+        return [t.uid for t in sorted(self.children(key), key=lambda t: (t.created_at, t.uid))]
+
     def approvals(self, key: Key) -> Sequence[TaskApproval]:
         return [a for a in self.approval_list if (a.namespace, a.task_name) == key]
 

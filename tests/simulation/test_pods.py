@@ -401,3 +401,19 @@ async def test_pods_of_the_wrong_service_account_are_not_looked_up_at_all(
 
     assert not any(line.startswith("workloads.owners") for line in world.journal)
     assert world.condition("Attested") == ("False", "ServiceAccountMismatch")
+
+
+async def test_a_task_for_which_there_is_no_room_loses_what_it_holds_and_says_why(
+    world: SimulatedWorld,
+) -> None:
+    world.create(task(request("tickets")))
+    world.add_pod()
+    await world.settle()
+    assert len(world.held()) == 1
+
+    world.change(left_out="The tasks of namespace 'support' take more than 32 MiB together")
+    await world.settle()
+
+    assert world.held() == []
+    assert world.condition("Attested") == ("Unknown", "NotEnrolled")
+    assert "32 MiB" in world.message("Attested")

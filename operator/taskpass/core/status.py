@@ -114,8 +114,9 @@ def _attested(seen: Snapshot, rest: Rest) -> Finding:
     if not rest.enrolled:
         return unknown(
             Reason.NOT_ENROLLED,
-            f"Namespace '{seen.live_task.namespace}' is not served by taskpass; an administrator "
-            "adds it to the value `tenants` of the chart",
+            seen.live_task.left_out
+            or f"Namespace '{seen.live_task.namespace}' is not served by taskpass; an "
+            "administrator adds it to the value `tenants` of the chart",
         )
     if rest.attested is not None:
         return rest.attested

@@ -10,6 +10,9 @@ from taskpass.core.task import CredentialClass, Task
 from taskpass.flows.context import Ports
 from taskpass.ports import Key
 
+MOST_SIBLINGS = 1000
+"""The most that `maxChildren` of a policy can be."""
+
 
 @dataclass(slots=True)
 class Run:
@@ -44,7 +47,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         grants=ledger.grants(key),
         known=_known(ports, key),
         lost=frozenset(g.id for g in ledger.grants(key) if g.id in ports.lost),
-        enrolled=world.enrolled(key[0]),
+        enrolled=world.enrolled(key[0]) and not (task and task.left_out),
         pods=pods,
         bound=bound,
         service_account_uid=(
@@ -105,11 +108,13 @@ def lineage_of(ports: Ports, task: Task) -> Lineage:
 
 
 def _siblings_ahead(ports: Ports, task: Task) -> int:
-    own, ahead = (task.created_at, task.uid), 0
-    for each in ports.world.children((task.namespace, task.parent)):
-        record = ports.ledger.record(each.uid)
-        over = record is not None and record.outcome is not None
-        ahead += (each.created_at, each.uid) < own and not over
+    """Return how many older ones are not over; counting ends where no policy allows as many."""
+    ahead = 0
+    for uid in ports.world.children_in_order((task.namespace, task.parent)):
+        if uid == task.uid or ahead >= MOST_SIBLINGS:
+            return ahead
+        record = ports.ledger.record(uid)
+        ahead += record is None or record.outcome is None
     return ahead
 
 
@@ -122,10 +127,7 @@ def _ahead(ports: Ports, task: Task, agent: str) -> int:
     limits = (p.max_active_tasks if agent else p.max_active_tasks_in_namespace for p in policies)
     if all(limit is None for limit in limits):
         return 0
-    since = ports.ledger.holders((task.namespace, agent))
-    own = since.get(task.uid)
-    others = ((at, uid) for uid, at in since.items() if uid != task.uid)
-    return sum(own is None or other < (own, task.uid) for other in others)
+    return ports.ledger.ahead((task.namespace, agent), task.uid)
 
 
 def _known(ports: Ports, key: Key) -> frozenset[str]:

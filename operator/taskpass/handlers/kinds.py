@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import kopf
 
+from taskpass.handlers.cut_response import CutResponse
 from taskpass.kube.connection import Connection
 
 GROUP, VERSION = "taskpass.dev", "v1alpha1"
@@ -29,6 +30,8 @@ KINDS = {
 }
 LOGIN_FOR = timedelta(minutes=10)
 """A projected token is replaced within the hour; a login reads it anew."""
+PAGE = 20
+"""Objects on a page of kopf's lists: at most 1.5 MB each."""
 IDENTITY: Any = "taskpass"
 """kopf would make one of the user's name, which an image's user id has not. Its type is private."""
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -82,7 +85,8 @@ def operator_settings(idle_seconds: float) -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.posting.loggers = False
     settings.peering.standalone = True
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE
+    settings.queueing.idle_timeout = 1  # so long is a worker, and the last object, kept
     settings.watching.server_timeout = 290
     settings.watching.inactivity_timeout = idle_seconds
     settings.queueing.exit_timeout = 20
@@ -110,7 +114,9 @@ def registry(where: Connection, apply: Apply) -> kopf.OperatorRegistry:
         return kopf.AiohttpSession(
             server=where.server,
             expiration=datetime.now(UTC) + LOGIN_FOR,  # noqa: TID251 (kopf compares it so)
-            aiohttp_session=aiohttp.ClientSession(connector=connector, headers=headers),
+            aiohttp_session=aiohttp.ClientSession(
+                connector=connector, headers=headers, response_class=CutResponse
+            ),
         )
 
     for plural, kind in KINDS.items():

@@ -32,6 +32,10 @@ TRIES = 3
 LONGEST_PAUSE = 3.0
 LONGEST_LINE = 16 * 1024 * 1024
 JSON = "application/json"
+FIRST_PAGE = 32
+PAGE_BYTES = 2 * 1024 * 1024
+"""How large pages of a list are to be."""
+MOST_PAGE_BYTES = 8 * 1024 * 1024
 OnCall = Callable[[str, str, int, float], None]
 Object = dict[str, Any]
 
@@ -45,6 +49,10 @@ def ignore_call(verb: str, resource: str, status: int, seconds: float) -> None:
 
 def no_fence() -> None:
     """Let every write through."""
+
+
+class _TooLarge(Exception):
+    """A page has more bytes than it may."""
 
 
 class KubeClient:
@@ -160,12 +168,24 @@ class KubeClient:
         """Read a list page by page: its items, and the resourceVersion to watch from.
 
         `Gone` where the list took so long that its snapshot is compacted: begin again.
+
+        A page has as many items as fit into some megabytes: how many is learned from those before,
+        and one that is larger all the same is not read to its end, but asked for anew in parts.
         """
-        query = {"limit": str(PAGE)}
+        limit = FIRST_PAGE
+        query: dict[str, str] = {}
         if label_selector:
             query["labelSelector"] = label_selector
         while True:
-            page = await self._call("list", "GET", path, query=query)
+            query["limit"] = str(limit)
+            try:
+                most = MOST_PAGE_BYTES if limit > 1 else 0
+                page, size = await self._answer("list", "GET", path, query=query, most=most)
+            except _TooLarge:
+                limit = max(1, limit // 8)
+                continue
+            fitting = limit * PAGE_BYTES // max(1, size)
+            limit = max(1, min(PAGE, 4 * limit, fitting))
             items, version, following = _page(page, resource_of(path))
             yield items, version
             if not following:
@@ -226,7 +246,10 @@ class KubeClient:
                 f"The watch of {resource} broke off ({type(error).__name__})"
             ) from error
 
-    async def _call(
+    async def _call(self, verb: str, method: str, path: str, **what: Any) -> Object:
+        return (await self._answer(verb, method, path, **what))[0]
+
+    async def _answer(
         self,
         verb: str,
         method: str,
@@ -235,12 +258,14 @@ class KubeClient:
         body: Any = None,
         query: Mapping[str, str] | None = None,
         content: str = JSON,
-    ) -> Object:
+        most: int = 0,
+    ) -> tuple[Object, int]:
+        """Return the answer, and how many bytes it had."""
         resource = resource_of(path)
         payload = None if body is None else orjson.dumps(body, default=plain)
         for attempt in range(1, TRIES + 1):
             status, raw, pause = await self._send(
-                (verb, resource), method, path, payload, query or {}, content
+                (verb, resource), method, path, payload, query or {}, content, most
             )
             if pause is None or attempt == TRIES:
                 break
@@ -250,7 +275,7 @@ class KubeClient:
             raise error_of(status, value, verb, resource)
         if not isinstance(value, dict):
             raise ApiUnavailable(f"The answer to {verb} of {resource} was not JSON")
-        return value
+        return value, len(raw)
 
     async def _send(
         self,
@@ -260,8 +285,12 @@ class KubeClient:
         payload: bytes | None,
         query: Mapping[str, str],
         content: str,
+        most: int = 0,
     ) -> tuple[int, bytes, float | None]:
-        """Return status and body, and how long to wait before the same call is sent again."""
+        """Return status and body, and how long to wait before the same call is sent again.
+
+        A body of more than `most` bytes, where that is given, is `_TooLarge`.
+        """
         async with self._turns.turn(*what):
             if what[0] not in READS:
                 self._fence()
@@ -276,7 +305,7 @@ class KubeClient:
                     headers=self._headers(content if payload is not None else None),
                     allow_redirects=False,
                 ) as response:
-                    raw = await response.read()
+                    raw = await _read(response, most)
                     status = response.status
                     self._on_date(response.headers.get("Date", ""))
                     return status, raw, _pause(status, response.headers.get("Retry-After", ""))
@@ -333,6 +362,19 @@ def _is_object(item: object) -> bool:
     return all(isinstance(each, str) and each for each in wanted)
 
 
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    if not most:
+        return await response.read()
+    parts, size = [], 0
+    async for chunk in response.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > most:
+            response.close()
+            raise _TooLarge
+    return b"".join(parts)
+
+
 def _pause(status: int, retry_after: str) -> float | None:
     if status not in (429, 503) or not retry_after.isdecimal():
         return None
@@ -356,11 +398,14 @@ def _event(line: bytes, resource: str) -> Object:
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     """Yield whole lines; `readline` of the reader gives up at 128 KiB, and objects are larger."""
-    rest = b""
+    rest = bytearray()
     async for chunk in content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line:
-                yield line
+        rest += chunk
+        if end := rest.rfind(b"\n", -len(chunk)) + 1:
+            lines = bytes(rest[:end]).split(b"\n")
+            del rest[:end]
+            for line in lines:
+                if line:
+                    yield line
         if len(rest) > LONGEST_LINE:
             raise ApiUnavailable("A watch sent a line that is too long")

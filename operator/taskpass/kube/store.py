@@ -56,6 +56,18 @@ class Store(Generic[T]):
         stored = self._items.get(key)
         return stored.value if stored else None
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Key]:
+        """Yield every key."""
+        return iter(self._items)
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether there is one."""
+        return key in self._items
+
     def keys(self) -> list[Key]:
         """Return every key."""
         return list(self._items)
@@ -119,3 +131,13 @@ class Store(Generic[T]):
         self._floor = max(self._floor, version)
         self._deleted = {k: v for k, v in self._deleted.items() if v > version}
         return gone
+
+
+def mark(index: dict[Any, set[Key]], name: Any, key: Key, put: bool) -> None:
+    """Put a key into an index under a name, or take it out; empty names go."""
+    if put:
+        index[name].add(key)
+    elif name in index:
+        index[name].discard(key)
+        if not index[name]:
+            del index[name]

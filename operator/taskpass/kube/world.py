@@ -8,18 +8,20 @@ through one callback. Nothing may be decided before `synced`: an absence proves 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Any
+
+import orjson
 
 from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView
 from taskpass.core.conditions import ConditionType
 from taskpass.core.delegation import everyone_below
 from taskpass.core.errors import EvaluationFailed
-from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.kill_switch import KillSwitch, Target
 from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
 from taskpass.core.snapshot import Sight
 from taskpass.core.task import LABEL, NO_LABELS, TEMPLATE_LABEL, CredentialClass, Task
@@ -34,9 +36,11 @@ from taskpass.kube.convert import (
     task_from,
     template_from,
 )
+from taskpass.kube.cut import cut, without_spec
 from taskpass.kube.enrolment import Enrolment
 from taskpass.kube.reflector import Reflector, key_of
-from taskpass.kube.store import Change, Store
+from taskpass.kube.room import TOO_MUCH, Room
+from taskpass.kube.store import Change, Store, mark
 from taskpass.ports import Key
 
 PATHS = {
@@ -87,7 +91,7 @@ class Caches:
         self._templates: Store[Template] = Store()
         self._approvals: Store[TaskApproval] = Store()
         self._kinds: Mapping[str, tuple[Store[Any], Callable[[Mapping[str, Any]], Any]]] = {
-            "AgentTask": (self._tasks, task_from),
+            "AgentTask": (self._tasks, self._task),
             "CredentialClass": (self._classes, class_from),
             "KillSwitch": (self._switches, kill_switch_from),
             "AgentTaskTemplate": (self._templates, template_from),
@@ -99,16 +103,19 @@ class Caches:
         self._tasks_in: dict[str, set[Key]] = defaultdict(set)
         self._tasks_of_account: dict[Key, set[Key]] = defaultdict(set)
         self._children_of: dict[Key, set[Key]] = defaultdict(set)
+        self._ordered_children: dict[Key, tuple[str, ...]] = {}
         self._tasks_of_class: dict[str, set[Key]] = defaultdict(set)
         self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
+        self._room = Room()
         self._unreadable: set[tuple[str, Key]] = set()
+        self._revision = 0
         self._seeded = False
         self._resyncs = 0
         self.missed = False
         """Whether an event of kopf's could not be taken in; cleared by a whole resync."""
         self._sights: dict[str, tuple[bool, Sight]] = {}
         self._namespaces = Reflector(
-            client, "/api/v1/namespaces", _labels, self._namespace_changed,
+            client, "/api/v1/namespaces", self._labels, self._namespace_changed,
             on_state=self._look_at_all_sights,
         )  # fmt: skip
         self._pods: dict[str, Reflector[PodView]] = {}
@@ -197,8 +204,14 @@ class Caches:
         if event_type == "DELETED":
             self._unreadable.discard((kind, key_of(obj)))
             self._changed(kind, self._kinds[kind][0].remove(obj))
-        elif not self._kinds[kind][0].is_stale(obj):
+        elif not self._kinds[kind][0].is_stale(obj) or self._may_fit_now(kind, obj):
             self._changed(kind, self._read(kind, obj))
+
+    def _may_fit_now(self, kind: str, obj: Mapping[str, Any]) -> bool:
+        """Tell whether it is a task that was left out, as it was then."""
+        key = key_of(obj)
+        known = self._tasks.get(key) if kind == "AgentTask" and key in self._room.left_out else None
+        return known is not None and known.resource_version == obj["metadata"]["resourceVersion"]
 
     def task_keys(self) -> list[Key]:
         """Return the key of every task."""
@@ -273,10 +286,24 @@ class Caches:
         found = (self._tasks.get(each) for each in self._children_of.get(key, ()))
         return [each for each in found if each is not None]
 
+    def children_in_order(self, key: Key) -> Sequence[str]:
+        """Return the UIDs of the tasks that name a task as their parent, oldest first."""
+        known = self._ordered_children.get(key)
+        if known is None:
+            children = self.children(key)
+            known = tuple(c.uid for c in sorted(children, key=lambda c: (c.created_at, c.uid)))
+            self._ordered_children[key] = known
+        return known
+
     def approvals(self, key: Key) -> Sequence[TaskApproval]:
         """Return the TaskApprovals that name the task, by name."""
         found = (self._approvals.get(each) for each in sorted(self._approvals_of.get(key, ())))
         return [each for each in found if each is not None]
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of a policy, class, template or kill switch."""
+        return self._revision
 
     def all_policies(self) -> tuple[CompiledPolicy, ...]:
         """Return every policy, for its `Ready` condition."""
@@ -292,7 +319,7 @@ class Caches:
 
     def tasks_stopped_by(self, switch: KillSwitch) -> int:
         """Return how many tasks a KillSwitch matches."""
-        return len(set(self._matched(switch)))
+        return len(self._matched(switch))
 
     def stalled(self) -> Iterator[str]:
         """Yield the reason of each task that waits for a person, as its status says."""
@@ -303,6 +330,19 @@ class Caches:
 
     def _reflectors(self) -> tuple[Reflector[Any], ...]:
         return (self._namespaces, *self._pods.values(), *self._accounts.values())
+
+    def _labels(self, obj: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return a namespace's labels; none of one that is not served, which nobody asks for."""
+        served = obj["metadata"]["name"] in self._tenants
+        return dict(obj["metadata"].get("labels") or {}) if served else NO_LABELS
+
+    def _task(self, obj: Mapping[str, Any]) -> Task:
+        key = key_of(obj)
+        if key[0] not in self._tenants:
+            return task_from(without_spec(obj))
+        if self._room.take(key, len(orjson.dumps(obj["spec"]))):
+            return task_from(obj)
+        return replace(task_from(without_spec(obj)), left_out=TOO_MUCH.format(key[0]))
 
     def _compiled(self, obj: Mapping[str, Any]) -> CompiledPolicy:
         return compile_policy(policy_from(obj), self._expressions)
@@ -323,7 +363,7 @@ class Caches:
         (store, converted), key = self._kinds[kind], key_of(obj)
         self._unreadable.discard((kind, key))
         try:
-            return store.put(obj, converted(obj))
+            return store.put(obj, converted(cut(obj)))
         except (KeyError, TypeError, ValueError, AttributeError):
             self._unreadable.add((kind, key))
             logger.exception("Object could not be read", extra={"kind": kind, "key": key})
@@ -341,8 +381,10 @@ class Caches:
             self._approval_changed(change)
             return
         if kind == "AgentTaskTemplate":
+            self._revision += 1
             self._look(self._naming(change.key))
             return
+        self._revision += 1
         if kind == "KillSwitch":
             self._sorted_switches = tuple(sorted(self._switches.values(), key=lambda s: s.name))
         elif kind != "CredentialClass":
@@ -371,30 +413,44 @@ class Caches:
         for stored, put in ((change.old, False), (change.new, True)):
             if stored is not None:
                 task = (stored.value.namespace, stored.value.task_name)
-                _mark(self._approvals_of, task, change.key, put)
+                mark(self._approvals_of, task, change.key, put)
                 if not change.only_status:
                     self._look([task])
 
     def _below(self, key: Key) -> Iterator[Key]:
         return everyone_below(key, lambda of: self._children_of.get(of, ()))
 
-    def _matched(self, switch: KillSwitch) -> Iterable[Key]:
-        if switch.blocks(switch.of):
-            return self._tasks_of_class.get(switch.of, ())
-        return (task.key for task in self._tasks.values() if switch.stops(task))
+    def _matched(self, switch: KillSwitch) -> Collection[Key]:
+        """Return the tasks that it matches, from an index: there may be many of both."""
+        of = (switch.namespace, switch.of)
+        match switch.target:
+            case Target.TASK:
+                return (of,) if self._tasks.get(of) else ()
+            case Target.AGENT:
+                return self._tasks_of_account.get(of, ())
+            case Target.NAMESPACE:
+                return self._tasks_in.get(switch.namespace, ())
+            case Target.CLASS:
+                return self._tasks_of_class.get(switch.of, ())
+            case Target.ALL:
+                return self._tasks
 
     def _index(self, change: Change[Task]) -> None:
+        if change.new is None:
+            self._room.leave(change.key)
         for stored, put in ((change.old, False), (change.new, True)):
             if stored is None:
                 continue
             task = stored.value
             requests = (*task.credentials, *(r for p in task.phases for r in p.credentials))
             if task.parent:
-                _mark(self._children_of, (task.namespace, task.parent), task.key, put)
-            _mark(self._tasks_in, task.namespace, task.key, put)
-            _mark(self._tasks_of_account, (task.namespace, task.service_account), task.key, put)
+                mark(self._children_of, (task.namespace, task.parent), task.key, put)
+                if not change.only_status:
+                    self._ordered_children.pop((task.namespace, task.parent), None)
+            mark(self._tasks_in, task.namespace, task.key, put)
+            mark(self._tasks_of_account, (task.namespace, task.service_account), task.key, put)
             for name in {request.class_name for request in requests}:
-                _mark(self._tasks_of_class, name, task.key, put)
+                mark(self._tasks_of_class, name, task.key, put)
 
     def _pod_changed(self, key: Key, old: PodView | None, new: PodView | None) -> None:
         touched = []
@@ -436,19 +492,6 @@ class Caches:
     def _look(self, keys: Iterable[Key]) -> None:
         if listed := list(keys):
             self._on_change(listed)
-
-
-def _mark(index: dict[Any, set[Key]], name: Any, key: Key, put: bool) -> None:
-    if put:
-        index[name].add(key)
-    elif name in index:
-        index[name].discard(key)
-        if not index[name]:
-            del index[name]
-
-
-def _labels(obj: Mapping[str, Any]) -> Mapping[str, str]:
-    return dict(obj["metadata"].get("labels") or {})
 
 
 def _uid(obj: Mapping[str, Any]) -> str:

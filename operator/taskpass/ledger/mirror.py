@@ -1,5 +1,6 @@
 """What reads of the ledger see: live state in memory, as of the last commit."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import Any
 
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.records import TaskRecord, TrailItem
+from taskpass.ledger.lines_of_holders import Line
 from taskpass.ledger.state import TRAIL_LENGTH
 from taskpass.ledger.store import Written
 from taskpass.ports import Key
@@ -18,8 +20,10 @@ class Mirror:
     def __init__(self) -> None:
         self._held: dict[str, Grant] = {}
         self._by_key: dict[Key, dict[str, Grant]] = {}
-        self._by_agent: dict[Key, dict[str, Grant]] = {}
-        """What is held and not being revoked."""
+        self._lines: dict[Key, Line] = {}
+        """By agent, and by (namespace, ''): the tasks that hold what is not being revoked."""
+        self._tallies: dict[tuple[str, str, str], Counter[str]] = {}
+        """How many are held, by provider; by namespace, agent or class, as `tally` is asked."""
         self._below: dict[str, dict[str, Grant]] = {}
         """What is held by tasks below a task, by its UID."""
         self._records: dict[str, TaskRecord] = {}
@@ -49,13 +53,19 @@ class Mirror:
 
     def holders(self, agent: Key) -> Mapping[str, datetime]:
         """See `ports.Ledger`."""
-        since: dict[str, datetime] = {}
-        namespace, name = agent
-        agents = [agent] if name else [each for each in self._by_agent if each[0] == namespace]
-        for grant in (g for each in agents for g in self._by_agent.get(each, {}).values()):
-            uid = grant.task.uid
-            since[uid] = min(since.get(uid, grant.intent_at), grant.intent_at)
-        return since
+        line = self._lines.get(agent)
+        return {uid: at for at, uid in line.order} if line else {}
+
+    def ahead(self, agent: Key, task_uid: str) -> int:
+        """See `ports.Ledger`."""
+        line = self._lines.get(agent)
+        return line.ahead(task_uid) if line else 0
+
+    def tally(
+        self, namespace: str = "", account: str = "", class_name: str = ""
+    ) -> Mapping[str, int]:
+        """See `ports.Ledger`."""
+        return self._tallies.get((namespace, account, class_name), {})
 
     def below(self, task_uid: str) -> Sequence[Grant]:
         """See `ports.Ledger`."""
@@ -89,7 +99,13 @@ class Mirror:
 
     def _put(self, grant: Grant) -> None:
         key = grant.task.key
-        self._put_by_agent(grant)
+        self._count(grant)
+        going = grant.state.held and grant.state is not GrantState.REVOKING
+        for agent in {(grant.task.namespace, grant.service_account), (grant.task.namespace, "")}:
+            line = self._lines.setdefault(agent, Line())
+            line.put(grant, going)
+            if not line.order:
+                del self._lines[agent]
         for uid in grant.chain:
             _put_in(self._below, uid, grant, grant.state.held)
         _put_in(self._by_key, key, grant, grant.state.held)
@@ -98,10 +114,21 @@ class Mirror:
         else:
             self._held.pop(grant.id, None)
 
-    def _put_by_agent(self, grant: Grant) -> None:
-        agent = (grant.task.namespace, grant.service_account)
-        held = grant.state.held and grant.state is not GrantState.REVOKING
-        _put_in(self._by_agent, agent, grant, held)
+    def _count(self, grant: Grant) -> None:
+        change = grant.state.held - (grant.id in self._held)
+        if not change:
+            return
+        namespace = grant.task.namespace
+        for of in {
+            ("", "", ""), (namespace, "", ""), (namespace, grant.service_account, ""),
+            ("", "", grant.class_name),
+        }:  # fmt: skip
+            tally = self._tallies.setdefault(of, Counter())
+            tally[grant.provider] += change
+            if not tally[grant.provider]:
+                del tally[grant.provider]
+            if not tally:
+                del self._tallies[of]
 
 
 def _indexed(item: TrailItem) -> TrailItem:

@@ -146,6 +146,16 @@ class SealedLedger:
         """See `ports.Ledger`."""
         return self._mirror.holders(agent)
 
+    def ahead(self, agent: Key, task_uid: str) -> int:
+        """See `ports.Ledger`."""
+        return self._mirror.ahead(agent, task_uid)
+
+    def tally(
+        self, namespace: str = "", account: str = "", class_name: str = ""
+    ) -> Mapping[str, int]:
+        """See `ports.Ledger`."""
+        return self._mirror.tally(namespace, account, class_name)
+
     def below(self, task_uid: str) -> Sequence[Grant]:
         """See `ports.Ledger`."""
         return self._mirror.below(task_uid)

@@ -8,6 +8,7 @@ import pytest
 
 from taskpass.core import errors
 from taskpass.kube.answers import resource_of
+from taskpass.kube.client import FIRST_PAGE, MOST_PAGE_BYTES
 from taskpass.kube.connection import TokenFile
 from tests.unit.kube.scripted_server import Answer, Script, events, item, page, status_body
 
@@ -246,8 +247,39 @@ async def test_a_list_is_read_by_pages(script: Script) -> None:
     assert items[0]["kind"] == "Pod"
     assert version == "7"
     first, second = script.requests
-    assert dict(first.query) == {"limit": "500", "labelSelector": "taskpass.dev/task"}
+    assert dict(first.query) == {"limit": str(FIRST_PAGE), "labelSelector": "taskpass.dev/task"}
     assert second.query["continue"] == "more"
+    assert int(second.query["limit"]) == 4 * FIRST_PAGE  # they are small
+
+
+async def test_a_page_that_is_too_large_is_asked_for_in_parts(script: Script) -> None:
+    large = "x" * (MOST_PAGE_BYTES // 4)
+    script.on(
+        f"GET {PODS}",
+        page(7, *(item(f"a{n}", 1, text=large) for n in range(5))),
+        page(7, *(item(f"a{n}", 1, text=large) for n in range(3)), following="more"),
+        page(7, item("b", 2)),
+    )
+
+    async with script.client() as client:
+        items, _ = await client.list(PODS)
+
+    first, second, third = (dict(each.query) for each in script.requests)
+    assert [each["metadata"]["name"] for each in items] == ["a0", "a1", "a2", "b"]
+    assert int(second["limit"]) < int(first["limit"])
+    assert "continue" not in second  # nothing of the first was taken
+    assert int(third["limit"]) <= int(second["limit"])
+
+
+async def test_an_object_that_is_too_large_by_itself_is_read_alone(script: Script) -> None:
+    huge = item("a", 1, text="x" * (MOST_PAGE_BYTES + 1))
+    script.on(f"GET {PODS}", page(7, huge))
+
+    async with script.client() as client:
+        items, _ = await client.list(PODS)
+
+    assert [each["metadata"]["name"] for each in items] == ["a"]
+    assert script.requests[-1].query["limit"] == "1"
 
 
 async def test_a_watch_yields_events_larger_than_any_buffer(script: Script) -> None:
