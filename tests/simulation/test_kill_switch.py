@@ -191,6 +191,10 @@ class Stock:
     def kill_switches(self) -> list[KillSwitch]:
         return list(self._world.cluster.kill_switches())
 
+    @property
+    def revision(self) -> int:
+        return self._world.cluster.version
+
     def tasks_stopped_by(self, switch: KillSwitch) -> int:
         return sum(switch.stops(each) for each in self._world.cluster.tasks.values())
 
@@ -347,3 +351,39 @@ def test_a_switch_of_a_class_stops_no_task_whole() -> None:
 
     assert not made.stops(replace(task(READ), name=NAME))
     assert made.blocks(NAME)
+
+
+@pytest.mark.parametrize("target", list(Target))
+async def test_what_it_takes_is_counted_as_it_is_matched(
+    world: SimulatedWorld, target: Target
+) -> None:
+    await running(world)
+    reporter = StandingReporter(world.ports, Stock(world))
+    for where in (MATCHING.get(target, {"of": READ.class_name}), OTHERS.get(target, {})):
+        thrown = switch(target, **where)
+
+        taken = [g for g in world.held() if thrown.takes(g)]
+
+        assert sum(reporter._held(thrown).values()) == len(taken)
+
+
+async def test_nothing_is_compared_where_nothing_has_changed(world: SimulatedWorld) -> None:
+    class Counting(Stock):
+        looks = 0
+
+        def all_policies(self) -> tuple[()]:
+            self.looks += 1
+            return ()
+
+    stock = Counting(world)
+    reporter = StandingReporter(world.ports, stock)
+    await reporter.look()
+    before = stock.looks
+    for _ in range(10):
+        await reporter.look()
+    unchanged = stock.looks - before
+
+    world.cluster.changed()
+    await reporter.look()
+
+    assert (unchanged, stock.looks > before) == (0, True)

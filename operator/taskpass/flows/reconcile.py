@@ -101,6 +101,7 @@ class Reconciler:
                 await approve.answer_approvals(self._ports, seen, step)
                 until = step.until
                 if seen.task is None:
+                    self._ports.modes.waiting.discard(key)
                     await templates.make_task(self._ports, key)
                     told = await missing_task.tell_pods(self._ports, key)
                     until = min(filter(None, (until, told)), default=None)

@@ -1,12 +1,13 @@
 """Say of policies and classes whether they can be used, of kill switches what they have done."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from taskpass.core.conditions import Finding, Reason, false, true
 from taskpass.core.errors import MustEnd, TaskpassError
-from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.kill_switch import KillSwitch, Target
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity
 from taskpass.core.task import CredentialClass
@@ -20,6 +21,10 @@ LOOK_SECONDS = 0.5
 
 class Stock(Protocol):
     """Where all policies and classes are."""
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of one of them."""
 
     def all_policies(self) -> tuple[CompiledPolicy, ...]:
         """Return every policy."""
@@ -44,15 +49,22 @@ class StandingReporter:
         self._ports = ports
         self._stock = stock
         self._said: dict[str, tuple[int, Finding]] = {}
+        self._looked_at: object = None
+        """How policies, classes and templates stood at the last look at them; None: look anew."""
         self._seen: set[str] = set()
         """UIDs of the kill switches of the look before."""
 
     async def look(self) -> None:
         """Write what has changed: the condition `Ready`, and an Event.
 
-        Twice a second: few objects, and no call where nothing changed.
+        Twice a second it is asked whether anything changed, and only then what.
         """
-        for standing in list(self._standings()):
+        state = (self._stock.revision, tuple(self._ports.broken.items()))
+        changed, self._looked_at = state != self._looked_at, None
+        found = [*(self._standings() if changed else ()), *self._of_switches()]
+        if changed:
+            self._forget(found)
+        for standing in found:
             said = self._said.get(standing.uid)
             if said == (standing.generation, standing.finding):
                 continue
@@ -61,10 +73,20 @@ class StandingReporter:
             except MustEnd:
                 raise
             except TaskpassError as error:
+                state = (-1, ())  # so that it is looked at again
                 logger.warning(
                     "Failed to write a Ready condition, will retry",
                     extra={"kind": standing.kind, "object": standing.name, "error": str(error)},
                 )
+        self._looked_at = state
+
+    def _forget(self, found: Sequence[Standing]) -> None:
+        """Drop what was remembered of objects that are gone: tenants make and delete them."""
+        there = {each.uid for each in found} | self._seen
+        self._said = {uid: said for uid, said in self._said.items() if uid in there}
+        labels = {each.policy.label for each in self._stock.all_policies()}
+        for label in self._ports.broken.keys() - labels:
+            del self._ports.broken[label]
 
     async def _say(self, standing: Standing) -> None:
         now = self._ports.now()
@@ -97,6 +119,7 @@ class StandingReporter:
                 generation=each.generation, finding=TEMPLATE_READY,
             )  # fmt: skip
 
+    def _of_switches(self) -> Iterator[Standing]:
         switches = self._stock.kill_switches()
         for switch in switches:
             if switch.uid in self._seen:
@@ -108,18 +131,33 @@ class StandingReporter:
         self._seen = {switch.uid for switch in switches}
 
     def _of_switch(self, switch: KillSwitch) -> Finding:
-        held = [g for g in self._ports.ledger.held() if switch.takes(g)]
-        tasks = self._stock.tasks_stopped_by(switch)
+        held = self._held(switch)
         if not held:
+            tasks = self._stock.tasks_stopped_by(switch)
             what = "1 task is held back" if tasks == 1 else f"{tasks} tasks are held back"
             what = what if tasks else "no task matches it now, so see that the names are right"
             return true(Reason.ENFORCED, f"Nothing that it matches is held; {what}")
-        providers = ", ".join(sorted({g.provider for g in held}))
+        providers = ", ".join(sorted(held))
         return false(
             Reason.REVOKING,
-            f"{len(held)} still to be taken back: {providers} has not confirmed it; it is tried "
-            "again until it does",
+            f"{sum(held.values())} still to be taken back: {providers} has not confirmed it; it is "
+            "tried again until it does",
         )
+
+    def _held(self, switch: KillSwitch) -> Mapping[str, int]:
+        """Return how many grants it takes back, by provider (`KillSwitch.takes`, counted)."""
+        ledger = self._ports.ledger
+        match switch.target:
+            case Target.TASK:
+                return Counter(g.provider for g in ledger.grants((switch.namespace, switch.of)))
+            case Target.AGENT:
+                return ledger.tally(namespace=switch.namespace, account=switch.of)
+            case Target.NAMESPACE:
+                return ledger.tally(namespace=switch.namespace)
+            case Target.CLASS:
+                return ledger.tally(class_name=switch.of)
+            case Target.ALL:
+                return ledger.tally()
 
     def _of_policy(self, compiled: CompiledPolicy) -> Finding:
         label = compiled.policy.label
