@@ -6,6 +6,7 @@ from typing import TextIO
 
 PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime"}
 QUIET = ("kopf.objects", "kopf", "aiohttp", "asyncio", "kubernetes")
+LONGEST_MESSAGE, LONGEST_VALUE, LONGEST_TRACEBACK = 2_000, 2_000, 16_000
 
 
 class LineFormatter(logging.Formatter):
@@ -17,18 +18,26 @@ class LineFormatter(logging.Formatter):
         parts = [
             self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
             record.levelname.lower(),
-            record.getMessage(),
+            _shortened(record.getMessage(), LONGEST_MESSAGE),
             *(f"{key}={_value(value)}" for key, value in extra.items()),
         ]
         if record.exc_info:
-            parts.append("\n" + self.formatException(record.exc_info))
+            parts.append(
+                "\n" + _shortened(self.formatException(record.exc_info), LONGEST_TRACEBACK)
+            )
         return " ".join(parts)
 
 
 def _value(value: object) -> str:
-    text = str(value)
+    text = _shortened(str(value), LONGEST_VALUE)
     plain = text.isprintable() and text and not any(c in ' "=' for c in text)
     return text if plain else repr(text)
+
+
+def _shortened(text: str, most: int) -> str:
+    """Return the beginning and the end of what is too long: others may have written it."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} … {text[-half:]}"
 
 
 def configure(level: str, stream: TextIO = sys.stderr) -> None:

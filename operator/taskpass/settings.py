@@ -93,7 +93,8 @@ class Settings(BaseModel):
     """TCP port of that; 0 takes a free one. Default: 9443."""
     workers: int = Field(default=1024, ge=1, le=4096)
     """How many tasks are reconciled side by side: where many end together, all revocations begin
-    before the first is reported. Default: 256."""
+    before the first is reported. One namespace has three quarters of them at most. Default:
+    1024."""
     sweep_seconds: int = Field(default=60, ge=1, le=3600)
     """Seconds between two checks of limits, providers and caches. Default: 60."""
     watch_idle_seconds: int = Field(default=90, ge=2, le=600)

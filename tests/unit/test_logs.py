@@ -86,3 +86,11 @@ def test_libraries_say_only_what_is_a_warning(stream: io.StringIO, name: str) ->
 
     assert "Chatter" not in stream.getvalue()
     assert "Trouble" in stream.getvalue()
+
+
+def test_what_others_wrote_does_not_fill_the_log() -> None:
+    line = formatted("m" * 100_000, task="x" * 1_000_000, error="beginning " + "y" * 9999 + " end")
+
+    assert len(line) < 10_000
+    assert "beginning" in line
+    assert line.endswith("end'")

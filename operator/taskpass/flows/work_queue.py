@@ -2,6 +2,7 @@
 
 A key that is added while it is worked on is worked on once more afterwards. Keys that hold
 something come before all others: what is to be taken back must not wait behind what is to be given.
+Namespaces take turns, and none has all workers: whatever one tenant does, another one's goes on.
 What fails is tried again with back-off for ever. Times to look again are compared with the clock
 every second, so that a clock that jumps neither loses nor delays them.
 """
@@ -11,11 +12,12 @@ import contextlib
 import heapq
 import logging
 import random
-from collections import deque
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from taskpass.core.errors import MustEnd, TransientError
+from taskpass.core.fair_line import FairLine
 from taskpass.flows.reconcile import Again
 from taskpass.ports import Clock, Key
 
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 60.0
 TICK_SECONDS = 1.0
+SLACK = 1024
 
 
 class WorkQueue:
@@ -41,8 +44,11 @@ class WorkQueue:
         self._comes_first = first
         self._work: Callable[[Key], Awaitable[Again]]
         self._on_error: Callable[[Key, Exception], None]
-        self._first: deque[Key] = deque()
-        self._ready: deque[Key] = deque()
+        self._first: FairLine[Key] = FairLine()
+        self._ready: FairLine[Key] = FairLine()
+        self._busy: Counter[str] = Counter()
+        """How many of each namespace are worked on."""
+        self._most_of_one = max(1, workers * 3 // 4)
         self._waiting: dict[Key, bool] = {}
         """Whether each waits in the first line. One that moved there is skipped in the other."""
         self._running: set[Key] = set()
@@ -69,7 +75,7 @@ class WorkQueue:
         first = self._comes_first(key)
         if key not in self._waiting or (first and not self._waiting[key]):
             self._waiting[key] = first
-            (self._first if first else self._ready).append(key)
+            (self._first if first else self._ready).put(key[0], key)
             self._changed.set()
 
     async def run(
@@ -98,16 +104,23 @@ class WorkQueue:
                 return
             while self._waiting and len(self._running) < self._workers:
                 key = self._take()
+                if key is None:
+                    break
                 self._running.add(key)
+                self._busy[key[0]] += 1
                 group.create_task(self._one(key))
 
-    def _take(self) -> Key:
-        while True:
-            first = bool(self._first)
-            key = (self._first if first else self._ready).popleft()
-            if self._waiting.get(key) is first:
-                del self._waiting[key]
-                return key
+    def _take(self) -> Key | None:
+        """Return the key that is next; None where all that wait are of namespaces with enough."""
+        for line, first in ((self._first, True), (self._ready, False)):
+            while (key := line.take(self._has_room)) is not None:
+                if self._waiting.get(key) is first:
+                    del self._waiting[key]
+                    return key
+        return None
+
+    def _has_room(self, namespace: str) -> bool:
+        return self._busy[namespace] < self._most_of_one
 
     async def _one(self, key: Key) -> None:
         try:
@@ -130,6 +143,9 @@ class WorkQueue:
             again = Again(soon=True)
         finally:
             self._running.discard(key)
+            self._busy[key[0]] -= 1
+            if not self._busy[key[0]]:
+                del self._busy[key[0]]
             self._changed.set()
         self._plan(key, again)
 
@@ -143,6 +159,9 @@ class WorkQueue:
             pause *= random.uniform(0.8, 1.2)  # noqa: S311
             self._retry[key] = self._clock.monotonic() + pause
             heapq.heappush(self._pauses, (self._retry[key], key))
+            if len(self._pauses) > 2 * len(self._retry) + SLACK:
+                self._pauses = [(pause, key) for key, pause in self._retry.items()]
+                heapq.heapify(self._pauses)
         else:
             self._tries.pop(key, None)
             self._retry.pop(key, None)
@@ -152,6 +171,11 @@ class WorkQueue:
             if self._due.get(key) != at:
                 self._due[key] = at
                 heapq.heappush(self._wall, (at, key))
+                if len(self._wall) > 2 * len(self._due) + SLACK:
+                    # Times that do not count any more, and may be years away: a task whose
+                    # deadline is changed in a loop must not fill the memory with them.
+                    self._wall = [(at, key) for key, at in self._due.items()]
+                    heapq.heapify(self._wall)
         else:
             self._due.pop(key, None)
         self._planned.set()

@@ -7,10 +7,12 @@ answer that was lost) answers 409: it is told already.
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
 from taskpass.core.errors import ApiError, ApiUnavailable, Conflict
+from taskpass.core.fair_line import FairLine
 from taskpass.core.records import Severity
 from taskpass.ports import ApiClient
 
@@ -18,6 +20,8 @@ CONTROLLER = "taskpass.dev/operator"
 LONGEST_NOTE = 1024
 WAITING = 10_000
 """Events that may wait, about 10 MiB; more are dropped and counted."""
+WAITING_OF_ONE = 2_000
+"""Those of one namespace."""
 WORKERS = 4
 PAUSES = (0.5, 2.0, 8.0)
 API_VERSIONS = {"Pod": "v1"}
@@ -35,7 +39,10 @@ class KubeEvents:
         self._client = client
         self._instance = instance[:128] or "taskpass"
         self._pauses = pauses
-        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(WAITING)
+        self._line: FairLine[dict[str, Any]] = FairLine()
+        self._waiting: Counter[str] = Counter()
+        self._queue: asyncio.Queue[None] = asyncio.Queue(WAITING)
+        """As many as wait in the line, for whoever waits for one."""
         self.dropped = 0
         """Events that nobody will see: the queue was full, or the API server did not take them."""
 
@@ -70,10 +77,13 @@ class KubeEvents:
             "note": _shortened(message),
             "type": severity.value,
         }
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
+        of = namespace or "default"
+        if self._queue.full() or self._waiting[of] >= WAITING_OF_ONE:
             self._drop(event, "the queue was full")
+            return
+        self._waiting[of] += 1
+        self._line.put(of, event)
+        self._queue.put_nowait(None)
 
     async def run(self) -> None:
         """Post what is queued, until cancelled."""
@@ -90,7 +100,13 @@ class KubeEvents:
 
     async def _work(self) -> None:
         while True:
-            event = await self._queue.get()
+            await self._queue.get()
+            event = self._line.take()
+            assert event is not None  # noqa: S101 (there is one for each that is in the queue)
+            of = event["metadata"]["namespace"]
+            self._waiting[of] -= 1
+            if not self._waiting[of]:
+                del self._waiting[of]
             try:
                 await self._send(event)
             except Exception as error:  # one odd Event must not end the posting of all others

@@ -1,13 +1,16 @@
 """Whose call to the API server is next: what ends access, what gives it, what tells of it.
 
 Where one change takes back what a thousand tasks hold, each of them has some six calls to make.
-The API server takes about a thousand a second, so it matters which come first.
+The API server takes about a thousand a second, so it matters which come first. Within a line
+tenants take turns: one that ends a thousand tasks holds up another one's end by one call.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+from taskpass.core.fair_line import FairLine
 
 LINES: Mapping[tuple[str, str], int] = {
     ("delete", "rolebindings"): 0,
@@ -20,13 +23,17 @@ LINES: Mapping[tuple[str, str], int] = {
 OTHERS, LAST = 2, 3
 
 
+TENANT: ContextVar[str] = ContextVar("TENANT", default="")
+"""The namespace whose task a call is made for; '' for what is nobody's."""
+
+
 class Turns:
-    """At most so many calls at once; within a line, in the order in which they came."""
+    """At most so many calls at once; within a line tenants take turns, each in its own order."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
-        self._lines: tuple[deque[asyncio.Future[None]], ...] = tuple(
-            deque() for _ in range(LAST + 1)
+        self._lines: tuple[FairLine[asyncio.Future[None]], ...] = tuple(
+            FairLine() for _ in range(LAST + 1)
         )
 
     @asynccontextmanager
@@ -43,7 +50,7 @@ class Turns:
 
     async def _wait(self, line: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines[line].append(turn)
+        self._lines[line].put(TENANT.get(), turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -53,8 +60,7 @@ class Turns:
 
     def _next(self) -> None:
         for line in self._lines:
-            while line:
-                turn = line.popleft()
+            while (turn := line.take()) is not None:
                 if not turn.done():
                     turn.set_result(None)
                     return

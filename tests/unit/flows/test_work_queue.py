@@ -10,7 +10,7 @@ import pytest
 
 from taskpass.core.errors import ApiUnavailable, LedgerError
 from taskpass.flows.reconcile import Again
-from taskpass.flows.work_queue import LONGEST_PAUSE, WorkQueue
+from taskpass.flows.work_queue import LONGEST_PAUSE, SLACK, WorkQueue
 from taskpass.ports import Key
 from tests.simulation.builders import T0
 
@@ -126,11 +126,11 @@ async def test_many_keys_are_worked_on_side_by_side_but_no_more_than_the_workers
 
     async with running(queue, work):
         for number in range(10):
-            queue.add(("support", str(number)))
-        await work.until(("support", "2"), 1)
+            queue.add((f"support-{number % 2}", str(number)))
+        await work.until(("support-0", "2"), 1)
         most = work.most
         work.let_go.set()
-        await work.until(("support", "9"), 1)
+        await work.until(("support-1", "9"), 1)
 
     assert most == 3
     assert work.most == 3
@@ -315,3 +315,52 @@ async def test_a_key_that_waits_and_comes_first_now_moves_ahead_and_is_worked_on
     assert waiting == 6
     assert list(work.looks) == [A, *others]
     assert set(work.looks.values()) == {1}
+
+
+async def test_a_namespace_with_any_number_of_keys_holds_up_no_other() -> None:
+    queue = WorkQueue(LoopClock(), workers=1, first=lambda key: True)
+    order: list[Key] = []
+
+    async def work(key: Key) -> Again:
+        order.append(key)
+        if len(order) == 1001:
+            queue.stop()
+        return Again()
+
+    for number in range(1000):
+        queue.add(("flood", str(number)))
+    queue.add(A)
+
+    await queue.run(work)
+
+    assert order.index(A) == 1
+
+
+async def test_a_namespace_never_has_all_workers() -> None:
+    queue, work = WorkQueue(LoopClock(), workers=8), Work()
+    work.let_go.clear()
+    for number in range(100):
+        queue.add(("flood", str(number)))
+    running = asyncio.create_task(queue.run(work))
+    while work.running.total() < 6:
+        await asyncio.sleep(0)
+
+    queue.add(A)
+    await work.until(A, 1)
+
+    assert work.running.total() == 7
+    work.let_go.set()
+    queue.stop()
+    await running
+
+
+async def test_a_time_that_changes_in_a_loop_is_not_kept_again_and_again() -> None:
+    queue = WorkQueue(LoopClock())
+
+    for number in range(10 * SLACK):
+        queue._plan(A, Again(at=T0 + timedelta(days=365, seconds=number)))
+        queue._plan(B, Again(soon=True))
+
+    assert len(queue._wall) <= SLACK + 2
+    assert len(queue._pauses) <= SLACK + 2
+    assert queue._due == {A: T0 + timedelta(days=365, seconds=10 * SLACK - 1)}

@@ -88,3 +88,22 @@ async def test_a_queue_that_is_full_drops_and_counts(
             await post(events, unique=unique)
 
     assert events.dropped == 1
+
+
+async def test_a_namespace_that_tells_too_much_takes_no_others_place(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_OF_ONE", 3)
+    async with script.client() as client:
+        events = KubeEvents(client, instance="test")
+        for number in range(10):
+            await post(events, unique=str(number))
+        await events.post(
+            kind="AgentTask", namespace="sales", name="t", uid="u", unique="1",
+            reason="CredentialIssued", message="m", severity=Severity.NORMAL, at=T0,
+        )  # fmt: skip
+
+        assert events.dropped == 7
+        assert [events._line.take()["metadata"]["namespace"] for _ in range(3)] == [  # type: ignore[index]
+            "support", "sales", "support",
+        ]  # fmt: skip

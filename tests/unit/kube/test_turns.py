@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from taskpass.kube.turns import Turns
+from taskpass.kube.turns import TENANT, Turns
 
 STATUS, SECRET, BINDING = (
     ("patch", "agenttasks/status"), ("delete", "secrets"), ("delete", "rolebindings"),
@@ -96,3 +96,18 @@ async def test_a_turn_that_comes_as_its_call_is_cancelled_is_passed_on() -> None
     assert calls.began == ["going", "status"]
     await calls.ask("after", STATUS)
     assert calls.began[-1] == "after"
+
+
+async def test_within_a_line_tenants_take_turns() -> None:
+    calls = Calls(1)
+    await calls.ask("going", BINDING)
+    TENANT.set("flood")
+    for number in range(5):
+        await calls.ask(f"flood-{number}", BINDING)
+    TENANT.set("support")
+    await calls.ask("support", BINDING)
+
+    await calls.end("going", "flood-0")
+
+    assert calls.began == ["going", "flood-0", "support"]
+    await calls.end("support", *(f"flood-{number}" for number in range(1, 5)))
