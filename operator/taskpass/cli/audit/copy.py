@@ -12,8 +12,8 @@ from taskpass.ledger import copy as copying
 
 
 @click.command(
-    epilog="Example: kubectl -n taskpass-system exec deploy/taskpass -- taskpass audit copy - "
-    "> ledger.db"
+    epilog="Example: taskpass audit copy - > ledger.db (in the operator's pod: kubectl -n "
+    "taskpass-system exec deploy/taskpass -- taskpass audit copy - > ledger.db)"
 )
 @click.argument("destination", metavar="FILE|-", type=click.Path(path_type=Path))
 @options.database
