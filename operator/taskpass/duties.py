@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from taskpass.background import Background
+from taskpass.core.budget import KIBIBYTE, Limit, Meter
+from taskpass.core.credential import GrantState
 from taskpass.core.errors import MustEnd, TaskpassError, TransientError, UsageError
 from taskpass.endpoints.health import Health
 from taskpass.endpoints.log import LogServer
 from taskpass.flows.anchoring import Anchoring
+from taskpass.flows.budgeting import Budgets
 from taskpass.flows.context import Ports
 from taskpass.flows.sweep import Sweeper
 from taskpass.flows.witnessing import Witnessing
@@ -27,6 +30,8 @@ from taskpass.ledger.opening import AnyLedger, Opening
 from taskpass.ledger.prune import archived, limit_of
 from taskpass.ledger.requests import answer_all
 from taskpass.ledger.sealed import SealedLedger
+from taskpass.ledger.volume import room
+from taskpass.ports import Batch
 from taskpass.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -140,6 +145,11 @@ class Duties:
         await answer_all(self.settings.ledger_path, do)
         await ledger.fold_where_wanted()
 
+    async def record_held_back(self, *, all_of_it: bool = False) -> None:
+        """Record what was held back and is due to be told; or all of it, before a stop."""
+        if entries := self.ports.budgets.tell(self.ports.now(), all_of_it=all_of_it):
+            await self.ledger.commit(Batch(entries=entries))
+
     async def record_late(self) -> None:
         """Where the ledger could only be read: try again, and end the process once it is whole."""
         sealed = self.ledger
@@ -181,3 +191,27 @@ def roles_of(settings: Settings) -> Mapping[str, Sequence[tuple[str, str]]]:
         ]
         for namespace, target in settings.targets.items()
     }
+
+
+def budgets_of(settings: Settings, meters: Mapping[str, Meter]) -> Budgets:
+    """Return what tasks and namespaces may fill of the ledger, and what they had used before."""
+    return Budgets(
+        task=Limit(
+            burst=settings.ledger_task_burst_kib * KIBIBYTE,
+            per_day=settings.ledger_task_kib_per_day * KIBIBYTE,
+        ),
+        namespace=Limit(
+            burst=settings.ledger_namespace_burst_kib * KIBIBYTE,
+            per_day=settings.ledger_namespace_kib_per_day * KIBIBYTE,
+        ),
+        namespaces=len(settings.tenants),
+        room=lambda: room(settings.ledger_path),
+        meters=meters,
+    )
+
+
+def figures_of(ledger: AnyLedger, path: Path) -> Mapping[str, int]:
+    """Return what the AuditAnchor shows beside the log's size."""
+    here = room(path)
+    going = sum(grant.state is not GrantState.DELIVERED for grant in ledger.held())
+    return {"openOperations": going, "ledgerBytes": here.used, "freeBytes": here.free}

@@ -24,7 +24,6 @@ from taskpass import garbage
 from taskpass.background import Background
 from taskpass.core.anchor import Concern
 from taskpass.core.audit import Entry
-from taskpass.core.credential import GrantState
 from taskpass.core.errors import (
     LedgerSealed,
     MustEnd,
@@ -35,7 +34,14 @@ from taskpass.core.errors import (
 )
 from taskpass.core.records import Severity
 from taskpass.core.tlog_policy import asked
-from taskpass.duties import LOOK_SECONDS, REQUESTS_SECONDS, Duties, roles_of
+from taskpass.duties import (
+    LOOK_SECONDS,
+    REQUESTS_SECONDS,
+    Duties,
+    budgets_of,
+    figures_of,
+    roles_of,
+)
 from taskpass.endpoints.health import COMPARING, Health
 from taskpass.endpoints.listener import keep_descriptors
 from taskpass.endpoints.log import LOOK_SECONDS as CERTIFICATE_SECONDS
@@ -197,6 +203,7 @@ class Operator:
         )  # fmt: skip
         ports = Ports(
             clock=self._clock,
+            budgets=self._metrics.budgets(budgets_of(settings, ledger.meters())),
             world=caches,
             ledger=ledger,
             providers={"Kubernetes": self._metrics.measured("Kubernetes", provider)},
@@ -323,6 +330,7 @@ class Operator:
             queue.stop()
             with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 await asyncio.wait_for(work, DRAIN_SECONDS)
+            await duties.record_held_back(all_of_it=True)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(duties.anchoring.look(), ANCHOR_SECONDS)
             await events.drain(10.0)
@@ -362,6 +370,7 @@ class Operator:
             loops.repeat("Saying what is Ready", standing.look, STANDING_SECONDS),
             loops.repeat("Releasing classes", deletions.look, CLASSES_SECONDS),
             loops.repeat("Looking for an uninstall", releases.once, RELEASE_SECONDS),
+            loops.repeat("Telling what was held back", duties.record_held_back, sweep),
         ]
         background += [group.create_task(each) for each in every]
         garbage.settle()
@@ -460,13 +469,6 @@ def of_tenant(work: Callable[[Key], Awaitable[T]]) -> Callable[[Key], Awaitable[
         return await work(key)
 
     return done
-
-
-def figures_of(ledger: AnyLedger, path: Path) -> Mapping[str, int]:
-    """Return what the AuditAnchor shows beside the log's size."""
-    here = room(path)
-    going = sum(grant.state is not GrantState.DELIVERED for grant in ledger.held())
-    return {"openOperations": going, "ledgerBytes": here.used, "freeBytes": here.free}
 
 
 def fail_point_of(environment: Mapping[str, str]) -> Callable[[str], None]:

@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from taskpass import __version__
+from taskpass.core.budget import Spending
 from taskpass.core.conditions import Reason
 from taskpass.core.credential import Grant, GrantState, Issued
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
@@ -74,6 +75,20 @@ class Standing(Protocol):
     failures: int
 
 
+class Holding(Protocol):
+    """What holds tenants back."""
+
+    on_hold: Callable[[Spending], None]
+    """Told of each thing that is held back."""
+
+    @property
+    def held_back(self) -> int:
+        """Of how many tasks something is held back now."""
+
+
+H = TypeVar("H", bound=Holding)
+
+
 class Entries(Ledger, Protocol):
     """A ledger that knows how long its log is."""
 
@@ -112,6 +127,11 @@ class Metrics:
         )
         self._refused: dict[str, Callable[[], int]] = {}
         self.registry.register(_Refused(self._refused))
+        self.held_back = self._counter(
+            "held_back_total", "What was held back for want of budget, each once", "what"
+        )
+        for spending in Spending:
+            self.held_back.labels(spending.name.lower())
         self._gauge("build_info", "Always 1; the label is the version", "version").labels(
             __version__
         ).set(1)
@@ -120,6 +140,16 @@ class Metrics:
         """Count one call to the API server."""
         self.api_calls.labels(verb, resource, str(status)).inc()
         self.api_seconds.observe(seconds)
+
+    def budgets(self, budgets: H) -> H:
+        """Count what tenants said or asked and had no budget for; show how many tasks wait.
+
+        Return the same budgets.
+        """
+        budgets.on_hold = lambda spending: self.held_back.labels(spending.name.lower()).inc()
+        gauge = self._gauge("tasks_held_back", "Tasks of which something is held back now")
+        gauge.set_function(lambda: budgets.held_back)
+        return budgets
 
     def remembered(
         self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, Standing]]

@@ -5,7 +5,7 @@ reconcile with back-off); what else it raises, and what is durable on return, st
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from taskpass.core.anchor import AnchorReason, Forgotten, Head
 from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.audit import Entry
+from taskpass.core.budget import Meter
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, Issued, SecretValue
 from taskpass.core.kill_switch import KillSwitch
@@ -75,6 +76,8 @@ class Batch:
     """Written whole, by UID. A pod UID that another task UID is bound to is `PodAlreadyBound`."""
     lifts: tuple[str, ...] = ()
     """UIDs of bound pods whose gate is lifted next: from here on each counts as one that runs."""
+    meters: Mapping[str, Meter] = field(default_factory=dict)
+    """What accounts have used, this batch included; by account."""
     hide: tuple[SecretValue, ...] = ()
     """What the entries tell of and must not contain: a ledger redacts it in every common form."""
 
@@ -134,6 +137,9 @@ class Ledger(Protocol):
 
     def records(self) -> Iterable[TaskRecord]:
         """Return every record that is not forgotten."""
+
+    def meters(self) -> Mapping[str, Meter]:
+        """Return what accounts had used as of the start, by account."""
 
     def bound_task(self, pod_uid: str) -> str | None:
         """Return the UID of the task that a pod was ever bound to."""

@@ -108,6 +108,17 @@ class Settings(BaseModel):
     """Seconds that a credential stays valid after its renewal was delivered, for agents that keep
     a token in memory: client-go reads a token's file anew after a minute. 0 revokes it at once.
     Default: 90."""
+    ledger_task_burst_kib: int = Field(default=2048, ge=16, le=1 << 30)
+    """KiB of the ledger that one task may fill at once by what it says and asks, renewals aside:
+    beyond it, that waits. Default: 2048."""
+    ledger_task_kib_per_day: int = Field(default=4096, ge=16, le=1 << 30)
+    """KiB that a task is given back of it in a day, evenly. Default: 4096."""
+    ledger_namespace_burst_kib: int = Field(default=262_144, ge=16, le=1 << 30)
+    """KiB of the ledger that all tasks of one namespace may fill at once, renewals included; its
+    share of what the volume has left may be less. Default: 262144."""
+    ledger_namespace_kib_per_day: int = Field(default=24_576, ge=16, le=1 << 30)
+    """KiB that a namespace is given back of it in a day, evenly; nothing while the volume has less
+    than a tenth left. Default: 24576."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged. Default: info."""
 

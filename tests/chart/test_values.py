@@ -153,6 +153,10 @@ def test_the_settings_that_the_operator_gets() -> None:
         "TASKPASS_SIGNING_KEY_GENERATION": "1",
         "TASKPASS_TOKEN_AUDIENCES": "[]",
         "TASKPASS_HARMLESS_WRITES": "[]",
+        "TASKPASS_LEDGER_TASK_BURST_KIB": "2048",
+        "TASKPASS_LEDGER_TASK_KIB_PER_DAY": "4096",
+        "TASKPASS_LEDGER_NAMESPACE_BURST_KIB": "262144",
+        "TASKPASS_LEDGER_NAMESPACE_KIB_PER_DAY": "24576",
         "TASKPASS_RENEWAL_OVERLAP_SECONDS": "90",
         "TASKPASS_LOG_LEVEL": "info",
     }

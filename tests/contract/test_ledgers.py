@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskpass.core import audit
+from taskpass.core.budget import Meter
 from taskpass.core.credential import GrantState, TaskRef
 from taskpass.core.errors import EntryRefused, LedgerError, PodAlreadyBound
 from taskpass.core.records import Outcome, Severity, TaskRecord
@@ -355,3 +356,15 @@ async def test_who_is_ahead_and_how_many_are_held_is_known_without_counting(
         assert each.tally(class_name="other")["Kubernetes"] == 1
         assert each.tally(namespace="elsewhere") == {}
         assert each.ahead(("elsewhere", ""), "uid-1") == 0
+
+
+async def test_what_accounts_have_used_is_there_after_a_restart_and_goes_with_their_task(
+    ledger: Ledger, reopen: Reopen
+) -> None:
+    meters = {f"task:{TASK.uid}": Meter(used=5, at=NOW), "namespace:support": Meter(used=7, at=NOW)}
+    await ledger.commit(Batch(entries=(entry(1),), tasks=(RECORD,), meters=meters))
+    assert reopen().meters() == meters
+
+    await reopen().forget(TASK.uid)
+
+    assert reopen().meters() == {"namespace:support": Meter(used=7, at=NOW)}

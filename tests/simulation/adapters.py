@@ -6,6 +6,7 @@ from typing import Any
 
 from taskpass.core.attestation import PodView, WorkloadView
 from taskpass.core.audit import Entry
+from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant, Issued
 from taskpass.core.errors import SecretNameTaken
 from taskpass.core.records import Severity, TaskRecord, TrailItem
@@ -157,6 +158,9 @@ class SimulatedLedger:
 
     def records(self) -> Iterable[TaskRecord]:
         return self._ledger.records()
+
+    def meters(self) -> Mapping[str, Meter]:
+        return self._ledger.meters()
 
     def bound_task(self, pod_uid: str) -> str | None:
         return self._ledger.bound_task(pod_uid)

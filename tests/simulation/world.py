@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 
 from taskpass.core.attestation import PodView
+from taskpass.core.budget import Limit
 from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, TaskpassError
 from taskpass.core.task import Task
+from taskpass.flows.budgeting import Budgets
 from taskpass.flows.context import Ports
 from taskpass.flows.reconcile import Again, Reconciler
 from taskpass.flows.sweep import Sweeper
@@ -53,6 +55,8 @@ class SimulatedWorld:
         self.swept = 0
         """How many orphans were found at starts."""
         self.overlap = overlap
+        self.limits: dict[str, Limit] = {}
+        """What tasks and namespaces may fill of the ledger, from the next start on."""
         self._trap = trap
         self._ledger: SqliteLedger | None = None
         self._start()
@@ -118,6 +122,7 @@ class SimulatedWorld:
             reviewer=calls, workloads=calls, standings=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
             fail_point=self.life.point, look=self.asked.append,
+            budgets=Budgets(meters=self._ledger.meters(), **self.limits),
         )  # fmt: skip
         self.ports.modes.held_back = ""
         self._reconciler = Reconciler(self.ports)

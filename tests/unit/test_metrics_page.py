@@ -15,6 +15,7 @@ from prometheus_client import Metric
 
 from e2e.demo.documents import ROOT, commands
 from taskpass.endpoints.health import Health
+from taskpass.flows.budgeting import Budgets
 from taskpass.flows.witnessing import Stand
 from taskpass.metrics import Metrics
 from tests.unit.test_documents import table
@@ -41,6 +42,7 @@ def collected() -> list[Metric]:
     metrics.ready(Health().checks()[1])
     nothing: Any = SimpleNamespace()
     metrics.measured("Kubernetes", nothing)
+    metrics.budgets(Budgets())
     metrics.remembered(lambda: 0, lambda: {"w1": Stand()})
     return list(metrics.registry.collect())
 

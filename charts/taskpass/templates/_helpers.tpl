@@ -72,6 +72,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 - name: TASKPASS_RENEWAL_OVERLAP_SECONDS
   value: {{ .Values.renewalOverlapSeconds | quote }}
+- name: TASKPASS_LEDGER_TASK_BURST_KIB
+  value: {{ .Values.ledger.taskBurstKiB | int64 | quote }}
+- name: TASKPASS_LEDGER_TASK_KIB_PER_DAY
+  value: {{ .Values.ledger.taskKiBPerDay | int64 | quote }}
+- name: TASKPASS_LEDGER_NAMESPACE_BURST_KIB
+  value: {{ .Values.ledger.namespaceBurstKiB | int64 | quote }}
+- name: TASKPASS_LEDGER_NAMESPACE_KIB_PER_DAY
+  value: {{ .Values.ledger.namespaceKiBPerDay | int64 | quote }}
 - name: TASKPASS_LOG_LEVEL
   value: {{ .Values.logLevel | quote }}
 {{- end }}

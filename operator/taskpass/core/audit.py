@@ -47,6 +47,7 @@ class EventType(enum.StrEnum):
     TASK_FORGET = "task.forget"
     APPROVAL_ASK = "approval.ask"
     APPROVAL_GIVE = "approval.give"
+    BUDGET_HOLD = "budget.hold"
     ORPHAN_UNDO = "orphan.undo"
     KILL_SWITCH_THROW = "kill_switch.throw"
     KILL_SWITCH_LIFT = "kill_switch.lift"
@@ -320,6 +321,19 @@ def forgotten(record: TaskRecord, owed: int, now: datetime) -> Entry:
     return entry(
         op, EventType.TASK_FORGET, Stage.POINT, Result.SUCCESS, now, record.task, {"owed": owed}
     )
+
+
+def held_back(
+    namespace: str, counts: Mapping[str, int], tasks: int, since: datetime, now: datetime
+) -> Entry:
+    """Say what of a namespace was held back for want of budget, and has no entries of its own.
+
+    `counts` are by kind, and tell each thing once however often it was looked at; `tasks` of how
+    many tasks that was.
+    """
+    op = operation(namespace, "hold", moment(since))
+    data = {"ns": namespace, "held": dict(counts), "tasks": tasks, "since": moment(since)}
+    return entry(op, EventType.BUDGET_HOLD, Stage.POINT, Result.DENIED, now, None, data)
 
 
 def orphan_undone(grant_id: str, provider: str, now: datetime) -> Entry:

@@ -25,7 +25,9 @@ import orjson
 from taskpass.core.audit import Entry, EventType, Stage
 from taskpass.core.credential import TaskRef
 
-DAY = timedelta(days=1)
+MICROSECOND = timedelta(microseconds=1)
+DAY = timedelta(days=1) // MICROSECOND
+"""In microseconds: a timedelta has no room for a budget times a year."""
 KIBIBYTE = 1024
 FOR_RENEWALS = 8
 """The part of a namespace's limit that only renewals may use: one in so many."""
@@ -42,6 +44,16 @@ ENTRIES_OF_A_GRANT = 5
 PAID = (EventType.CREDENTIAL_DELIVER, EventType.CREDENTIAL_REVOKE, EventType.TASK_FINISH,
         EventType.TASK_FORGET)  # fmt: skip
 """What something else has paid for."""
+
+
+def account_of_task(uid: str) -> str:
+    """Return the name of a task's account."""
+    return f"task:{uid}"
+
+
+def account_of_namespace(namespace: str) -> str:
+    """Return the name of a namespace's account."""
+    return f"namespace:{namespace}"
 
 
 class Spending(enum.StrEnum):
@@ -110,9 +122,7 @@ class Budget:
         if used(self.namespace, self.namespace_limit, now) < self.namespace_limit.burst - kept:
             return None
         need = kept + 1 + self.ahead
-        return Hold(
-            namespace=True, until=free_at(self.namespace, self.namespace_limit, need, now)
-        )
+        return Hold(namespace=True, until=free_at(self.namespace, self.namespace_limit, need, now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +140,7 @@ def drained(meter: Meter, limit: Limit, now: datetime) -> Meter:
     gone = now - meter.at
     if gone <= timedelta() or not limit.per_day:
         return Meter(used=meter.used, at=now)
-    back = limit.per_day * gone // DAY
+    back = limit.per_day * (gone // MICROSECOND) // DAY
     if back >= meter.used:
         return Meter(used=0, at=now)
     return Meter(used=meter.used - back, at=meter.at + _time_for(back, limit.per_day))
@@ -189,4 +199,4 @@ def price_of(entry: Entry, new_names: Sequence[str] = ()) -> int:
 
 def _time_for(count: int, per_day: int) -> timedelta:
     """Return the time in which so many bytes are given back, rounded up."""
-    return timedelta(microseconds=-(-count * (DAY // timedelta(microseconds=1)) // per_day))
+    return timedelta(microseconds=-(-count * DAY // per_day))

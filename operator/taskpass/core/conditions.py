@@ -27,6 +27,8 @@ class ConditionType(enum.StrEnum):
     """The task is over, and nothing is held any more."""
     STALLED = "Stalled"
     """A person must act; the message says what to do."""
+    THROTTLED = "Throttled"
+    """Something is held back for want of budget; not there before anything ever was."""
 
 
 class Reason(enum.StrEnum):
@@ -129,6 +131,11 @@ class Reason(enum.StrEnum):
     """What it approved is issued."""
     VOID = "Void"
     """What it names is not asked for (any more)."""
+    # Throttled
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    """The task or its namespace has no budget left; the message says what waits, and until when."""
+    WITHIN_BUDGET = "WithinBudget"
+    """Nothing is held back any more."""
     # several
     SUSPENDED = "Suspended"
     """The task holds nothing for now."""

@@ -16,7 +16,8 @@ The order follows docs/concepts.md; the first rule that applies is the step:
 7. A credential whose request, intent, class, policy or lifetime no longer holds: revoke it.
 8. Only then anything new: attest a pod, decide, have people approve, issue, deliver, lift the gate.
 
-While anything of the task is still owed, nothing new is issued.
+While anything of the task is still owed, nothing new is issued. What it has no budget for is left
+out (core/throttling.py).
 """
 
 from dataclasses import replace
@@ -42,6 +43,7 @@ from taskpass.core.steps import (
     Withdraw,
 )
 from taskpass.core.suspension import of_progress, of_suspension
+from taskpass.core.throttling import within_budget
 
 DELETION_PATIENCE = timedelta(seconds=30)
 """How long a deletion waits for a provider that does not answer."""
@@ -49,7 +51,7 @@ DELETION_PATIENCE = timedelta(seconds=30)
 
 def next_step(seen: Snapshot, now: datetime) -> Step:
     """Return the next step; `Rest` where there is nothing to do but wait."""
-    step = _next(seen, now)
+    step = within_budget(seen, now, _next)
     if not isinstance(step, Finish) or not seen.below:
         return step
     # It is over once nothing is held any more, by those below neither. They see how it ended.

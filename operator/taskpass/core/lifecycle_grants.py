@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from taskpass.core.budget import Spending
 from taskpass.core.clearing import deadline_of
 from taskpass.core.credential import Approval, Grant, GrantState
 from taskpass.core.deciding import decision_of, stopped
@@ -112,6 +113,8 @@ def _for_what_is_asked(
     unknown = [r for r in requests if r.name in held and held[r.name].id not in seen.known]
     if any(r.name in seen.failures for r in missing):
         rest = replace(rest, retry=True)
+    elif missing and (muted := seen.muted.get(Spending.ISSUE)):
+        rest = replace(rest, waiting=muted)
     elif missing:
         step = _decide(seen, missing, unknown, held, now, rest)
         if not isinstance(step, Rest):
@@ -185,6 +188,8 @@ def _renew(
     held: Mapping[str, Grant], now: datetime, rest: Rest,
 ) -> Step:  # fmt: skip
     """Renew what is due, and leave what is held as it is where that cannot be."""
+    if muted := seen.muted.get(Spending.RENEWAL):
+        return replace(rest, unrenewed=muted)
     owed = {g.name for g in seen.owed_own}
     asked = [r for r in due if r.name not in owed and r.name not in seen.failures]
     kept_from = next((f.message for name, f in seen.failures.items() if name in held), "")
@@ -297,7 +302,7 @@ def _decide(
     if denials:
         # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.
         refusal = refusal_of(denials)
-        if seen.record.denial != refusal:
+        if seen.record.denial != refusal and Spending.DENIAL not in seen.muted:
             return RefuseRequests(denials=denials, refusal=refusal)
         failed = any(d.decision.reason is DecisionReason.EVALUATION_FAILED for d in denials)
         again = min(rest.until or now + LOOK_AGAIN, now + LOOK_AGAIN)

@@ -12,6 +12,7 @@ from taskpass.core.attestation import (
     appraise,
     appraise_again,
 )
+from taskpass.core.budget import Spending
 from taskpass.core.clearing import clear, deadline_of
 from taskpass.core.conditions import Reason, false
 from taskpass.core.errors import AttestationFailed
@@ -190,7 +191,7 @@ def _around(seen: Snapshot, pod: PodView) -> Surroundings:
 def _refuse(seen: Snapshot, pod: PodView, failure: AttestationFailed) -> Step:
     finding = false(failure.reason, str(failure))
     refusal = digest(["attest", pod.uid, failure.reason])
-    if seen.record.denial != refusal:
+    if seen.record.denial != refusal and Spending.POD_REFUSAL not in seen.muted:
         return RefusePod(pod=pod, finding=finding, refusal=refusal)
     # What is missing (a workload, say) may be made later, and no event of ours says so.
     return Rest(attested=finding, owed=seen.owed_own, until=deadline_of(seen), retry=True)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.budget import Budget, Spending
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.delegation import Lineage
@@ -92,6 +93,10 @@ class Snapshot:
     """What of the namespace is known."""
     held_back: str = ""
     """Why nothing may be issued at all now, in a sentence; '' where it may."""
+    budget: Budget | None = None
+    """What it may still fill of the ledger; None: as much as it likes."""
+    muted: Mapping[Spending, str] = field(default_factory=dict)
+    """What is decided without, as there is no budget for it: why, in a sentence."""
     uninstalling: bool = False
     """Whether everything is to be given up: revoke all, release every task."""
     # What this run has found out and done so far.

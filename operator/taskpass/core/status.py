@@ -95,7 +95,9 @@ def findings(seen: Snapshot, rest: Rest, now: datetime) -> Mapping[str, Finding]
         )
         stalled = _stalled(seen, rest)
         suspended = _suspended(seen, rest, suspension)
+    throttled = _throttled(seen, rest)
     return {
+        **({} if throttled is None else {ConditionType.THROTTLED: throttled}),
         ConditionType.ATTESTED: attested,
         ConditionType.AUTHORIZED: authorized,
         ConditionType.CREDENTIALS_ISSUED: issued,
@@ -225,6 +227,16 @@ def _stalled(seen: Snapshot, rest: Rest) -> Finding:
     if failure is not None and failure.reason == Reason.SECRET_NAME_TAKEN:
         return true(failure.reason, failure.message)
     return false(Reason.NOT_STALLED, "Nobody needs to act")
+
+
+def _throttled(seen: Snapshot, rest: Rest) -> Finding | None:
+    """Return what is held back; None where nothing is, and nothing ever was."""
+    if rest.throttled is not None:
+        return true(Reason.BUDGET_EXCEEDED, rest.throttled.text)
+    before = seen.live_task.status.get("conditions", ())
+    if any(each.get("type") == ConditionType.THROTTLED for each in before):
+        return false(Reason.WITHIN_BUDGET, "Nothing is held back")
+    return None
 
 
 def _branch(seen: Snapshot, rest: Rest) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskpass.core.approval import Asked, Awaiting, TaskApproval
 from taskpass.core.attestation import AttestedPod, PodView
+from taskpass.core.budget import Spending
 from taskpass.core.conditions import Finding, Reason
 from taskpass.core.credential import Approval, Grant
 from taskpass.core.policy import Decision, Policy
@@ -303,6 +304,18 @@ class LiftGate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Throttled:
+    """What is held back for want of budget."""
+
+    text: str
+    held: tuple[Spending, ...]
+    said: str
+    """A digest of what is held back: the same while that is the same."""
+    namespace: bool
+    """Whether all of the namespace is held back, and not the task alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
     """Nothing to do before something changes, or `until`. The rest is for the status."""
 
@@ -328,6 +341,8 @@ class Rest:
     unrenewed: str = ""
     """Why what is due cannot be renewed now, in a sentence. What is held can be used until it runs
     out."""
+    throttled: Throttled | None = None
+    """What is held back for want of budget; None: nothing."""
     retry: bool = False
     """Whether to look again soon, with back-off, as no event may come."""
 

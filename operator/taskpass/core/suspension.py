@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from taskpass.core import lifecycle_pod
+from taskpass.core.budget import Spending
 from taskpass.core.clearing import clear, deadline_of
 from taskpass.core.conditions import Reason
 from taskpass.core.delegation import inactive
@@ -66,9 +67,12 @@ def suspension_of(seen: Snapshot, now: datetime) -> Suspension | None:
 def of_progress(seen: Snapshot, now: datetime) -> Step | None:
     """Record what the task says of its progress, and that it says something."""
     task, record = seen.live_task, seen.record
+    muted = seen.muted
     if not record.attempt:
         return None
     found, kept = step_and_digest(task.savepoint), record.saved
+    if Spending.SAVEPOINT in muted:
+        found = None
     if found is not None and (kept is None or (kept.step, kept.sha256) != found):
         return Save(
             savepoint=Savepoint(
@@ -76,7 +80,8 @@ def of_progress(seen: Snapshot, now: datetime) -> Step | None:
                 policies_digest=policies_digest(seen.policies),
             )
         )  # fmt: skip
-    if task.idle_timeout_seconds is not None and record.activity != activity_of(task):
+    heard = Spending.ACTIVITY not in muted and task.idle_timeout_seconds is not None
+    if heard and record.activity != activity_of(task):
         return NoteActivity()
     return None
 
@@ -84,11 +89,14 @@ def of_progress(seen: Snapshot, now: datetime) -> Step | None:
 def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
     """Revoke all and wait, or go on."""
     record, why = seen.record, suspension_of(seen, now)
-    if why is None:
-        return Resume() if record.suspended else None
-    if step := clear(seen, why.revoking):
+    if why is None and not record.suspended:
+        return None
+    if why is None and Spending.RESUME not in seen.muted:
+        return Resume()
+    if why is not None and (step := clear(seen, why.revoking)):
         return step
-    if record.suspended != why.reason:
+    told = why is None or Spending.SUSPENSION in seen.muted or record.suspended == why.reason
+    if why is not None and not told:
         return Suspend(reason=why.reason, message=why.message)
     return (
         lifecycle_pod.of_end(seen, now)

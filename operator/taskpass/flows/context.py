@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from taskpass.core.audit import Entry
 from taskpass.core.credential import SecretValue
 from taskpass.core.task import Task
+from taskpass.flows.budgeting import Budgets
 from taskpass.ports import (
     AccessReviewer,
     Batch,
@@ -77,6 +78,7 @@ class Ports:
     broken: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Policies that failed at run time, by label: their generation and what went wrong."""
     modes: Modes = field(default_factory=Modes)
+    budgets: Budgets = field(default_factory=Budgets)
     look: Callable[[Key], None] = _nobody
     """Has a task looked at soon."""
     fail_point: Callable[[str], None] = _nowhere
@@ -94,7 +96,8 @@ async def record(
 
     `pod` is (name, uid). Posting is off this path and best effort; `status.trail` says the same.
     """
-    indexes = await ports.ledger.commit(batch)
+    charged = ports.budgets.charge(batch, ports.ledger.record, ports.now())
+    indexes = await ports.ledger.commit(charged)
     await tell(ports, batch.entries, indexes, task, pod)
     return indexes
 

@@ -70,6 +70,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         overlap=ports.overlap,
         sight=sight,
         held_back=ports.modes.held_back or sight.issuance_blocked_reason,
+        budget=ports.budgets.of(task, ports.now()) if task else None,
         uninstalling=ports.modes.uninstalling,
         looked=run.looked,
         may_use=dict(run.may_use),

@@ -97,6 +97,7 @@ class Reconciler:
                 step = _waiting(seen)
             if isinstance(step, Rest):
                 self._note_broken(seen, step)
+                self._note_held_back(key, seen, step)
                 await self._reporter.report(seen, step)
                 await approve.answer_approvals(self._ports, seen, step)
                 until = step.until
@@ -237,6 +238,10 @@ class Reconciler:
         for denial in rest.denials:
             for label, error in denial.decision.broken:
                 self._ports.broken[label] = (generations.get(label, 0), error)
+
+    def _note_held_back(self, key: Key, seen: Snapshot, rest: Rest) -> None:
+        uid = seen.task.uid if seen.task is not None else ""
+        self._ports.budgets.note(key, uid, rest.throttled, self._ports.now())
 
     async def _ask(self, seen: Snapshot, step: Ask, run: Run) -> None:
         for name in step.classes:

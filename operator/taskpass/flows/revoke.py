@@ -149,3 +149,4 @@ async def forget(ports: Ports, step: Forget) -> None:
     entry = audit.forgotten(step.record, step.owed, ports.now())
     await ports.ledger.commit(Batch(entries=(entry,)))
     await ports.ledger.forget(step.record.task.uid)
+    ports.budgets.forget(step.record.task.uid)

@@ -4,7 +4,8 @@
 all before; `tile` holds the finished tiles of hashes; `idx` finds entries. `grant_state`,
 `task_record`, `pod_binding` and `trail` are the state that the entries tell of, written in the same
 transactions. `grant_state` has what is held; what is over is in the log alone. Bindings of pods
-stay for ever. `person` has the names that entries refer to, and that can be erased.
+stay for ever. `meter` has how much of the ledger each account has used.
+`person` has the names that entries refer to, and that can be erased.
 """
 
 import contextlib
@@ -17,6 +18,11 @@ VERSION = 3
 LIFTED = "lifted INTEGER NOT NULL DEFAULT 1"
 """Whether a pod's gate was lifted. Files of before have no such column: what was bound then, and
 what a version of before binds, counts as lifted."""
+METER = (
+    "CREATE TABLE IF NOT EXISTS meter (account TEXT PRIMARY KEY, used INTEGER NOT NULL,"
+    " at TEXT NOT NULL) STRICT, WITHOUT ROWID"
+)
+"""Files of version 3 may be without it: whoever writes one makes it."""
 TABLES = (
     "CREATE TABLE head (k INTEGER PRIMARY KEY CHECK (k = 1), size INTEGER NOT NULL,"
     " root BLOB NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL,"
@@ -41,6 +47,7 @@ TABLES = (
     " STRICT, WITHOUT ROWID",
     "CREATE TABLE ckpt (size INTEGER NOT NULL, note TEXT NOT NULL, kept TEXT NOT NULL,"
     " PRIMARY KEY (size, kept)) STRICT",
+    METER,
     f"PRAGMA user_version = {VERSION}",
 )
 

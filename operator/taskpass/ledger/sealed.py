@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from taskpass.core.budget import Meter
 from taskpass.core.checkpoint import PublicKey
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.errors import (
@@ -175,6 +176,10 @@ class SealedLedger:
     def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
         """See `ports.Ledger`. What is not recorded yet is not in it."""
         return self._mirror.trail(task_uid)
+
+    def meters(self) -> Mapping[str, Meter]:
+        """See `ports.Ledger`."""
+        return state.meters(self._db)
 
     def bound_task(self, pod_uid: str) -> str | None:
         """See `ports.Ledger`."""

@@ -20,6 +20,7 @@ from typing import Self
 from urllib.parse import quote
 
 from taskpass.core.audit import Entry
+from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, StillRead, TaskpassError
 from taskpass.core.records import TaskRecord, TrailItem
@@ -78,6 +79,7 @@ class SqliteLedger:
                 trail=tuple(state.trails(store.db)),
             )
         )
+        self._meters = state.meters(store.db)
         self._reader = schema.connect_reader(f"file:{quote(str(path.resolve()))}?mode=ro")
         self._head = self._current_head()
         self._changed = threading.Condition()
@@ -246,6 +248,10 @@ class SqliteLedger:
     def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
         """See `ports.Ledger`."""
         return self._mirror.trail(task_uid)
+
+    def meters(self) -> Mapping[str, Meter]:
+        """See `ports.Ledger`."""
+        return self._meters
 
     def bound_task(self, pod_uid: str) -> str | None:
         """See `ports.Ledger`. Bindings are kept for ever, so they are looked up in the file."""

@@ -1,9 +1,10 @@
-"""The state that the entries tell of: grants, task records, bindings of pods, trails."""
+"""The state that the entries tell of: grants, task records, bindings of pods, trails, meters."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from taskpass.core.budget import Meter, account_of_task
 from taskpass.core.credential import Grant
 from taskpass.core.errors import EntryRefused, PodAlreadyBound
 from taskpass.core.records import Notice, Severity, TaskRecord, TrailItem
@@ -97,9 +98,28 @@ def write_trail(db: sqlite3.Connection, task_uid: str, item: TrailItem) -> None:
 
 
 def forget(db: sqlite3.Connection, task_uid: str) -> None:
-    """Drop a task's record and trail."""
+    """Drop a task's record, trail and meter."""
     db.execute("DELETE FROM task_record WHERE uid = ?", (task_uid,))
     db.execute("DELETE FROM trail WHERE task_uid = ?", (task_uid,))
+    db.execute("DELETE FROM meter WHERE account = ?", (account_of_task(task_uid),))
+
+
+def write_meters(db: sqlite3.Connection, meters: Mapping[str, Meter]) -> None:
+    """Write how much each account has used."""
+    if meters:
+        db.executemany(
+            "INSERT INTO meter (account, used, at) VALUES (?, ?, ?)"
+            " ON CONFLICT (account) DO UPDATE SET used = excluded.used, at = excluded.at",
+            [(account, m.used, m.at.isoformat()) for account, m in meters.items()],
+        )
+
+
+def meters(db: sqlite3.Connection) -> dict[str, Meter]:
+    """Read how much each account has used; nothing where the file is older than that."""
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meter'").fetchone():
+        return {}
+    rows = db.execute("SELECT account, used, at FROM meter")
+    return {account: Meter(used=n, at=datetime.fromisoformat(at)) for account, n, at in rows}
 
 
 def drop_stray_trails(db: sqlite3.Connection) -> None:

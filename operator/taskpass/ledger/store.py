@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from taskpass.core.audit import Entry, EventType, Stage
+from taskpass.core.budget import Meter, account_of_task
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.errors import (
     EntryRefused,
@@ -111,6 +112,8 @@ class Store:
         self._grants: dict[str, tuple[Grant, str]] = {}
         """What the transaction makes of grants: the last of each counts."""
         self._schema = self._schema_version()
+        self._meters: dict[str, Meter] = {}
+        """The same of meters."""
 
     @classmethod
     def open(
@@ -173,6 +176,8 @@ class Store:
         outcomes = [self._apply(change) for change in taken]
         state.write_grants(self.db, self._grants)
         self._grants.clear()
+        state.write_meters(self.db, self._meters)
+        self._meters.clear()
         self.log.seal()
         self._fail_point("ledger.before-commit")
         self.db.execute("COMMIT")
@@ -277,6 +282,7 @@ class Store:
 
     def _apply(self, change: Change) -> Outcome:
         if isinstance(change, Forget):
+            self._meters.pop(account_of_task(change.task_uid), None)
             state.forget(self.db, change.task_uid)
             return Written(forgotten=change.task_uid)
         if isinstance(change, Cosigned):
@@ -296,6 +302,7 @@ class Store:
         grants = tuple(_with_index(g, change.entries, indexes) for g in change.grants)
         if grants != change.grants:
             bodies = state.encoded(grants)
+        self._meters |= change.meters
         self._grants |= {g.id: (g, body) for g, body in zip(grants, bodies, strict=True)}
         if change.tasks:
             state.write_records(self.db, change.tasks, records)

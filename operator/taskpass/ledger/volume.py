@@ -36,6 +36,16 @@ class Room:
     whole: int
 
     @property
+    def spare(self) -> int | None:
+        """What tenants may still fill: not what is left to revocations; None: nobody knows."""
+        return self.free - int(self.whole * FULL_SHARE) if self.whole else None
+
+    @property
+    def tight(self) -> bool:
+        """Whether people are told that there is little left."""
+        return bool(self.whole) and self.free < self.whole * TIGHT_SHARE
+
+    @property
     def concern(self) -> Concern | None:
         """Say that the volume is nearly full; None where it is not, or nobody knows."""
         if not self.whole or self.free >= self.whole * TIGHT_SHARE:

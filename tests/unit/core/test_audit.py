@@ -66,6 +66,7 @@ ALL: dict[str, Make] = {
     "resumed": lambda now: audit.resumed(RECORD, "Requested", now, TOLD),
     "finished": lambda now: audit.finished(RECORD, Outcome.SUCCEEDED, now, TOLD),
     "forgotten": lambda now: audit.forgotten(RECORD, 0, now),
+    "held back": lambda now: audit.held_back("support", {"denial": 700}, 700, now, now),
     "orphan undone": lambda now: audit.orphan_undone("g-2", "Kubernetes", now),
     "kill switch thrown": lambda now: audit.kill_switch_thrown(SWITCH, now),
     "kill switch lifted": lambda now: audit.kill_switch_lifted("k-1", "stop", now),

@@ -93,6 +93,13 @@ def test_what_was_used_while_nothing_was_given_back_is_not_given_back_afterwards
     assert used(meter, LIMIT, later(1000)) == 10
 
 
+def test_a_large_budget_over_many_years_is_counted_to_its_end() -> None:
+    large = Limit(burst=1 << 50, per_day=1 << 40)
+
+    assert used(Meter(used=1 << 50, at=T0), large, T0 + timedelta(days=3650)) == 0
+    assert used(Meter(used=1 << 50, at=T0), large, T0 + timedelta(days=1)) == (1 << 50) - (1 << 40)
+
+
 def test_a_higher_limit_counts_at_once() -> None:
     full = Meter(used=1000, at=T0)
 
@@ -137,9 +144,7 @@ def test_on_a_tight_volume_all_namespaces_together_use_no_more_than_a_third_of_i
     for round_ in range(1000):
         now = later(60 * round_)
         for index, meter in enumerate(meters):
-            limit = share(
-                Limit(burst=10**6, per_day=10**6), spare=left, tight=True, namespaces=7
-            )
+            limit = share(Limit(burst=10**6, per_day=10**6), spare=left, tight=True, namespaces=7)
             if used(meter, limit, now) < limit.burst:
                 meters[index] = charged(meter, limit, 100, now)
                 left -= 100

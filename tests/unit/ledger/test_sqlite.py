@@ -208,7 +208,7 @@ async def test_a_file_that_may_not_grow_ends_the_ledger_and_nothing_acknowledged
         for i in range(2000):
             acknowledged.extend(await ledger.commit(Batch(entries=(entry(i, pad="x" * 3000),))))
 
-    with _largest_file(400_000), pytest.raises(LedgerError):
+    with _largest_file(440_000), pytest.raises(LedgerError):
         await until_it_ends()
 
     ledger.close()

@@ -22,6 +22,7 @@ _STEPS = {
     "approval.give": "give",
     "task.finish": "finish",
     "task.forget": "forget",
+    "budget.hold": "hold",
     "orphan.undo": "orphan",
     "kill_switch.throw": "kill",
     "kill_switch.lift": "lift",
@@ -134,6 +135,9 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
             return f"{data['finish']}, nothing is held any more"
         case "forget":
             return f"the task's object is gone, {data['owed']} credentials are still owed"
+        case "hold":
+            told = ", ".join(f"{count} {what}" for what, count in sorted(data["held"].items()))
+            return f"of {data['tasks']} tasks in {data['ns']} was held back: {told}"
         case "orphan":
             return f"{cred['ref']} at {cred['provider']} had no grant, and is removed"
         case _:

@@ -24,6 +24,7 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.TASK_FORGET: ("process", ("info",)),
     EventType.APPROVAL_ASK: ("process", ("info",)),
     EventType.APPROVAL_GIVE: ("iam", ("info", "admin")),
+    EventType.BUDGET_HOLD: ("configuration", ("info",)),
     EventType.ORPHAN_UNDO: ("iam", ("deletion", "admin")),
     EventType.KILL_SWITCH_THROW: ("configuration", ("creation",)),
     EventType.KILL_SWITCH_LIFT: ("configuration", ("deletion",)),

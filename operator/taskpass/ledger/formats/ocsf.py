@@ -30,6 +30,7 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.TASK_FORGET: (DELETE, "AgentTask"),
     EventType.APPROVAL_ASK: (UPDATE, "AgentTask"),
     EventType.APPROVAL_GIVE: (CREATE, "TaskApproval"),
+    EventType.BUDGET_HOLD: (UPDATE, "AuditLog"),
     EventType.ORPHAN_UNDO: (DELETE, "Credential"),
     EventType.KILL_SWITCH_THROW: (CREATE, "KillSwitch"),
     EventType.KILL_SWITCH_LIFT: (DELETE, "KillSwitch"),
