@@ -58,12 +58,27 @@ bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rate
 	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.files
-soak: setup tools ## Kills and faults under load, then counts what is left; MINUTES=60 for an hour
+PARTS := simulation lives machine admission mutations faults ledger chaos cluster
+soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, admission, mutations, faults, ledger, chaos, cluster), MINUTES=60
+.PHONY: $(PARTS:%=soak-%)
+soak-simulation: setup
 	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
+soak-lives: setup
+	$(BIN)/python -m tests.simulation.lives $(or $(LIVES),10000) $(or $(SEED),1)
+soak-machine: setup
 	TASKPASS_SEQUENCES=10000 $(BIN)/python -m pytest -m slow tests/simulation/test_machine.py
+	TASKPASS_SEQUENCES=2000 $(BIN)/python -m pytest -m slow tests/simulation/test_lagging_machine.py
+soak-admission: setup tools
+	TASKPASS_ATTACKS=600 $(BIN)/python -m pytest e2e/cases/attacks/test_generated.py
+soak-mutations: setup tools
+	$(BIN)/python -m e2e.mutations --minutes 30
+soak-faults: setup tools
 	TASKPASS_FAULTS=all $(BIN)/python -m pytest e2e/cases/faults/test_every_loop.py
+soak-ledger: setup
 	$(BIN)/python -m tests.unit.ledger.tampering --all >/dev/null
+soak-chaos: setup tools
 	$(BIN)/python -m e2e.soak.chaos
+soak-cluster: setup tools
 	$(BIN)/python -m e2e.soak --minutes $(or $(MINUTES),10) $(if $(NAME),--name $(NAME)) $(ARGS)
 
 ##@ Dependencies

@@ -1,4 +1,4 @@
-"""Whole lives of tasks on bad days: `python -m tests.simulation.lives LIVES SEED [NEWEST]`.
+"""Whole lives of tasks on bad days: `python -m tests.simulation.lives LIVES SEED`.
 
 Each life is a world of its own from a seed of its own: tasks come, are deleted and made anew under
 their names, pods come and go, caches lag, calls fail in every way that a call can fail, processes
@@ -140,6 +140,10 @@ class BadDays(Walk):
         """One step of the life, and what must hold after it."""
         self.step()
         self.caches.advance(self.random)
+        await self.look()
+
+    async def look(self) -> None:
+        """Have some tasks looked at side by side; then hold all against what must hold."""
         names = self.random.sample(NAMES, self.random.randint(1, len(NAMES)))
         keys = [(NAMESPACE, name) for name in names]
         await self.lagging.together(keys, self.beside)
@@ -215,4 +219,6 @@ def main(lives: int, seed: int, directory: Path) -> dict[str, object]:
 if __name__ == "__main__":
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
-        print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), Path(made))))
+        told = main(int(sys.argv[1]), int(sys.argv[2]), Path(made))
+    print(json.dumps(told))
+    sys.exit(1 if told["broken"] else 0)

@@ -1,0 +1,90 @@
+"""What the provider Kubernetes makes: tokens, bindings, ServiceAccounts."""
+# fmt: off
+
+from typing import Any
+
+from e2e.admission import GRANTS, TARGET, TENANT, binding, pod, secret
+from e2e.impersonate import Object, thing
+from e2e.mutations.rows import Table, one
+from e2e.mutations.stage import GRANT, grant_account, grant_binding
+from e2e.mutations.table.parts import RESTRICTED
+
+
+def tokens(t: Table) -> None:
+    """Add the rows on tokens."""
+    account = thing("v1", "ServiceAccount", TENANT, "triage-agent")
+    def request(*audiences: str, **more: Any) -> Object:
+        return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": list(audiences), "expirationSeconds": 600, **more}}
+    def ask(who: str, what: str, body: Object, answer: str = "", of: Object = account) -> None:
+        t.add(who, "create", "ServiceAccount", "token", what, one(of) + "/token", body, "application/json", answer)
+    there = t.stage.live["pod on the node"]["metadata"]
+    reference = {"apiVersion": "v1", "kind": "Pod", "name": there["name"], "uid": there["uid"]}
+    to_pod = {"boundObjectRef": reference}
+    ask("alice", "for our audience", request("taskpass"), "must be asked for by a node")
+    ask("alice", "for ours among others", request("other", "taskpass"), "must be asked for by a node")
+    ask("alice", "for the API server's", request())
+    ask("node", "for our audience, bound to the pod", request("taskpass", **to_pod))
+    grant = t.stage.live["account"]
+    ask("operator", "of a grant", request(), "", grant)
+    ask("admin", "of a grant", request(), "must be asked for by taskpass", grant)
+    ask("operator", "of what is no grant", request(), "must", thing("v1", "ServiceAccount", GRANTS, "default"))
+
+
+def grants(t: Table) -> None:
+    """Add the rows on grants."""
+    subject = f"ServiceAccount/{GRANTS}/{GRANT}"
+    for kind, where in (("RoleBinding", TARGET), ("ClusterRoleBinding", "")):
+        for to in (subject, f"User/system:serviceaccount:{GRANTS}:{GRANT}", f"Group/system:serviceaccounts:{GRANTS}"):
+            t.create("admin", f"for {to}", binding(kind, where, "more", "ClusterRole/view", to), "must be given by taskpass only")
+        t.create("admin", "for somebody", binding(kind, where, "more", "ClusterRole/view", "User/ada"))
+        t.create("admin", "for another namespace's account", binding(kind, where, "more", "ClusterRole/view", f"ServiceAccount/{TENANT}/triage-agent"))
+        t.create("admin", "for other groups", binding(kind, where, "more", "ClusterRole/view", "Group/system:serviceaccounts:elsewhere", f"User/system:serviceaccount:{TENANT}:x"))
+        t.create("operator", "for a grant, without a name of ours", binding(kind, where, "more", "ClusterRole/tickets-reader", subject), "the operator must")
+    t.create("admin", "for nobody", {**binding("RoleBinding", TARGET, "more", "ClusterRole/view"), "subjects": None})
+    t.create("admin", "of our name", binding("RoleBinding", TARGET, "taskpass-g-more", "ClusterRole/view", "User/ada"), "must not begin with")
+    t.create("admin", "of our name, of the cluster", binding("ClusterRoleBinding", "", "taskpass-g-more", "ClusterRole/view", "User/ada"))
+    t.merge("admin", "one subject more", "foreign binding", {"subjects": [{"kind": "ServiceAccount", "namespace": GRANTS, "name": GRANT}]}, "must be given by taskpass only")
+    t.merge("admin", "another subject", "foreign binding", {"subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}]})
+    t.merge("garbage collector", "a finalizer of ours is gone", "binding", {"metadata": {"finalizers": None}})
+    t.merge("admin", "a label of a grant's", "binding", {"metadata": {"labels": {"a": "b"}}}, "must")
+    t.merge("admin", "another subject of a grant's", "binding", {"subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "eve"}]}, "must not begin with")
+    t.merge("operator", "a label of a grant's", "binding", {"metadata": {"labels": {"a": "b"}}}, "change none")
+    more = "taskpass-" + GRANT + "-1"
+    t.create("operator", "of a grant", grant_binding(more))
+    t.create("operator", "of a role that is not listed", grant_binding(more, role="ClusterRole/view"), "that the chart's value")
+    t.create("operator", "of a role of another kind", grant_binding(more, role="Role/tickets-reader"), "that the chart's value")
+    t.create("operator", "of another grant's name", grant_binding("taskpass-g-" + "1" * 32 + "-0"), "the operator must write RoleBindings")
+    t.create("operator", "of a name without a number", grant_binding("taskpass-" + GRANT), "the operator must write RoleBindings")
+    elsewhere = grant_binding(more)
+    elsewhere["metadata"]["namespace"] = TENANT
+    t.create("operator", "in another namespace", elsewhere, "that the chart's value")
+    for what, subjects in (
+        ("for everybody", ["Group/system:authenticated"]), ("for two", [subject, "User/eve"]),
+        ("for another's account", [f"ServiceAccount/{TENANT}/{GRANT}"]), ("for a user of that name", [f"User/{GRANT}"]),
+    ):  # fmt: skip
+        t.create("operator", what, binding("RoleBinding", TARGET, more, "ClusterRole/tickets-reader", *subjects), "the operator must write RoleBindings")
+    t.create("operator", "for nobody", {**grant_binding(more), "subjects": []}, "the operator must write RoleBindings")
+    t.delete("operator", "of a grant", "binding")
+    t.delete("operator", "of another", "foreign binding", "the operator must write RoleBindings")
+    t.delete("admin", "of a grant", "binding")
+    other = "g-" + "1" * 32
+    t.create("operator", "of a grant", grant_account(other))
+    t.create("operator", "of a name that is none", grant_account("g-1"), "the operator must write ServiceAccounts")
+    t.create("operator", "elsewhere", thing("v1", "ServiceAccount", TENANT, other), "the operator must write ServiceAccounts")
+    t.merge("operator", "a label", "account", {"metadata": {"labels": {"a": "b"}}}, "change none")
+    t.delete("operator", "of a grant", "account")
+    t.delete("operator", "of no grant", "agent's account", "the operator must write ServiceAccounts")
+    for each, what in ((pod("thief", labelled=False), "a pod"), (secret("mine", type="Opaque"), "a Secret")):
+        there = {**each, "metadata": {"name": "thief", "namespace": GRANTS}}
+        if each["kind"] == "Pod":
+            there["spec"] = RESTRICTED
+        t.create("admin", f"{what} among the grants", there, "must not be created")
+        t.create("admin", f"{what} elsewhere", {**there, "metadata": {"name": "thief", "namespace": "elsewhere"}})
+    t.create("admin", "an account among the grants", grant_account("mine"), "must be made and changed by taskpass only")
+    t.create("admin", "the default account elsewhere", thing("v1", "ServiceAccount", "elsewhere", "mine"))
+    t.merge("admin", "a Secret in it", "account", {"secrets": [{"name": "mine"}]}, "must be made and changed by taskpass only")
+    t.merge("admin", "a pull Secret", "account", {"imagePullSecrets": [{"name": "mine"}]}, "must be made and changed by taskpass only")
+    t.merge("admin", "a label", "account", {"metadata": {"labels": {"a": "b"}}}, "must be made and changed by taskpass only")
+    t.merge("admin", "an annotation", "account", {"metadata": {"annotations": {"a": "b"}}}, "must be made and changed by taskpass only")
+    t.merge("garbage collector", "a finalizer", "account", {"metadata": {"finalizers": ["a.example/b"]}})
+    t.merge("admin", "the default account", "default account", {"metadata": {"labels": {"a": "b"}}})
