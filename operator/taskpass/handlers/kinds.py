@@ -36,6 +36,7 @@ IDENTITY: Any = "taskpass"
 """kopf would make one of the user's name, which an image's user id has not. Its type is private."""
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before it is begun anew, the more often it has ended; the last one stays."""
+LOOK_SECONDS = 0.1
 LASTED_SECONDS = 60.0
 """After which one that ended counts as one that had worked."""
 Apply = Callable[[str, str | None, Mapping[str, Any]], None]
@@ -176,7 +177,9 @@ class Watcher:
             tries += 1
 
     async def _watch(self) -> None:
-        ready = asyncio.Event()
+        # Events of this loop: kopf waits for one of threads in a thread, which the end of the loop
+        # would then wait for, and nobody would learn that it no longer watches.
+        ready, stop = asyncio.Event(), asyncio.Event()
         watching = asyncio.ensure_future(
             kopf.operator(
                 registry=self._registry,
@@ -185,10 +188,11 @@ class Watcher:
                 standalone=True,
                 clusterwide=True,
                 ready_flag=ready,
-                stop_flag=self._stop,
+                stop_flag=stop,
             )
         )
         started = asyncio.ensure_future(ready.wait())
+        stopping = asyncio.ensure_future(self._pass_on(stop))
         try:
             await asyncio.wait({watching, started}, return_when=asyncio.FIRST_COMPLETED)
             if started.done():
@@ -196,3 +200,9 @@ class Watcher:
             await watching
         finally:
             started.cancel()
+            stopping.cancel()
+
+    async def _pass_on(self, stop: asyncio.Event) -> None:
+        while not self._stop.is_set():
+            await asyncio.sleep(LOOK_SECONDS)
+        stop.set()

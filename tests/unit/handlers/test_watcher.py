@@ -29,7 +29,7 @@ def test_what_ends_it_is_told_and_it_is_begun_anew(monkeypatch: pytest.MonkeyPat
         if len(said) <= 2:
             raise RuntimeError("410 for whom it may concern")
         ready_flag.set()
-        until(stop_flag.is_set)
+        await stop_flag.wait()  # of this loop: the end of one is waited for by nobody else
 
     monkeypatch.setattr(kopf, "operator", operator)
     where = Connection(server="http://127.0.0.1:1", tls=None, authorization=lambda: "")
@@ -49,6 +49,7 @@ async def test_one_that_watches_again_is_well(monkeypatch: pytest.MonkeyPatch) -
     import asyncio
 
     async def operator(*, ready_flag: Any, stop_flag: Any, **_: Any) -> None:
+        asyncio.get_running_loop().run_in_executor(None, lambda: None)
         if watcher.begun == 1:
             raise RuntimeError("once")
         ready_flag.set()
