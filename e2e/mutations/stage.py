@@ -77,6 +77,7 @@ def set_stage(admin: Api) -> Stage:
         )
     )
     admin.apply(thing("v1", "Namespace", "", "elsewhere"))
+    admin.apply(thing("v1", "ServiceAccount", "elsewhere", "triage-agent"))
     admin.apply(credential_class("tickets"))
     alice, taskpass = stage.users["alice"], stage.users["operator"]
     live = stage.live

@@ -7,7 +7,7 @@ from e2e.admission import GRANTS, TARGET, TENANT, binding, pod, secret
 from e2e.impersonate import Object, thing
 from e2e.mutations.rows import Table, one
 from e2e.mutations.stage import GRANT, grant_account, grant_binding
-from e2e.mutations.table.parts import RESTRICTED
+from e2e.mutations.table.parts import RESTRICTED, owner
 
 
 def tokens(t: Table) -> None:
@@ -24,8 +24,15 @@ def tokens(t: Table) -> None:
     ask("alice", "for ours among others", request("other", "taskpass"), "must be asked for by a node")
     ask("alice", "for the API server's", request())
     ask("node", "for our audience, bound to the pod", request("taskpass", **to_pod))
+    ask("node", "for our audience, for more than an hour", request("taskpass", **{**to_pod, "expirationSeconds": 3601}), "at most 3600")
+    ask("alice", "bound to the pod", request(**to_pod), "must be asked for by a node")
+    ask("node", "bound to the pod", request(**to_pod))
+    to_account = {"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": "foreign"}}
+    ask("alice", "bound to a Secret", request(**to_account))
     grant = t.stage.live["account"]
     ask("operator", "of a grant", request(), "", grant)
+    ask("operator", "of a grant, for another audience", request("other"), "for the API server", grant)
+    ask("operator", "of a grant, for a year", request(expirationSeconds=31536000), "at most", grant)
     ask("admin", "of a grant", request(), "must be asked for by taskpass", grant)
     ask("operator", "of what is no grant", request(), "must", thing("v1", "ServiceAccount", GRANTS, "default"))
 
@@ -69,6 +76,13 @@ def grants(t: Table) -> None:
     t.delete("admin", "of a grant", "binding")
     other = "g-" + "1" * 32
     t.create("operator", "of a grant", grant_account(other))
+    marks: dict[str, Any] = {"without the mark": {"labels": {}}, "with another's mark": {"labels": {"taskpass.dev/grant": GRANT}}, "with a finalizer": {"finalizers": ["a.example/b"]}, "with an owner": {"owners": [owner("live")]}}
+    for what, metadata in marks.items():
+        t.create("operator", what, grant_account(other, **metadata), "must have the label")
+    for mark in ({}, {"taskpass.dev/grant": other}):
+        unmarked = grant_binding(more)
+        unmarked["metadata"]["labels"] = mark
+        t.create("operator", f"marked {mark}", unmarked, "must have the label")
     t.create("operator", "of a name that is none", grant_account("g-1"), "the operator must write ServiceAccounts")
     t.create("operator", "elsewhere", thing("v1", "ServiceAccount", TENANT, other), "the operator must write ServiceAccounts")
     t.merge("operator", "a label", "account", {"metadata": {"labels": {"a": "b"}}}, "change none")
