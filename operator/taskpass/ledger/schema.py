@@ -19,10 +19,10 @@ LIFTED = "lifted INTEGER NOT NULL DEFAULT 1"
 """Whether a pod's gate was lifted. Files of before have no such column: what was bound then, and
 what a version of before binds, counts as lifted."""
 METER = (
-    "CREATE TABLE IF NOT EXISTS meter (account TEXT PRIMARY KEY, used INTEGER NOT NULL,"
+    "CREATE TABLE meter (account TEXT PRIMARY KEY, used INTEGER NOT NULL,"
     " at TEXT NOT NULL) STRICT, WITHOUT ROWID"
 )
-"""Files of version 3 may be without it: whoever writes one makes it."""
+"""Files of before have none."""
 TABLES = (
     "CREATE TABLE head (k INTEGER PRIMARY KEY CHECK (k = 1), size INTEGER NOT NULL,"
     " root BLOB NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL,"
@@ -79,6 +79,8 @@ def complete(db: sqlite3.Connection) -> None:
     columns = {row[1] for row in db.execute("PRAGMA table_info(pod_binding)")}
     if "lifted" not in columns:
         db.execute(f"ALTER TABLE pod_binding ADD COLUMN {LIFTED}")
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meter'").fetchone():
+        db.execute(METER)
 
 
 def connect_reader(uri: str) -> sqlite3.Connection:
@@ -132,7 +134,7 @@ def _ours() -> frozenset[tuple[str, str, str, str]]:
 
 @functools.cache
 def _before() -> frozenset[tuple[str, str, str, str]]:
-    return _made(tuple(each.replace(f", {LIFTED}", "") for each in TABLES))
+    return _made(tuple(each.replace(f", {LIFTED}", "") for each in TABLES if each != METER))
 
 
 def _made(statements: tuple[str, ...]) -> frozenset[tuple[str, str, str, str]]:

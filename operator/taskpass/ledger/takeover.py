@@ -45,7 +45,6 @@ def taken_over(
     entries.append(audit_log.opened(log.origin, log.epoch, instance, log.size, root, now))
     for admitted in log.admit(entries):
         log.append(admitted)
-    db.execute(schema.METER)
     state.drop_stray_trails(db)
     log.seal()
     db.execute("COMMIT")

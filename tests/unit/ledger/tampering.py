@@ -26,6 +26,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from taskpass.core import audit
+from taskpass.core.budget import Meter
 from taskpass.core.credential import GrantState
 from taskpass.core.errors import TaskpassError
 from taskpass.ledger.export import export
@@ -88,6 +89,8 @@ async def write(path: Path) -> None:
     )
     await ledger.commit(Batch(entries=(audit.revoke_intent(owed, NOW),), grants=(owed,)))
     await ledger.erase("mallory", NOW)
+    meters = {"task:task-uid-2": Meter(used=7, at=NOW), "namespace:support": Meter(used=9, at=NOW)}
+    await ledger.commit(Batch(meters=meters))
     await objects.filled(ledger, 200)
     await ledger.keep_cosigned(ledger.size, ledger.note())
     ledger.close()
@@ -301,7 +304,8 @@ def _root(entries: list[bytes]) -> bytes:
 
 TIMES = "when it was; nothing is valid for longer by it, as the end of validity is in the log"
 OWN = "of the task's own work; found out anew at the next look at pod and object"
-MEANING = {
+BUDGET = "a tenant may write more or less of the log than its budget is, until it is given back"
+MEANING: dict[tuple[str, str], str] = {
     ("grant_state", "body.intent_at"): TIMES,
     ("grant_state", "body.issued_at"): TIMES,
     ("grant_state", "body.delivered_at"): TIMES,
@@ -334,6 +338,10 @@ MEANING = {
         "",
     ): "a checkpoint less: of a start (nothing follows from it), or the witnesses' lines, "
     "which a reader who demands them misses (exit code 4)",
+    ("meter", ""): BUDGET,
+    ("meter", "account"): BUDGET,
+    ("meter", "used"): BUDGET,
+    ("meter", "at"): BUDGET,
 }
 """Of what no verification finds: what it means."""
 AT_START = {

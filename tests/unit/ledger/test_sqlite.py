@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
+from taskpass.core.budget import Meter
 from taskpass.core.checkpoint import open_checkpoint, parse_vkey
 from taskpass.core.credential import SecretValue
 from taskpass.core.errors import LedgerError
@@ -278,7 +279,7 @@ def test_a_ledger_of_another_cluster_is_refused(path: Path) -> None:
         )
 
 
-async def test_a_file_of_before_gates_were_recorded_opens_and_its_pods_count_as_let_go(
+async def test_a_file_of_before_gates_and_budgets_were_recorded_opens_and_its_pods_count_as_let_go(
     path: Path,
 ) -> None:
     ledger = opened(path)
@@ -286,14 +287,19 @@ async def test_a_file_of_before_gates_were_recorded_opens_and_its_pods_count_as_
     ledger.close()
     with contextlib.closing(sqlite3.connect(path)) as other, other:
         other.execute("ALTER TABLE pod_binding DROP COLUMN lifted")
+        other.execute("DROP TABLE meter")
     assert len(events(path)) == 2, "a reader takes it as it is"
 
     again = opened(path)
-    await again.commit(Batch(tasks=(replace(RECORD, pod_uid="pod-uid-2"),)))
+    used = {"namespace:support": Meter(used=7, at=NOW)}
+    await again.commit(Batch(tasks=(replace(RECORD, pod_uid="pod-uid-2"),), meters=used))
 
     assert again.gate_lifted(RECORD.pod_uid)
     assert not again.gate_lifted("pod-uid-2")
     again.close()
+    third = opened(path)
+    assert third.meters() == used
+    third.close()
 
 
 @pytest.mark.parametrize(
