@@ -19,7 +19,7 @@ def kubeconfig(control_plane: str) -> str:
     return control_plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(kubeconfig: str, helm: str) -> Iterator[Api]:
     """Return the API server as its administrator sees it, with both tenants enrolled."""
     admin = Api.from_kubeconfig(kubeconfig)
@@ -42,11 +42,11 @@ def api(kubeconfig: str, helm: str) -> Iterator[Api]:
     admin.delete(namespace)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operator(
     api: Api, kubeconfig: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
-    """Return the one process."""
+    """Return the one process; it gives the Lease to the suites that come after."""
     made = OperatorProcess(kubeconfig, tmp_path_factory.mktemp("operator"), (TENANT, FLOOD))
     made.start()
     yield made
