@@ -8,6 +8,7 @@ import pytest
 
 from taskpass.core.budget import Limit
 from taskpass.core.policy import Effect
+from taskpass.flows.budgeting import Room
 from tests.simulation.builders import pod, policy, request, task
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.faults import Trap
@@ -257,6 +258,48 @@ async def test_what_a_namespace_holds_is_renewed_after_it_may_begin_nothing_more
     await world.settle()
 
     assert first.id in {g.renews for g in world.held()}
+
+
+async def test_on_a_full_volume_people_read_of_the_volume_and_of_no_budget(
+    bounded: SimulatedWorld,
+) -> None:
+    await running(bounded)
+    bounded.room = Room(spare=-1, tight=True)
+    why = "The ledger's volume has 1 MiB left of 64 MiB. Nothing is issued"
+    bounded.ports.modes.held_back = why
+    bounded.create(task(READ, name="blocked", uid="uid-blocked"))
+    bounded.cluster.create_pod(pod("blocked-pod", task="blocked"))
+
+    await bounded.settle()
+
+    blocked = {c["type"]: c for c in bounded.cluster.tasks[KEY[0], "blocked"].status["conditions"]}
+    assert (blocked["Attested"]["reason"], blocked["Attested"]["message"]) == ("Pending", why)
+    assert "in every namespace" in blocked["Throttled"]["message"]
+    assert "used up" not in str(blocked)
+    assert (KEY[0], "blocked") in bounded.ports.modes.waiting
+    bounded.end_pod()
+    await bounded.settle()
+    assert not bounded.held()
+    bounded.room = Room()
+    bounded.restart()
+    await bounded.settle()
+    assert {str(g.task) for g in bounded.held()} == {f"{KEY[0]}/blocked"}
+
+
+async def test_on_a_tight_volume_who_has_used_its_part_is_told_to_have_it_enlarged(
+    make_bounded: MakeWorld,
+) -> None:
+    world = make_bounded(of_task=LARGE)
+    world.room = Room(spare=32_768, tight=True)
+    await running(world)
+
+    await flood(world)
+
+    told = world.message("Throttled")
+    assert told.startswith("Held back until the ledger's volume has more room: ")
+    assert "Namespace 'support' has used up its part" in told
+    assert "enlarge the volume" in told
+    assert world.held()
 
 
 @pytest.mark.parametrize("at", range(0, 60, 3))

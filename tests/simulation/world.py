@@ -13,7 +13,7 @@ from taskpass.core.budget import Limit
 from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, TaskpassError
 from taskpass.core.task import Task
-from taskpass.flows.budgeting import Budgets
+from taskpass.flows.budgeting import UNLIMITED, Budgets, Room
 from taskpass.flows.context import Ports
 from taskpass.flows.reconcile import Again, Reconciler
 from taskpass.flows.sweep import Sweeper
@@ -57,6 +57,8 @@ class SimulatedWorld:
         self.overlap = overlap
         self.limits: dict[str, Limit] = {}
         """What tasks and namespaces may fill of the ledger, from the next start on."""
+        self.room = Room()
+        """What its volume has left."""
         self._trap = trap
         self._ledger: SqliteLedger | None = None
         self._start()
@@ -122,7 +124,11 @@ class SimulatedWorld:
             reviewer=calls, workloads=calls, standings=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
             fail_point=self.life.point, look=self.asked.append,
-            budgets=Budgets(meters=self._ledger.meters(), **self.limits),
+            budgets=Budgets(
+                meters=self._ledger.meters(), room=lambda: self.room,
+                task=self.limits.get("task", UNLIMITED),
+                namespace=self.limits.get("namespace", UNLIMITED),
+            ),
         )  # fmt: skip
         self.ports.modes.held_back = ""
         self._reconciler = Reconciler(self.ports)

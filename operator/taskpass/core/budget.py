@@ -100,6 +100,8 @@ class Hold:
     """Whether all of the namespace is held back, and not the task alone."""
     until: datetime | None
     """When it may; None where only more room on the volume helps."""
+    full: bool = False
+    """Whether the volume has nothing left for anybody; then it is about no budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,8 @@ class Budget:
 
     def hold(self, spending: Spending, now: datetime) -> Hold | None:
         """Return what holds a task back; None where it may go on."""
+        if self.namespace_limit.burst <= 0:
+            return Hold(namespace=True, until=None, full=True)
         renews = spending is Spending.RENEWAL
         if not renews and used(self.task, self.task_limit, now) >= self.task_limit.burst:
             return Hold(namespace=False, until=free_at(self.task, self.task_limit, 1, now))

@@ -70,7 +70,7 @@ def within_budget(
         said.append(_said_by(step))
         left_out = _left_out(seen, spending)
         if left_out is None:
-            step = _waiting(seen, step, spending, text_of(seen, holds, now))
+            step = _waiting(seen, step, spending, text_of(seen, holds, now), full=hold.full)
             break
         muted = {**seen.muted, left_out: text_of(seen, {spending: hold}, now)}
         seen = replace(seen, muted=muted)
@@ -105,15 +105,21 @@ def text_of(seen: Snapshot, holds: Mapping[Spending, Hold], now: datetime) -> st
     what = " and ".join(sorted(holds))
     hold = max(holds.values(), key=lambda each: (each.until is None, each.until or now))
     task = seen.live_task
+    if hold.until is None:  # of the volume, whose room is shared by namespaces
+        whose = (
+            "What is left of it is kept for revocations, in every namespace"
+            if hold.full
+            else f"Namespace '{task.namespace}' has used up its part of what is left of it, "
+            "revocation is never held back"
+        )
+        return (
+            f"Held back until the ledger's volume has more room: {what}. {whose}; enlarge the "
+            "volume, or prune the log"
+        )
     who = f"Namespace '{task.namespace}'" if hold.namespace else f"AgentTask '{task.name}'"
-    until = (
-        "the ledger's volume has more room"
-        if hold.until is None
-        else f"{_minute(hold.until):%Y-%m-%d %H:%M} UTC"
-    )
     return (
-        f"Held back until {until}: {what}. {who} has used up its budget of the audit log by what "
-        "it said and asked; revocation is never held back"
+        f"Held back until {_minute(hold.until):%Y-%m-%d %H:%M} UTC: {what}. {who} has used up its "
+        "budget of the audit log by what it said and asked; revocation is never held back"
     )
 
 
@@ -126,9 +132,15 @@ def _left_out(seen: Snapshot, spending: Spending) -> Spending | None:
     return spending if spending in DECIDED_WITHOUT and spending not in seen.muted else None
 
 
-def _waiting(seen: Snapshot, step: Step, spending: Spending, text: str) -> Rest:
-    """Return the rest of a task that can do nothing else."""
-    rest = Rest(owed=seen.owed_own, waiting=text, retry=_may_end_unseen(seen))
+def _waiting(seen: Snapshot, step: Step, spending: Spending, text: str, *, full: bool) -> Rest:
+    """Return the rest of a task that can do nothing else.
+
+    Where the volume is full, why nothing is issued to anybody says it better.
+    """
+    all_wait = seen.held_back if full else ""
+    rest = Rest(owed=seen.owed_own, waiting=all_wait or text, retry=_may_end_unseen(seen))
+    if spending is Spending.BINDING and all_wait:
+        return replace(rest, attested=unknown(Reason.PENDING, all_wait))
     if spending is Spending.BINDING:
         return replace(rest, waiting="", attested=unknown(Reason.BUDGET_EXCEEDED, text))
     return replace(rest, blocked=seen.record.blocked_branch)

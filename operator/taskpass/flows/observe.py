@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from taskpass.core.budget import Budget
 from taskpass.core.conditions import Finding
 from taskpass.core.delegation import DEEPEST, Ancestor, Lineage
 from taskpass.core.snapshot import Looked, Snapshot
@@ -70,7 +71,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         overlap=ports.overlap,
         sight=sight,
         held_back=ports.modes.held_back or sight.issuance_blocked_reason,
-        budget=ports.budgets.of(task, ports.now()) if task else None,
+        budget=_budget(ports, task) if task else None,
         uninstalling=ports.modes.uninstalling,
         looked=run.looked,
         may_use=dict(run.may_use),
@@ -129,6 +130,11 @@ def _ahead(ports: Ports, task: Task, agent: str) -> int:
     if all(limit is None for limit in limits):
         return 0
     return ports.ledger.ahead((task.namespace, agent), task.uid)
+
+
+def _budget(ports: Ports, task: Task) -> Budget | None:
+    """Return the task's accounts; None where nothing that begins can be recorded anyway."""
+    return None if ports.modes.revoke_only else ports.budgets.of(task, ports.now())
 
 
 def _known(ports: Ports, key: Key) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """A token bucket with numbers that a person can check: 1,000 bytes at once, 864 a day."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -129,6 +130,13 @@ def test_who_comes_later_waits_for_those_before() -> None:
     found = budget(namespace=700, ahead=50).hold(Spending.ISSUE, T0)
 
     assert found == Hold(namespace=True, until=later(5100))
+
+
+def test_a_full_volume_holds_everything_back_whatever_was_used() -> None:
+    full = replace(budget(task=5000), namespace_limit=Limit(burst=0, per_day=0))
+
+    for spending in Spending:
+        assert full.hold(spending, T0) == Hold(namespace=True, until=None, full=True)
 
 
 def test_each_namespace_has_its_share_of_what_the_volume_has_left() -> None:
