@@ -216,6 +216,7 @@ class Operator:
             standings=KubeStanding(client),
             audience=settings.audience,
             overlap=timedelta(seconds=settings.renewal_overlap_seconds),
+            controllers=settings.all_controllers,
             fingerprint_key=fingerprint_key(seed),
             look=queue.add,
             fail_point=fail_point_of(os.environ),

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 from taskpass.core.anchor import AnchorReason, Forgotten, Head
 from taskpass.core.approval import TaskApproval
-from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.attestation import PodView
 from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, Issued, SecretValue
 from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.ownership import WorkloadView
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.snapshot import Sight

@@ -21,10 +21,11 @@ from pydantic import (
 )
 
 from taskpass.core.errors import UsageError
+from taskpass.core.ownership import CONTROLLERS, Controllers
 from taskpass.core.tlog_policy import NONE, TrustPolicy, asked, parse_policy
 
 PREFIX = "TASKPASS_"
-JSON = ("tenants", "targets", "token_audiences", "harmless_writes")
+JSON = ("tenants", "targets", "token_audiences", "harmless_writes", "controllers")
 """Settings whose text is JSON."""
 LINKS = re.compile(r"TASKPASS_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 """What Kubernetes puts into pods that have service links beside a Service named taskpass."""
@@ -63,6 +64,10 @@ class Settings(BaseModel):
     harmless_writes: tuple[Annotated[str, Field(pattern=RESOURCE)], ...] = ()
     """Resources, as `tickets.example.com`, a JSON list: roles of classes may write them, as what
     is written there leads to no other credential. Default: none beside those that are known."""
+    controllers: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    """User names of the controllers that create what belongs to a workload of a kind, where they
+    are others than Kubernetes, JobSet, agent-sandbox and Argo Rollouts install: JSON, kind to a
+    list, which takes the place of that kind's. Default: none are others."""
     audience: str = Field(default="taskpass", min_length=1, max_length=253)
     """Audience of the identity token in agents' pods. Default: taskpass."""
     ledger_path: Path = Path("/var/lib/taskpass/ledger.db")
@@ -129,6 +134,16 @@ class Settings(BaseModel):
             raise ValueError("must begin with https://")
         return value
 
+    @field_validator("controllers")
+    @classmethod
+    def _controllers(cls, value: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+        for kind in sorted(value):
+            if kind not in CONTROLLERS:
+                raise ValueError(f"'{kind}' is none of {', '.join(sorted(CONTROLLERS))}")
+            if not all(value[kind]):
+                raise ValueError(f"a user name of '{kind}' must not be empty")
+        return value
+
     @field_validator("witness_policy")
     @classmethod
     def _policy(cls, value: str | None) -> str | None:
@@ -141,6 +156,11 @@ class Settings(BaseModel):
         if policy.quorum != NONE and not any(asked(policy)):
             raise ValueError("it demands witnesses, and none has a URL to ask it at")
         return value
+
+    @property
+    def all_controllers(self) -> Controllers:
+        """The controllers of every kind, as `controllers` has changed them."""
+        return {**CONTROLLERS, **self.controllers}
 
     @property
     def trust_policy(self) -> TrustPolicy | None:

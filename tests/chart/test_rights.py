@@ -28,11 +28,13 @@ def test_rights_in_a_tenants_namespace() -> None:
         "create update delete secrets",
         "list watch serviceaccounts",
         "get jobs.batch",
+        "get cronjobs.batch",
         "get deployments.apps",
         "get replicasets.apps",
         "get statefulsets.apps",
         "get jobsets.jobset.x-k8s.io",
         "get sandboxes.agents.x-k8s.io",
+        "get rollouts.argoproj.io",
         "create events.events.k8s.io",
     ]
 

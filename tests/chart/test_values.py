@@ -7,6 +7,8 @@ import pytest
 import yaml
 from rendering import CHART, ENROLLED, NAMESPACE, HelmFailed, Object, of_kind, one, pod_spec, render
 
+from taskpass.core.ownership import CONTROLLERS
+
 
 def test_the_defaults_install_an_operator_that_serves_nobody() -> None:
     kinds = sorted({o["kind"] for o in render()})
@@ -148,6 +150,9 @@ def test_the_settings_that_the_operator_gets() -> None:
         "TASKPASS_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
         "TASKPASS_TENANTS": '["sales","support"]',
         "TASKPASS_TARGETS": json.dumps(ENROLLED["targets"], sort_keys=True, separators=(",", ":")),
+        "TASKPASS_CONTROLLERS": json.dumps(
+            dict(CONTROLLERS), sort_keys=True, separators=(",", ":"), default=list
+        ),
         "TASKPASS_AUDIENCE": "taskpass",
         "TASKPASS_LEDGER_PATH": "/var/lib/taskpass/ledger.db",
         "TASKPASS_SIGNING_KEY_GENERATION": "1",
@@ -319,7 +324,19 @@ def test_every_value_is_documented() -> None:
         )
 
 
+def test_the_controllers_that_are_set_are_the_operators_and_admissions() -> None:
+    objects = render({**ENROLLED, "controllers": {"StatefulSet": ["system:one"], "JobSet": []}})
+
+    given = json.loads(env(objects)["TASKPASS_CONTROLLERS"])
+    revisions = one(objects, "ValidatingAdmissionPolicy", "taskpass-revisions")["spec"]
+    assert (given["StatefulSet"], given["JobSet"]) == (["system:one"], [])
+    assert given["Job"] == list(CONTROLLERS["Job"])
+    assert '["system:one",' in revisions["validations"][0]["expression"]
+
+
 REFUSED: dict[str, tuple[Object, str]] = {
+    "a controller of no kind": ({"controllers": {"Robot": ["a"]}}, "Robot"),
+    "a controller without a name": ({"controllers": {"Job": [""]}}, "controllers"),
     "a typo": ({"tenant": {}}, "tenant"),
     "a typo in a section": ({"image": {"repositry": "x"}}, "repositry"),
     "a list of tenants": ({"tenants": ["support"]}, "tenants"),

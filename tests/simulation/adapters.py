@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.attestation import PodView
 from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant, Issued
 from taskpass.core.errors import SecretNameTaken
+from taskpass.core.ownership import WorkloadView
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
 from taskpass.ledger.sqlite import SqliteLedger

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from taskpass.core.approval import TaskApproval, Verdict
-from taskpass.core.attestation import CONTROLLERS, Owner, PodView, WorkloadView
+from taskpass.core.attestation import PodView
 from taskpass.core.kill_switch import KillSwitch, Target
+from taskpass.core.ownership import CONTROLLERS, Owner, WorkloadView
 from taskpass.core.policy import Agents, CompiledPolicy, Effect, Policy
 from taskpass.core.policy_types import ApprovalRule
 from taskpass.core.task import (
@@ -29,7 +30,7 @@ T0 = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 NAMESPACE = "support"
 NAME = "ticket-4711"
 ACCOUNT = "triage-agent"
-JOB_CONTROLLER = CONTROLLERS["batch", "Job"]
+JOB_CONTROLLER = CONTROLLERS["Job"][0]
 
 
 def request(
@@ -112,6 +113,7 @@ def pod(name: str = "agent", *, task: str = NAME, job: WorkloadView | None = Non
         deleting_since=None,
         labels={LABEL: task},
         created_by=JOB_CONTROLLER if job else "ada",
+        created_for=f"Job/{job.uid}" if job else "",
         owner=Owner(api_group="batch", kind="Job", name=job.name, uid=job.uid) if job else None,
         service_account=ACCOUNT,
         gated=True,
@@ -125,7 +127,10 @@ def pod(name: str = "agent", *, task: str = NAME, job: WorkloadView | None = Non
 
 def job(name: str = NAME, *, uid: str = "job-1", ended: str = "") -> WorkloadView:
     """Return a Job that goes on, or has ended."""
-    return WorkloadView(api_group="batch", kind="Job", name=name, uid=uid, owner=None, ended=ended)
+    return WorkloadView(
+        api_group="batch", kind="Job", name=name, uid=uid, owner=None, ended=ended,
+        created_by="ada", created_for="", changers=("ada",),
+    )  # fmt: skip
 
 
 def switch(target: Target, name: str = "stop", **where: str) -> KillSwitch:

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from taskpass.core.approval import TaskApproval
-from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.attestation import PodView
 from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.ownership import WorkloadView
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.snapshot import SEES_ALL, Sight
 from taskpass.core.task import FINALIZER, LABEL, CredentialClass, Task

@@ -52,6 +52,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   value: {{ .Values.tokenAudiences | toJson | quote }}
 - name: TASKPASS_HARMLESS_WRITES
   value: {{ .Values.harmlessWrites | toJson | quote }}
+- name: TASKPASS_CONTROLLERS
+  value: {{ .Values.controllers | toJson | quote }}
 - name: TASKPASS_AUDIENCE
   value: {{ .Values.audience | quote }}
 - name: TASKPASS_LEDGER_PATH
@@ -142,12 +144,12 @@ spec:
 
 {{/* Names of all policies: what the operator may read of them, to see at its start that they are there. */}}
 {{- define "taskpass.mutatingPolicies" -}}
-[taskpass-inject, taskpass-inject-templates, taskpass-stamp-approvals, taskpass-stamp-classes, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks, taskpass-stamp-tokens]
+[taskpass-inject, taskpass-inject-templates, taskpass-stamp-approvals, taskpass-stamp-classes, taskpass-stamp-kill-switches, taskpass-stamp-pods, taskpass-stamp-tasks, taskpass-stamp-tokens, taskpass-stamp-workloads]
 {{- end }}
 {{- define "taskpass.validatingPolicies" -}}
 [taskpass-approvals, taskpass-credentials, taskpass-delegation, taskpass-enrolled-pods, taskpass-grants, taskpass-grants-namespace, taskpass-identity-tokens, taskpass-kill-switches, taskpass-operator-classes, taskpass-operator-grants, taskpass-operator-pods,
- taskpass-operator-secrets, taskpass-operator-tasks, taskpass-operator-tokens, taskpass-pod-bindings, taskpass-pod-tokens, taskpass-pods, taskpass-secret-deletion, taskpass-secret-references, taskpass-stamps,
- taskpass-status, taskpass-template-pods, taskpass-use]
+ taskpass-operator-secrets, taskpass-operator-tasks, taskpass-operator-tokens, taskpass-pod-bindings, taskpass-pod-tokens, taskpass-pods, taskpass-revisions, taskpass-secret-deletion, taskpass-secret-references, taskpass-stamps,
+ taskpass-status, taskpass-template-pods, taskpass-use, taskpass-workloads]
 {{- end }}
 
 {{/* That an update changes no more of an object's metadata than our finalizer, as CEL. */}}

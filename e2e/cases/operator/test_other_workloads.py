@@ -1,17 +1,18 @@
 """Workloads of others: a JobSet and a Sandbox. Their controllers are played, all else is real."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from e2e.admission import TENANT, binding, pod, task
-from e2e.impersonate import PATHS, Api, Object, thing
+from e2e.impersonate import PATHS, Api, Object, Refused, thing
 from e2e.stage import Stage, condition, job, until
+from taskpass.core.ownership import CONTROLLERS
 
-SANDBOXES = "system:serviceaccount:agent-sandbox-system:agent-sandbox-controller"
 KINDS = {
     "JobSet": ("jobset.x-k8s.io", "v1alpha2", "jobsets"),
     "Sandbox": ("agents.x-k8s.io", "v1alpha1", "sandboxes"),
+    "Rollout": ("argoproj.io", "v1alpha1", "rollouts"),
 }
 
 
@@ -60,15 +61,47 @@ def of(kind: str, name: str) -> Object:
     return {"serviceAccountName": "triage-agent", "workloadRef": reference}
 
 
-@pytest.mark.usefixtures("kinds")
+def playing(stage: Stage, kind: str, name: str) -> Iterator[Api]:
+    """Give the controller of a kind the right to make what belongs to it; return it."""
+    bound = binding("RoleBinding", TENANT, name, "ClusterRole/edit", f"User/{CONTROLLERS[kind][0]}")
+    stage.api.apply(bound)
+    controller = stage.api.as_user(CONTROLLERS[kind][0], "system:serviceaccounts")
+    probe = job("probe")
+    until(lambda: allowed(lambda: controller.create(probe, dryRun="All")))
+    yield controller
+    stage.api.delete(bound)
+
+
+def allowed(what: Callable[[], object]) -> object:
+    """Return the answer; None while a right is not there yet."""
+    try:
+        return what()
+    except Refused as refused:
+        if "cannot create resource" not in refused.message:
+            raise
+        return None
+
+
+@pytest.fixture
+def job_sets(stage: Stage, kinds: None) -> Iterator[Api]:
+    """Return the controller of JobSets, which may make Jobs."""
+    yield from playing(stage, "JobSet", "job-sets")
+
+
+@pytest.fixture
+def rollouts(stage: Stage, kinds: None) -> Iterator[Api]:
+    """Return the controller of Rollouts, which may make ReplicaSets."""
+    yield from playing(stage, "Rollout", "rollouts")
+
+
 def test_a_pod_of_a_job_of_a_job_set_is_the_agent_and_the_sets_end_is_the_tasks(
-    stage: Stage, name: str
+    stage: Stage, job_sets: Api, name: str
 ) -> None:
     whole = stage.alice.create(task(name, agent=of("JobSet", name)))
     made = stage.api.create(a("JobSet", name))
     replicated = job(f"{name}-0", task_name=name)
     replicated["metadata"]["ownerReferences"] = [owned(made)]
-    stage.api.create(replicated)
+    job_sets.create(replicated)
 
     stage.wait_ready(name)
     token = stage.token(name)
@@ -85,10 +118,7 @@ def test_a_pod_of_a_job_of_a_job_set_is_the_agent_and_the_sets_end_is_the_tasks(
 @pytest.fixture
 def sandboxes(stage: Stage, kinds: None) -> Iterator[Api]:
     """Return the controller of Sandboxes, which may make pods."""
-    bound = binding("RoleBinding", TENANT, "sandboxes", "ClusterRole/edit", f"User/{SANDBOXES}")
-    stage.api.apply(bound)
-    yield stage.api.as_user(SANDBOXES, "system:serviceaccounts")
-    stage.api.delete(bound)
+    yield from playing(stage, "Sandbox", "sandboxes")
 
 
 def pod_of(made: Object, name: str) -> Object:
@@ -115,6 +145,29 @@ def test_a_sandbox_that_is_resumed_gets_new_credentials_for_its_new_pod(
     assert refused != 200
     assert stage.reads(stage.token(name)) == 200
     stage.api.delete(made)
+
+
+def test_a_pod_of_a_replica_set_of_a_rollout_is_the_agent(
+    stage: Stage, rollouts: Api, name: str
+) -> None:
+    stage.alice.create(task(name, agent=of("Rollout", name)))
+    template = pod(name, labels={"app": name})
+    spec = {
+        "selector": {"matchLabels": {"app": name}},
+        "template": {"metadata": {"labels": template["metadata"]["labels"]},
+                     "spec": template["spec"]},
+    }  # fmt: skip
+    made = stage.api.create({**a("Rollout", name), "spec": spec})
+    replicas = thing("apps/v1", "ReplicaSet", TENANT, f"{name}-1", spec={**spec, "replicas": 1},
+                     owners=[owned(made)])  # fmt: skip
+    rollouts.create(replicas)
+
+    stage.wait_ready(name)
+
+    assert stage.reads(stage.token(name)) == 200
+    assert "taskpass.dev/changers" in made["metadata"]["annotations"]
+    stage.api.delete(made)
+    stage.api.delete(replicas, propagationPolicy="Background")
 
 
 @pytest.mark.usefixtures("kinds")

@@ -4,8 +4,10 @@
    the phase, the request, the class and what its roles grant now, the policies that ask, a nonce. A
    TaskApproval names the text by its digest, so whatever changes in it makes the approval void.
 2. A word counts for a policy that names the user or one of the groups, as admission proved both.
-3. Never that of the task's requester or of anybody who changed its spec, of the agent itself, or of
-   whom the policy excludes; that of a ServiceAccount only where the policy names it.
+3. Never that of the task's requester or of anybody who changed its spec, of whoever started what
+   runs in its pod (who created or changed a workload that it is of), of the agent itself, or of
+   whom the policy excludes; that of a ServiceAccount only where the policy names it. Who asked for
+   a task above has asked for what is delegated as well.
 4. A policy asks for so many different users; each word ends `validSeconds` after it was given.
 5. One word against it, by a user whose word counts, denies it for as long as its object is there.
 6. One approval is for one credential and its renewals: what is issued anew is asked for anew.
@@ -20,6 +22,7 @@ from typing import Any
 
 import orjson
 
+from taskpass.core.ownership import Origin
 from taskpass.core.policy_types import Policy
 from taskpass.core.task import Task, User
 
@@ -117,7 +120,7 @@ def asked_text(terms: Mapping[str, Any], nonce: str) -> str:
     return orjson.dumps({**terms, "nonce": nonce}, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def objection(approval: TaskApproval, policy: Policy, task: Task) -> str:
+def objection(approval: TaskApproval, policy: Policy, task: Task, origin: Origin) -> str:
     """Return why somebody's word does not count for a policy; '' where it does (rules 2, 3)."""
     rule, user = policy.approval, approval.approver
     if rule is None or not user.username:
@@ -126,6 +129,8 @@ def objection(approval: TaskApproval, policy: Policy, task: Task) -> str:
     uids = {task.requester.uid, task.changed_by.uid} - {""}
     if user.username in changed or user.uid in uids:
         return f"'{user.username}' has made or changed the task"
+    if user.username in origin.names:
+        return f"'{user.username}' has started what runs in the pod, or asked for a task above"
     own = f"{SERVICE_ACCOUNT}{task.namespace}:{task.service_account}"
     if user.username == own:
         return "it is the agent's own"
@@ -150,7 +155,7 @@ def end_of(approval: TaskApproval, policy: Policy, now: datetime) -> datetime:
 
 def judge(
     digest: str, demands: Sequence[Policy], approvals: Sequence[TaskApproval], task: Task,
-    now: datetime,
+    origin: Origin, now: datetime,
 ) -> Judgement:  # fmt: skip
     """Return what the words come to that were given on a digest."""
     words = [a for a in approvals if a.digest == digest and a.task_uid == task.uid]
@@ -159,7 +164,7 @@ def judge(
     for policy in demands:
         latest: dict[str, datetime] = {}
         for word in words:
-            if objection(word, policy, task):
+            if objection(word, policy, task, origin):
                 continue
             counted[word.uid] = word
             if word.decision is Verdict.DENIED:

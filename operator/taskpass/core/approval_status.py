@@ -5,6 +5,7 @@ from typing import Any
 
 from taskpass.core.approval import Awaiting, TaskApproval, Verdict, objection
 from taskpass.core.conditions import Finding, Reason, false, true
+from taskpass.core.deciding import asked_for_by
 from taskpass.core.policy_types import Policy
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import Rest
@@ -137,8 +138,9 @@ def verdicts(seen: Snapshot, rest: Rest) -> Iterator[tuple[TaskApproval, Finding
 def _standing(approval: TaskApproval, awaiting: Awaiting, seen: Snapshot) -> Finding:
     judgement = awaiting.judgement
     if approval.uid not in {each.uid for each in judgement.counted}:
-        policies = [h.policy for h in judgement.heard]
-        why = next((w for p in policies if (w := objection(approval, p, seen.live_task))), "")
+        task, origin = seen.live_task, asked_for_by(seen)
+        each = (objection(approval, h.policy, task, origin) for h in judgement.heard)
+        why = next(filter(None, each), "")
         return false(Reason.COUNTS_NOT, f"It does not count: {why}")
     if approval.decision is Verdict.DENIED:
         return true(Reason.COUNTS, f"{_named(awaiting)} is denied while this is there")

@@ -11,28 +11,28 @@ Rules, in order; the first that fails is the reason:
 3. It was never bound to another task UID.
 4. It runs as the task's ServiceAccount, which exists and is not `default`.
 5. It projects an identity token with our audience, and the task's Secret, by our volume.
-6. With `workloadRef`: the owner chain leads to the live workload, UID by UID, and the pod was
-   created by the controller of that kind.
-7. It still waits behind our gate: one that runs already did so before anybody looked.
+6. With `workloadRef`: the owner chain leads to the live workload, and every hop of it holds
+   (`ownership`).
+7. A template that its label names is the one that the task was made from, and the other way round.
+8. It still waits behind our gate: one that runs already did so before anybody looked.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from taskpass.core.errors import AttestationFailed
+from taskpass.core.ownership import (
+    CONTROLLERS,
+    Controllers,
+    Origin,
+    Owner,
+    WorkloadView,
+    hop_objection,
+    origin_of,
+)
 from taskpass.core.records import TaskRecord
 from taskpass.core.task import LABEL, TEMPLATE_LABEL, Task
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """A controller owner reference: somebody's claim until its UID is compared."""
-
-    api_group: str
-    kind: str
-    name: str
-    uid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,8 @@ class PodView:
     labels: Mapping[str, str]
     created_by: str
     """User name from the creator's stamp; '' without one."""
+    created_for: str | None = None
+    """`Kind/UID` of the owner that it was created with; '' for none. None: not stamped."""
     owner: Owner | None
     service_account: str
     gated: bool
@@ -63,19 +65,10 @@ class PodView:
     images: tuple[str, ...]
     """Image references: init containers, containers, ephemeral containers, in the pod's order."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadView:
-    """What matters of an owner."""
-
-    api_group: str
-    kind: str
-    name: str
-    uid: str
-    owner: Owner | None
-    ended: str
-    """'' while it goes on, 'Succeeded' or 'Failed' at its own end."""
-    created_at: datetime | None = None
+    @property
+    def title(self) -> str:
+        """Kind and name, for people."""
+        return f"Pod '{self.name}'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,19 +84,7 @@ class Surroundings:
     """The pod's owner chain as it lives now, nearest first; it stops where one does not exist.
     None: nobody has looked."""
     audience: str
-
-
-CONTROLLERS = {
-    ("batch", "Job"): "system:serviceaccount:kube-system:job-controller",
-    ("apps", "ReplicaSet"): "system:serviceaccount:kube-system:replicaset-controller",
-    ("apps", "StatefulSet"): "system:serviceaccount:kube-system:statefulset-controller",
-    ("apps", "DaemonSet"): "system:serviceaccount:kube-system:daemon-set-controller",
-    ("agents.x-k8s.io", "Sandbox"): (
-        "system:serviceaccount:agent-sandbox-system:agent-sandbox-controller"
-    ),
-}
-"""Who creates the pods of each kind of workload (the creator's stamp must say so). A JobSet's are
-those of its Jobs; the last is where agent-sandbox installs itself."""
+    controllers: Controllers = field(default_factory=lambda: CONTROLLERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +94,8 @@ class AttestedPod:
     pod: PodView
     service_account_uid: str
     workload_uid: str
+    origin: Origin
+    """Who started what runs in it."""
 
 
 def appraise(pod: PodView, task: Task, around: Surroundings) -> AttestedPod:
@@ -140,6 +123,7 @@ def appraise(pod: PodView, task: Task, around: Surroundings) -> AttestedPod:
             "admission, which adds it to every pod with the label",
         )
     workload_uid = _appraise_workload(pod, task, around)
+    _appraise_template(pod, task)
     if not pod.gated:
         raise AttestationFailed(
             "PodReplaced",
@@ -150,6 +134,7 @@ def appraise(pod: PodView, task: Task, around: Surroundings) -> AttestedPod:
         pod=pod,
         service_account_uid=around.service_account_uid or "",
         workload_uid=workload_uid,
+        origin=origin_of(pod, around.owners or (), around.controllers),
     )
 
 
@@ -207,23 +192,27 @@ def _appraise_service_account(pod: PodView, task: Task, around: Surroundings) ->
 
 
 def _appraise_workload(pod: PodView, task: Task, around: Surroundings) -> str:
-    wanted = task.workload
+    wanted, workload = task.workload, around.workload
     if wanted is None:
         return ""
     label = f"{wanted.kind} '{wanted.name}'"
-    if around.workload is None:
+    if workload is None:
         raise AttestationFailed(
             "WorkloadMismatch",
             f"{label}, which spec.agent.workloadRef names, does not exist in namespace "
             f"'{task.namespace}'",
         )
-    claimed, owners = pod.owner, around.owners or ()
-    for owner in owners:
-        if claimed is None or claimed.uid != owner.uid:
+    child: PodView | WorkloadView = pod
+    objections = []
+    for owner in around.owners or ():
+        if child.owner is None or child.owner.uid != owner.uid:
             break
-        if owner.uid == around.workload.uid:
-            return _created_by_controller(pod, owners[0], around.workload)
-        claimed = owner.owner
+        objections.append(hop_objection(child, owner, around.controllers))
+        if owner.uid == workload.uid:
+            if said := next(filter(None, objections), ""):
+                raise AttestationFailed("WorkloadMismatch", said)
+            return workload.uid
+        child = owner
     raise AttestationFailed(
         "WorkloadMismatch",
         f"Pod '{pod.name}' does not belong to {label}: its owners as they live now do not lead "
@@ -231,19 +220,14 @@ def _appraise_workload(pod: PodView, task: Task, around: Surroundings) -> str:
     )
 
 
-def _created_by_controller(pod: PodView, nearest: WorkloadView, workload: WorkloadView) -> str:
-    # An owner reference is anybody's claim, even with the right UID: the creator's stamp is not.
-    expected = CONTROLLERS.get((nearest.api_group, nearest.kind))
-    if expected is not None and pod.created_by != expected:
-        raise AttestationFailed(
-            "WorkloadMismatch",
-            f"Pod '{pod.name}' names {nearest.kind} '{nearest.name}' as its owner, but was not "
-            "created by that kind's controller",
-        )
-    if expected is None:
-        raise AttestationFailed(
-            "WorkloadMismatch",
-            f"Pods of kind {nearest.kind} cannot be attested: the controller that creates them is "
-            f"not known; known are {', '.join(sorted(kind for _, kind in CONTROLLERS))}",
-        )
-    return workload.uid
+def _appraise_template(pod: PodView, task: Task) -> None:
+    named = pod.labels.get(TEMPLATE_LABEL, "")
+    if named == task.template:
+        return
+    made = f"was made from '{task.template}'" if task.template else "was made from none"
+    says = f"names AgentTaskTemplate '{named}'" if named else "names no AgentTaskTemplate"
+    raise AttestationFailed(
+        "WorkloadMismatch",
+        f"Pod '{pod.name}' {says}, and this task {made}; delete the task, or the workload that "
+        "makes the pod, so that both are of one",
+    )

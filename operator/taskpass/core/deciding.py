@@ -5,6 +5,7 @@ from datetime import datetime
 
 from taskpass.core.delegation import covering, refusal, too_much
 from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.ownership import Origin
 from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.task import CredentialRequest, Task
@@ -46,6 +47,24 @@ def decision_of(
     if not decision.allowed or not seen.live_task.parent:
         return decision
     return _delegated(seen, request, decision)
+
+
+def asked_for_by(seen: Snapshot) -> Origin:
+    """Return who asked for what the task asks for, beside who made or changed the task itself.
+
+    Who started what runs in its pod, and who asked for the tasks above, who have all that it has.
+    """
+    own = seen.record.origin or Origin(
+        unknown="its pod was attested by a version of taskpass that did not look who started it; "
+        "delete the pod so that a new one is made"
+    )
+    names, unknown = set(own.names), own.unknown
+    for above in seen.lineage.above:
+        task, origin = above.task, above.record.origin if above.record else None
+        names |= {task.requester.username, task.changed_by.username, *task.changers}
+        names.update(origin.names if origin else ())
+        unknown = unknown or (origin.unknown if origin else "")
+    return Origin(names=tuple(sorted(names - {""})), unknown=unknown)
 
 
 def _answered_for(seen: Snapshot) -> Task:

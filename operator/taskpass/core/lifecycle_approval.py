@@ -12,7 +12,7 @@ from typing import Any
 from taskpass.core.approval import Asked, Awaiting, TaskApproval, asked_text, judge
 from taskpass.core.clearing import clear
 from taskpass.core.credential import Approval, Grant
-from taskpass.core.deciding import decision_of
+from taskpass.core.deciding import asked_for_by, decision_of
 from taskpass.core.policy import Decision, Policy
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
@@ -87,7 +87,9 @@ def holds(seen: Snapshot, grant: Grant, decision: Decision, now: datetime) -> Re
         return RevokeReason.APPROVAL_NEEDED
     if approval.until <= now:
         return RevokeReason.APPROVAL_ENDED
-    words = judge(approval.digest, decision.demands, seen.approvals, seen.live_task, now)
+    words = judge(
+        approval.digest, decision.demands, seen.approvals, seen.live_task, asked_for_by(seen), now
+    )
     return None if words.until else RevokeReason.APPROVAL_NEEDED
 
 
@@ -95,9 +97,11 @@ def _heard(
     seen: Snapshot, wishes: Sequence[Wish], now: datetime, rest: Rest, held: Mapping[str, Grant]
 ) -> Step | dict[str, Approval]:
     """Return the approvals of all wishes by request, or what must come before."""
-    asked = [(wish, _asked(seen, wish)) for wish in wishes]
+    asked, origin = [(wish, _asked(seen, wish)) for wish in wishes], asked_for_by(seen)
     heard = [
-        (a, judge(a.digest, w.demands, seen.approvals, seen.live_task, now)) for w, a in asked if a
+        (a, judge(a.digest, w.demands, seen.approvals, seen.live_task, origin, now))
+        for w, a in asked
+        if a
     ]
     open_ones = [each for each in heard if each[1].until is None]
     if len(heard) < len(wishes) or open_ones:
@@ -108,6 +112,8 @@ def _heard(
     news = tuple((a, new) for a, j in heard if (new := _unnoted(a, j.counted)))
     if news:
         return NoteApprovals(heard=news)
+    if origin.unknown:
+        return replace(rest, asking_later=f"No approval counts: {origin.unknown}")
     if len(heard) < len(wishes):
         return _ask(seen, asked, now, rest)
     if open_ones:
@@ -207,6 +213,7 @@ def _task_terms(seen: Snapshot, phase: str) -> dict[str, Any]:
             "service_account": task.service_account,
             "service_account_uid": record.service_account_uid,
             "images": list(record.images),
+            **({} if record.origin is None else {"started_by": list(record.origin.names)}),
         },
         "intent": {
             "goal": task.intent.goal,

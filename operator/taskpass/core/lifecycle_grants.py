@@ -15,6 +15,7 @@ from taskpass.core.deciding import decision_of, stopped
 from taskpass.core.delegation import covering, is_pod_of, outlives
 from taskpass.core.lifecycle_approval import holds, of_approval
 from taskpass.core.outputs import collision
+from taskpass.core.ownership import made_anew
 from taskpass.core.policy import Decision, DecisionReason
 from taskpass.core.progress import idle_since
 from taskpass.core.records import TaskRecord
@@ -71,7 +72,7 @@ def anything_new(seen: Snapshot, now: datetime) -> Step:
     if owed_without_successor(seen):
         return _shrink(seen, held) or rest
     step = _for_what_is_asked(seen, held, now, rest)
-    waiting = seen.held_back or _reader(seen)
+    waiting = seen.held_back or _reader(seen) or _from_before(seen)
     if isinstance(step, Rest) or not waiting:
         return step
     if _missing(seen, held, now) or _is_stale(seen, held) or not _started(seen):
@@ -400,6 +401,20 @@ def _reader(seen: Snapshot) -> str:
                 "issued once it has ended"
             )
     return ""
+
+
+def _from_before(seen: Snapshot) -> str:
+    """Say that what the bound pod holds stays until it expires, and no more comes after it.
+
+    It was attested by a version that stamped no owners, so whose pod it is cannot be proven again.
+    """
+    pod, workload = seen.bound_pod, seen.live_task.workload
+    if pod is None or workload is None or pod.created_for is not None:
+        return ""
+    return (
+        f"Pod '{pod.name}' was created before taskpass stamped for whom; "
+        f"{made_anew(workload.kind, workload.name)}"
+    )
 
 
 def _until(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> datetime | None:

@@ -4,18 +4,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from taskpass.core import conditions
-from taskpass.core.attestation import (
-    CONTROLLERS,
-    PodView,
-    Surroundings,
-    WorkloadView,
-    appraise,
-    appraise_again,
-)
+from taskpass.core.attestation import PodView, Surroundings, appraise, appraise_again
 from taskpass.core.budget import Spending
 from taskpass.core.clearing import clear, deadline_of
 from taskpass.core.conditions import Reason, false
 from taskpass.core.errors import AttestationFailed
+from taskpass.core.ownership import WorkloadView
 from taskpass.core.records import Outcome
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
@@ -111,7 +105,9 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
             retry=True,
         )
     refused: tuple[PodView, AttestationFailed] | None = None
-    unknown = worth_a_look(seen, now)
+    unknown, looks = worth_a_look(seen, now), seen.looked.looks if seen.looked else 0
+    if unknown and not looks:
+        return LookUp(pods=unknown)
     for pod in seen.pods:
         if has_ended(pod, now) or pod.deleting_since is not None or pod in unknown:
             continue
@@ -119,7 +115,7 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
             return Bind(attested=appraise(pod, task, _around(seen, pod)))
         except AttestationFailed as failure:
             refused = refused or (pod, failure)
-    if unknown and seen.looked is not None and seen.looked.looks < MOST_LOOKS:
+    if unknown and looks < MOST_LOOKS:
         return LookUp(pods=unknown)
     if refused is not None:
         return _refuse(seen, *refused)
@@ -139,9 +135,6 @@ def worth_a_look(seen: Snapshot, now: datetime) -> tuple[PodView, ...]:
     and of more owners than are read at once a part has its turn, another each time.
     """
     task, looked = seen.live_task, seen.looked
-    workload = task.workload
-    if workload is None:
-        return ()
     known = looked.owners if looked else {}
     possible = [
         pod
@@ -150,17 +143,27 @@ def worth_a_look(seen: Snapshot, now: datetime) -> tuple[PodView, ...]:
         and pod.deleting_since is None
         and not has_ended(pod, now)
         and pod.service_account == task.service_account
+        # Without `workloadRef` owners prove nothing, but say who started what runs.
+        and (task.workload is not None or pod.owner is not None)
     ]
-    ranked = sorted(possible, key=lambda pod: _rank(pod, workload, now))
+    ranked = sorted(possible, key=lambda pod: _rank(seen, pod, task.workload, now))
     owners = {pod.owner: None for pod in ranked}
     chosen = set(list(owners)[:MOST_OWNERS])
     return tuple(pod for pod in possible if pod.owner in chosen)
 
 
-def _rank(pod: PodView, wanted: WorkloadRef, now: datetime) -> tuple[bool, bool, bool, str]:
+def _rank(
+    seen: Snapshot, pod: PodView, wanted: WorkloadRef | None, now: datetime
+) -> tuple[bool, bool, bool, str]:
     owner = pod.owner
-    stamped = owner is not None and pod.created_by == CONTROLLERS.get((owner.api_group, owner.kind))
-    direct = owner is not None and owner.kind == wanted.kind and owner.name == wanted.name
+    stamped = (
+        owner is not None
+        and pod.created_by in seen.controllers.get(owner.kind, ())
+        and pod.created_for == f"{owner.kind}/{owner.uid}"
+    )
+    direct = wanted is None or (
+        owner is not None and owner.kind == wanted.kind and owner.name == wanted.name
+    )
     turn = digest([owner.uid if owner else "", int(now.timestamp()) // TURN_SECONDS])
     return not (stamped and pod.gated), not direct, not pod.gated, turn
 
@@ -185,6 +188,7 @@ def _around(seen: Snapshot, pod: PodView) -> Surroundings:
         workload=looked.workload if looked else None,
         owners=looked.owners.get(pod.uid) if looked else None,
         audience=seen.audience,
+        controllers=seen.controllers,
     )
 
 

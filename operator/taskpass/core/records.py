@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from taskpass.core.approval import Asked
 from taskpass.core.credential import TaskRef
+from taskpass.core.ownership import Origin
 from taskpass.core.progress import Savepoint
 
 NO_RENEWALS: Mapping[str, int] = MappingProxyType({})
@@ -42,6 +43,8 @@ class TaskRecord:
     workload_uid: str = ""
     images: tuple[str, ...] = ()
     """Image references of the pod's containers as attested, in the pod's order."""
+    origin: Origin | None = None
+    """Who started what runs in the pod. None: a version attested it that did not look."""
     parent_uid: str = ""
     """The task that delegated, as it was when the first pod was attested; '' for a root."""
     started_at: datetime | None = None

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from taskpass.core.approval import TaskApproval
-from taskpass.core.attestation import PodView, WorkloadView
+from taskpass.core.attestation import PodView
 from taskpass.core.budget import Budget, Spending
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.delegation import Lineage
 from taskpass.core.kill_switch import KillSwitch
+from taskpass.core.ownership import CONTROLLERS, Controllers, WorkloadView
 from taskpass.core.policy import CompiledPolicy
 from taskpass.core.records import TaskRecord
 from taskpass.core.task import CredentialClass, Task
@@ -89,6 +90,8 @@ class Snapshot:
     audience: str
     overlap: timedelta
     """How long a credential stays beside its renewal."""
+    controllers: Controllers = field(default_factory=lambda: CONTROLLERS)
+    """Who creates what belongs to each kind of workload."""
     sight: Sight = SEES_ALL
     """What of the namespace is known."""
     held_back: str = ""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from taskpass.core.attestation import Owner, PodView
+from taskpass.core.attestation import PodView
+from taskpass.core.ownership import Controllers, Owner
 from taskpass.core.task import TEMPLATE_LABEL
 
 
@@ -20,10 +21,18 @@ class Template:
     """As it is: most of it is copied into tasks."""
 
 
-def waits_for_task(pod: PodView) -> bool:
-    """Tell whether a pod is one for whose Job a task is to be made: it has not been let go yet."""
+def waits_for_task(pod: PodView, controllers: Controllers) -> bool:
+    """Tell whether a pod is one for whose Job a task is to be made: it has not been let go yet.
+
+    Only one that the Job's controller created, for that Job: a pod that merely says whose it is
+    chooses no template.
+    """
     waits = pod.gated and not pod.ended and pod.deleting_since is None
-    return waits and TEMPLATE_LABEL in pod.labels
+    job = owner_of(pod)
+    if not waits or job is None or TEMPLATE_LABEL not in pod.labels:
+        return False
+    made = pod.created_by in controllers.get("Job", ())
+    return made and pod.created_for == f"Job/{job.uid}"
 
 
 def owner_of(pod: PodView) -> Owner | None:

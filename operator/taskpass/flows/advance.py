@@ -113,7 +113,9 @@ async def note_activity(ports: Ports, seen: Snapshot) -> None:
 
 async def unbind(ports: Ports, seen: Snapshot) -> None:
     """End the attempt: its pod ended, the workload goes on."""
-    kept = replace(seen.record, pod_name="", pod_uid="", images=(), renewals={}, denial="")
+    kept = replace(
+        seen.record, pod_name="", pod_uid="", images=(), origin=None, renewals={}, denial=""
+    )
     await record(ports, Batch(tasks=(kept,)), seen.live_task)
 
 

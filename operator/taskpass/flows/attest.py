@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from taskpass.core import audit
-from taskpass.core.attestation import Owner, WorkloadView
+from taskpass.core.ownership import Owner, WorkloadView
 from taskpass.core.progress import activity_of
 from taskpass.core.records import Notice, Severity
 from taskpass.core.snapshot import Looked, Snapshot
@@ -43,6 +43,7 @@ async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
         service_account_uid=step.attested.service_account_uid,
         workload_uid=step.attested.workload_uid,
         images=pod.images,
+        origin=step.attested.origin,
         parent_uid=seen.lineage.above[0].task.uid if seen.lineage.above else "",
         started_at=kept.started_at or now,
         activity=activity_of(seen.live_task),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from taskpass.core.audit import Entry
 from taskpass.core.credential import SecretValue
+from taskpass.core.ownership import CONTROLLERS, Controllers
 from taskpass.core.task import Task
 from taskpass.flows.budgeting import Budgets
 from taskpass.ports import (
@@ -68,6 +69,8 @@ class Ports:
     audience: str
     overlap: timedelta
     """How long a credential stays beside its renewal."""
+    controllers: Controllers = field(default_factory=lambda: CONTROLLERS)
+    """Who creates what belongs to each kind of workload."""
     fingerprint_key: bytes
     """Keys the fingerprints that the ledger keeps of secrets."""
     known: dict[str, Mapping[str, SecretValue]] = field(default_factory=dict)

@@ -69,6 +69,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         epoch=ledger.epoch,
         audience=ports.audience,
         overlap=ports.overlap,
+        controllers=ports.controllers,
         sight=sight,
         held_back=ports.modes.held_back or sight.issuance_blocked_reason,
         budget=_budget(ports, task) if task else None,

@@ -23,7 +23,7 @@ async def make_task(ports: Ports, key: Key) -> None:
         return
     if world.sight(key[0]).issuance_blocked_reason:
         return
-    waiting = (p for p in world.pods(key) if waits_for_task(p))
+    waiting = (p for p in world.pods(key) if waits_for_task(p, ports.controllers))
     pod = next((p for p in waiting if not ports.ledger.gate_lifted(p.uid)), None)
     if pod is None:
         return
@@ -33,7 +33,6 @@ async def make_task(ports: Ports, key: Key) -> None:
         await _tell(ports, pod, f"AgentTaskTemplate '{name}' does not exist; create it")
         return
     job = owner_of(pod)
-    # Anybody can name a Job as owner; whether the pod is that Job's is seen when it is attested.
     live = None if job is None else await ports.workloads.workload(key[0], "batch", "Job", key[1])
     if job is None or live is None or live.uid != job.uid:
         await _tell(ports, pod, f"There is no Job '{key[1]}' that the pod is of")

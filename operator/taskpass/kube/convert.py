@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from taskpass.core.approval import TaskApproval, Verdict
-from taskpass.core.attestation import Owner, PodView, WorkloadView
+from taskpass.core.attestation import PodView
 from taskpass.core.kill_switch import KillSwitch, Target
+from taskpass.core.ownership import Owner, WorkloadView
 from taskpass.core.policy_types import (
     Agents,
     ApprovalRule,
@@ -23,7 +24,9 @@ from taskpass.core.policy_types import (
 )
 from taskpass.core.progress import ACTIVE, SAVEPOINT
 from taskpass.core.task import (
+    CHANGERS,
     CREATED_BY,
+    CREATED_FOR,
     FINALIZER,
     GATE,
     LABEL,
@@ -258,7 +261,7 @@ def selector_from(selector: Object | None) -> LabelSelector | None:
 def pod_from(obj: Object) -> PodView:
     """Convert a pod that carries our label."""
     meta, spec = obj["metadata"], obj["spec"]
-    labels = meta.get("labels", {})
+    labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
     phase = obj.get("status", {}).get("phase", "")
     token = _our_token(spec)
     return PodView(
@@ -269,7 +272,8 @@ def pod_from(obj: Object) -> PodView:
         created_at=_time(meta["creationTimestamp"]),
         deleting_since=_time_or_none(meta.get("deletionTimestamp")),
         labels=dict(labels),
-        created_by=_creator(meta.get("annotations", {}).get(CREATED_BY, "")),
+        created_by=_creator(annotations.get(CREATED_BY, "")),
+        created_for=_created_for(annotations),
         owner=_controller(meta),
         service_account=spec.get("serviceAccountName", ""),
         gated=any(gate["name"] == GATE for gate in spec.get("schedulingGates", ())),
@@ -317,6 +321,27 @@ def _creator(stamp: str) -> str:
     except (ValueError, RecursionError):
         return ""
     name = user.get("username") if isinstance(user, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _created_for(annotations: Object) -> str | None:
+    """Return the stamp of the owner; None where there is none, or it says nobody created it."""
+    return annotations.get(CREATED_FOR) if annotations.get(CREATED_BY) else None
+
+
+def _changers(stamp: str | None) -> tuple[str, ...] | None:
+    """Return the names in the stamp of who changed a workload, one quoted on each line.
+
+    One that cannot be read is '', as that of somebody whom nobody saw.
+    """
+    return None if stamp is None else tuple(_unquoted(line) for line in stamp.split("\n"))
+
+
+def _unquoted(line: str) -> str:
+    try:
+        name = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
     return name if isinstance(name, str) else ""
 
 
@@ -385,6 +410,7 @@ def template_from(obj: Object) -> Template:
 def workload_from(obj: Object) -> WorkloadView:
     """Convert an owner of pods. Only a Job and a JobSet come to an end of their own."""
     meta, group, kind = obj["metadata"], _group(obj["apiVersion"]), obj["kind"]
+    annotations = meta.get("annotations", {})
     return WorkloadView(
         api_group=group,
         kind=kind,
@@ -393,6 +419,9 @@ def workload_from(obj: Object) -> WorkloadView:
         owner=_controller(meta),
         ended=_end(obj, ENDS.get((group, kind), {})),
         created_at=_time_or_none(meta.get("creationTimestamp")),
+        created_by=_creator(annotations.get(CREATED_BY, "")),
+        created_for=_created_for(annotations),
+        changers=_changers(annotations.get(CHANGERS)),
     )
 
 

@@ -40,6 +40,7 @@ MUTATING = (
     "taskpass-stamp-pods",
     "taskpass-stamp-tasks",
     "taskpass-stamp-tokens",
+    "taskpass-stamp-workloads",
 )
 VALIDATING = (
     "taskpass-approvals",
@@ -59,12 +60,14 @@ VALIDATING = (
     "taskpass-pod-bindings",
     "taskpass-pod-tokens",
     "taskpass-pods",
+    "taskpass-revisions",
     "taskpass-secret-deletion",
     "taskpass-secret-references",
     "taskpass-stamps",
     "taskpass-status",
     "taskpass-template-pods",
     "taskpass-use",
+    "taskpass-workloads",
 )
 REMEDY = "install or upgrade the chart with the same values, and do not change its objects"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"

@@ -114,9 +114,11 @@ def _in_a_tenant(namespace: str) -> Iterator[Right]:
     yield from _rights("get list watch patch", "pods", namespace=namespace)
     yield from _rights("create update delete", "secrets", namespace=namespace)
     yield from _rights("list watch", "serviceaccounts", namespace=namespace)
-    yield from _rights("get", "jobs", "batch", namespace=namespace)
+    for kind in ("jobs", "cronjobs"):
+        yield from _rights("get", kind, "batch", namespace=namespace)
     yield from _rights("get", "jobsets", "jobset.x-k8s.io", namespace=namespace)
     yield from _rights("get", "sandboxes", "agents.x-k8s.io", namespace=namespace)
+    yield from _rights("get", "rollouts", "argoproj.io", namespace=namespace)
     for kind in ("deployments", "replicasets", "statefulsets"):
         yield from _rights("get", kind, "apps", namespace=namespace)
     yield from _rights("create", "events", "events.k8s.io", namespace=namespace)

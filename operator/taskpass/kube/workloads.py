@@ -1,20 +1,23 @@
 """Owners of pods, as they live now. An owner reference is anybody's claim: UIDs are compared."""
 
-from taskpass.core.attestation import Owner, PodView, WorkloadView
+from taskpass.core.attestation import PodView
 from taskpass.core.errors import ApiUnavailable, NotFound
+from taskpass.core.ownership import Owner, WorkloadView
 from taskpass.kube.convert import workload_from
 from taskpass.ports import ApiClient
 
 RESOURCES = {
     ("batch", "Job"): ("jobs", ("v1",)),
+    ("batch", "CronJob"): ("cronjobs", ("v1",)),
     ("apps", "Deployment"): ("deployments", ("v1",)),
     ("apps", "ReplicaSet"): ("replicasets", ("v1",)),
     ("apps", "StatefulSet"): ("statefulsets", ("v1",)),
     ("jobset.x-k8s.io", "JobSet"): ("jobsets", ("v1alpha2",)),
     ("agents.x-k8s.io", "Sandbox"): ("sandboxes", ("v1beta1", "v1alpha1")),
+    ("argoproj.io", "Rollout"): ("rollouts", ("v1alpha1",)),
 }
 """The kinds that the role `taskpass-tenant` lets the operator read: plural, and the versions that
-are tried; a cluster may have none of the last two."""
+are tried; a cluster may have none of the last three."""
 LONGEST_CHAIN = 4
 
 

@@ -1,20 +1,16 @@
 """Appraising a pod: each rule, and the claim that an attacker would make against it."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from taskpass.core.attestation import (
-    Owner,
-    Surroundings,
-    WorkloadView,
-    appraise,
-    appraise_again,
-)
+from taskpass.core.attestation import Surroundings, appraise, appraise_again
 from taskpass.core.errors import AttestationFailed
-from taskpass.core.task import LABEL, WorkloadRef
+from taskpass.core.ownership import Origin, Owner, WorkloadView
+from taskpass.core.task import LABEL, TEMPLATE_LABEL, WorkloadRef
 from tests.simulation.builders import T0, job, pod, request, task
 from tests.unit.core.snapshots import record_of
 
@@ -89,7 +85,9 @@ def test_default_is_refused_though_the_task_asks_for_it() -> None:
 
 
 def test_a_pod_of_the_live_job_is_attested() -> None:
-    assert appraise(POD_OF_JOB, OF_A_JOB, AROUND_JOB).workload_uid == "job-1"
+    attested = appraise(POD_OF_JOB, OF_A_JOB, AROUND_JOB)
+
+    assert (attested.workload_uid, attested.origin) == ("job-1", Origin(names=("ada",)))
 
 
 INVENTED = Owner(api_group="batch", kind="Job", name="ticket-4711", uid="job-invented")
@@ -119,27 +117,109 @@ def test_a_workload_is_not_believed_for(claims: dict[str, Any], live: dict[str, 
     assert refusal.value.reason == "WorkloadMismatch"
 
 
-def test_a_chain_of_owners_is_followed_to_the_workload() -> None:
-    deployment = WorkloadView(
-        api_group="apps", kind="Deployment", name="agent", uid="deployment-1", owner=None, ended=""
-    )
-    replicas = WorkloadView(
-        api_group="apps", kind="ReplicaSet", name="agent-1", uid="replicas-1", ended="",
-        owner=Owner(api_group="apps", kind="Deployment", name="agent", uid="deployment-1"),
-    )  # fmt: skip
-    asking = replace(TASK, workload=WorkloadRef(api_group="apps", kind="Deployment", name="agent"))
-    waiting = replace(
-        pod(),
-        owner=Owner(api_group="apps", kind="ReplicaSet", name="agent-1", uid="replicas-1"),
-        created_by="system:serviceaccount:kube-system:replicaset-controller",
-    )
-    around = replace(AROUND, workload=deployment, owners=(replicas, deployment))
+DEPLOYMENT = WorkloadView(
+    api_group="apps", kind="Deployment", name="agent", uid="deployment-1", owner=None, ended="",
+    created_by="ada", created_for="", changers=("ada",),
+)  # fmt: skip
+REPLICAS = WorkloadView(
+    api_group="apps", kind="ReplicaSet", name="agent-1", uid="replicas-1", ended="",
+    owner=Owner(api_group="apps", kind="Deployment", name="agent", uid="deployment-1"),
+    created_by="system:serviceaccount:kube-system:deployment-controller",
+    created_for="Deployment/deployment-1", changers=("deployment-controller",),
+)  # fmt: skip
+POD_OF_REPLICAS = replace(
+    pod(),
+    owner=Owner(api_group="apps", kind="ReplicaSet", name="agent-1", uid="replicas-1"),
+    created_by="system:serviceaccount:kube-system:replicaset-controller",
+    created_for="ReplicaSet/replicas-1",
+)
+OF_DEPLOYMENT = replace(
+    TASK, workload=WorkloadRef(api_group="apps", kind="Deployment", name="agent")
+)
+AROUND_DEPLOYMENT = replace(AROUND, workload=DEPLOYMENT, owners=(REPLICAS, DEPLOYMENT))
 
-    attested = appraise(waiting, asking, around)
+
+def test_a_chain_of_owners_is_followed_to_the_workload() -> None:
+    attested = appraise(POD_OF_REPLICAS, OF_DEPLOYMENT, AROUND_DEPLOYMENT)
 
     assert attested.workload_uid == "deployment-1"
+    assert attested.origin == Origin(names=("ada", "deployment-controller"))
     with pytest.raises(AttestationFailed):
-        appraise(waiting, asking, replace(around, owners=(replicas,)))
+        appraise(POD_OF_REPLICAS, OF_DEPLOYMENT, replace(AROUND_DEPLOYMENT, owners=(REPLICAS,)))
+
+
+@pytest.mark.parametrize(
+    ("claims", "replicas", "said"),
+    [
+        pytest.param(
+            {}, {"created_by": "mallory"}, "ReplicaSet 'agent-1' names Deployment 'agent' as its "
+            "owner, but was not created by that kind's controller", id="a ReplicaSet by hand",
+        ),
+        pytest.param(
+            {}, {"created_for": ""}, "names Deployment 'agent' as its owner, but was created for "
+            "another", id="a ReplicaSet that was adopted",
+        ),
+        pytest.param(
+            {"created_for": "ReplicaSet/replicas-2"}, {}, "Pod 'agent' names ReplicaSet 'agent-1' "
+            "as its owner, but was created for another", id="a pod whose owner was changed",
+        ),
+        pytest.param(
+            {"created_for": "Job/replicas-1"}, {}, "was created for another", id="another kind",
+        ),
+        pytest.param(
+            {"created_for": None}, {}, "Pod 'agent' was created before taskpass stamped for whom",
+            id="a pod from before",
+        ),
+        pytest.param(
+            {}, {"created_for": None, "created_by": ""}, "ReplicaSet 'agent-1' was created before "
+            "taskpass stamped for whom; run `kubectl rollout restart deployment/agent`",
+            id="a ReplicaSet from before",
+        ),
+    ],
+)  # fmt: skip
+def test_every_hop_must_hold(claims: dict[str, Any], replicas: dict[str, Any], said: str) -> None:
+    owners = (replace(REPLICAS, **replicas), DEPLOYMENT)
+
+    with pytest.raises(AttestationFailed, match=re.escape(said)) as refusal:
+        appraise(
+            replace(POD_OF_REPLICAS, **claims), OF_DEPLOYMENT,
+            replace(AROUND_DEPLOYMENT, owners=owners),
+        )  # fmt: skip
+
+    assert refusal.value.reason == "WorkloadMismatch"
+
+
+def test_controllers_are_those_of_the_settings() -> None:
+    own = {"Deployment": ("system:kube-controller-manager",), "ReplicaSet": ("a", "b")}
+    made = replace(REPLICAS, created_by="system:kube-controller-manager")
+    around = replace(AROUND_DEPLOYMENT, owners=(made, DEPLOYMENT), controllers=own)
+
+    waiting = replace(POD_OF_REPLICAS, created_by="b")
+
+    assert appraise(waiting, OF_DEPLOYMENT, around).workload_uid == "deployment-1"
+    with pytest.raises(AttestationFailed, match="was not created by that kind's controller"):
+        appraise(POD_OF_REPLICAS, OF_DEPLOYMENT, around)
+
+
+@pytest.mark.parametrize(
+    ("of_task", "of_pod", "said"),
+    [
+        pytest.param("", "nightly", "names AgentTaskTemplate 'nightly', and this task was made "
+                     "from none", id="a task by hand"),
+        pytest.param("weekly", "nightly", "names AgentTaskTemplate 'nightly', and this task was "
+                     "made from 'weekly'", id="another template"),
+        pytest.param("weekly", "", "names no AgentTaskTemplate", id="a pod that names none"),
+    ],
+)  # fmt: skip
+def test_task_and_pod_are_of_one_template(of_task: str, of_pod: str, said: str) -> None:
+    labels = {**POD_OF_JOB.labels, **({TEMPLATE_LABEL: of_pod} if of_pod else {})}
+    made = replace(OF_A_JOB, template=of_task)
+
+    with pytest.raises(AttestationFailed, match=re.escape(said)):
+        appraise(replace(POD_OF_JOB, labels=labels), made, AROUND_JOB)
+
+    same = replace(made, template=of_pod)
+    assert appraise(replace(POD_OF_JOB, labels=labels), same, AROUND_JOB).workload_uid == "job-1"
 
 
 def test_pods_of_a_kind_whose_controller_is_not_known_are_refused() -> None:

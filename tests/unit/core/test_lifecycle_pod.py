@@ -8,6 +8,7 @@ import pytest
 
 from taskpass.core.attestation import AttestedPod
 from taskpass.core.lifecycle import next_step
+from taskpass.core.ownership import Origin
 from taskpass.core.records import Outcome
 from taskpass.core.snapshot import Looked
 from taskpass.core.steps import (
@@ -34,7 +35,12 @@ def test_a_pod_that_can_be_attested_is_bound() -> None:
     step = next_step(seen, LATER)
 
     assert step == Bind(
-        attested=AttestedPod(pod=GATED, service_account_uid="account-1", workload_uid="")
+        attested=AttestedPod(
+            pod=GATED,
+            service_account_uid="account-1",
+            workload_uid="",
+            origin=Origin(names=("ada",)),
+        )
     )
 
 

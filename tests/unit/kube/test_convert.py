@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.attestation import Owner
+from taskpass.core.ownership import Owner
 from taskpass.core.policy import Agents, Effect, Requesters, Validation
 from taskpass.core.task import (
     CredentialRequest,

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from taskpass.core.attestation import Owner, PodView
+from taskpass.core.attestation import PodView
+from taskpass.core.ownership import Owner
 from taskpass.kube.convert import pod_from
 from taskpass.kube.workloads import KubeWorkloads
 from tests.unit.kube.objects import a_pod, meta
@@ -60,9 +61,9 @@ async def test_the_chain_ends_where_an_owner_does_not_exist(script: Script) -> N
 
 async def test_the_chain_ends_at_a_kind_that_is_not_known(script: Script) -> None:
     async with script.client() as client:
-        pod = owned_by("Rollout", "web", "u", "argoproj.io")
+        pod = owned_by("Robot", "web", "u", "example.com")
         assert await KubeWorkloads(client).owners(pod) == ()
-        assert await KubeWorkloads(client).workload("support", "x", "Rollout", "web") is None
+        assert await KubeWorkloads(client).workload("support", "x", "Robot", "web") is None
 
     assert script.requests == []
 

@@ -9,6 +9,7 @@ import pytest
 
 from taskpass.core.approval import Asked
 from taskpass.core.credential import Approval, Grant, GrantState
+from taskpass.core.ownership import Origin
 from taskpass.core.progress import Savepoint
 from taskpass.core.records import Outcome, TaskRecord
 from taskpass.ledger.encoding import UnknownField, decode, encode
@@ -39,6 +40,7 @@ FULL_RECORD = replace(
     service_account_uid="sa",
     workload_uid="w",
     images=("a", "b"),
+    origin=Origin(names=("ada", "bob"), unknown="who made it"),
     parent_uid="u-0",
     started_at=NOW,
     secret_uid="s",
