@@ -13,8 +13,8 @@ import yaml
 from e2e import command
 from e2e.admission import GROUP, ROLE, TENANT, binding, remove
 from e2e.command import Run
-from e2e.impersonate import Api, Object, thing
-from e2e.stage import Stage, condition, credential_class, policy, request, until
+from e2e.impersonate import Api, Object, Refused, thing
+from e2e.stage import Stage, condition, credential_class, job, policy, request, until
 
 ASKS = {"approvals": 1, "approverGroups": ["support-leads"], "excludedUsernames": ["argocd"]}
 OTHER = [request("tickets", "other")]
@@ -167,6 +167,43 @@ def test_who_changed_the_task_in_between_may_not_approve_it(
 
     assert "'eve' has made or changed the task" in said(asking, given, "CountsNot")
     assert asking.secret(name) is None
+
+
+def test_who_runs_a_template_may_not_approve_it(asking: Stage, name: str) -> None:
+    """The template is alice's; who has a Job run by it, with another image, has asked as well."""
+    edits = binding("RoleBinding", TENANT, "lea", "ClusterRole/edit", "User/lea")
+    asking.api.apply(edits)
+    lea = lead(asking)
+    made = job(name)
+    made["spec"]["template"]["metadata"]["labels"] = {"taskpass.dev/task-template": name}
+    made["spec"]["template"]["spec"]["containers"][0]["image"] = "localhost/hers:1"
+    of = {"agent": {"serviceAccountName": "triage-agent"}, "credentials": OTHER,
+          "intent": {"goal": "Nightly"}}  # fmt: skip
+    asking.alice.create(thing(GROUP, "AgentTaskTemplate", TENANT, name, spec=of))
+    try:
+        until(lambda: _made(lea, made))
+        asked = pending(asking, name)
+        given = word(asking, name, asked["digest"], lea)
+        why = said(asking, given, "CountsNot")
+    finally:
+        asking.api.delete(edits)
+
+    agent = json.loads(asked["request"])["agent"]
+    assert "'lea' has started what runs in the pod" in why
+    assert agent["images"] == ["localhost/hers:1"]
+    assert agent["started_by"] == ["lea"]
+    assert asking.secret(name) is None
+    word(asking, name, asked["digest"], lead(asking, "leo"))
+    assert asking.wait_ready(name)
+
+
+def _made(who: Api, body: Object) -> Object | None:
+    try:
+        return who.create(body)
+    except Refused as refused:
+        if "cannot create resource" not in refused.message:
+            raise
+        return None  # a new RoleBinding takes a moment
 
 
 def test_an_approval_of_what_was_asked_before_is_void(asking: Stage, name: str) -> None:

@@ -122,6 +122,27 @@ def test_a_pod_that_claims_to_be_a_jobs_gets_nothing(stage: Stage, name: str) ->
     assert stage.task(name)["status"]["podRef"]["name"] != f"{name}-forged"
 
 
+def test_a_forged_pod_chooses_no_template(stage: Stage, name: str) -> None:
+    """It is there first and names the Job; the task is of the template that the Job's pods name."""
+    stage.alice.create(template(name))
+    stage.alice.create(template(f"{name}-forged", intent={"goal": "Mallory's"}))
+    made = job_of(name, name)
+    made["spec"]["suspend"] = True
+    waits = stage.alice.create(made)
+    forged = pod(f"{name}-forged")
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "controller": True,
+             "uid": waits["metadata"]["uid"]}  # fmt: skip
+    forged["metadata"] |= {"labels": {TEMPLATE: f"{name}-forged"}, "ownerReferences": [owner]}
+    stage.alice.create(forged)
+
+    stage.alice.merge(waits, {"spec": {"suspend": False}})
+    status = stage.wait_ready(name)
+
+    assert stage.task(name)["spec"]["templateRef"]["name"] == name
+    assert status["podRef"]["name"] != f"{name}-forged"
+    assert stage.gated(f"{name}-forged")
+
+
 def test_nobody_but_the_operator_says_that_a_task_is_of_a_template(stage: Stage, name: str) -> None:
     """Or a task in somebody else's name could be passed off as one."""
     ref = {"name": "nightly", "uid": "0"}
