@@ -84,7 +84,9 @@ def test_a_volume_that_fills_up_ends_the_operator_and_the_next_revokes_only(
     held_meanwhile = small.reads(token)
     small.operator.start(ready=False)
     said = revoking_only(small.operator)
-    waiting = small.wait_condition(blocked, "Attested", "Unknown")
+    waiting = small.wait_condition(
+        blocked, "Attested", "Unknown", "Pending", saying="Nothing is issued: The ledger"
+    )
     small.end(name)
     until(lambda: small.reads(token) != 200)
     until(lambda: small.secret(name) is None)
@@ -96,7 +98,8 @@ def test_a_volume_that_fills_up_ends_the_operator_and_the_next_revokes_only(
     assert "database or disk is full" in said
     assert small.accounts() == set()
     assert small.gated(blocked)
-    assert "Nothing is issued: The ledger" in str(waiting["conditions"])
+    assert "used up" not in str(waiting["conditions"])
+    assert "Held back" not in str(waiting["conditions"])
 
     volume.free()
     code, last = small.operator.wait_end(), small.operator.tail().splitlines()[-1]

@@ -235,7 +235,7 @@ def _throttled(seen: Snapshot, rest: Rest) -> Finding | None:
         return true(Reason.BUDGET_EXCEEDED, rest.throttled.text)
     before = seen.live_task.status.get("conditions", ())
     if any(each.get("type") == ConditionType.THROTTLED for each in before):
-        return false(Reason.WITHIN_BUDGET, "Nothing is held back")
+        return false(Reason.WITHIN_BUDGET, "No budget holds anything back")
     return None
 
 
