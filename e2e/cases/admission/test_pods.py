@@ -208,11 +208,10 @@ def test_a_stamp_survives_a_user_name_with_quotes_and_backslashes(api: Api, name
 def test_a_stamp_is_not_rewritten(api: Api, alice: Api, name: str, sub: str) -> None:
     made = alice.create(pod(name))
 
-    for value in ('{"username":"bob"}', None):
-        with pytest.raises(
-            Refused, match=r"created-by and taskpass.dev/containers must not change"
-        ):
-            api.merge(made, {"metadata": {"annotations": {"taskpass.dev/created-by": value}}}, sub)
+    for stamp in ("taskpass.dev/created-by", "taskpass.dev/created-for"):
+        for value in ('{"username":"bob"}', None):
+            with pytest.raises(Refused, match=r"created-by, created-for and containers must not"):
+                api.merge(made, {"metadata": {"annotations": {stamp: value}}}, sub)
 
 
 # Changes
