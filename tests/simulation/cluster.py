@@ -11,6 +11,7 @@ from typing import Any
 
 from taskpass.core.approval import TaskApproval
 from taskpass.core.attestation import PodView
+from taskpass.core.errors import KindNotServed
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.ownership import WorkloadView
 from taskpass.core.policy import CompiledPolicy
@@ -83,6 +84,8 @@ class Cluster:
     accounts: dict[Key, str] = field(default_factory=lambda: {(NAMESPACE, ACCOUNT): "account-1"})
     workloads: dict[tuple[str, str, str], WorkloadView] = field(default_factory=dict)
     """By namespace, kind and name."""
+    not_served: set[str] = field(default_factory=set)
+    """Kinds that the API server knows nothing of."""
     tenants: set[str] = field(default_factory=lambda: {NAMESPACE})
     sights: dict[str, Sight] = field(default_factory=dict)
     """What of a namespace the operator knows; everything where none is said."""
@@ -288,6 +291,8 @@ class Cluster:
         """Return the pod's owners as far as their UIDs hold."""
         claimed = pod.owner
         while claimed is not None:
+            if claimed.kind in self.not_served:
+                raise KindNotServed(f"the API server knows no {claimed.kind} now")
             found = self.workloads.get((pod.namespace, claimed.kind, claimed.name))
             if found is None or found.uid != claimed.uid:
                 return

@@ -3,7 +3,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from taskpass.core.lifecycle_pod import MOST_LOOKS, MOST_OWNERS
+from taskpass.core.ownership import Owner
 from taskpass.core.task import LABEL
 from tests.simulation.builders import NAMESPACE, job, pod, request, task
 from tests.simulation.invariants import assert_at_rest
@@ -417,3 +420,41 @@ async def test_a_task_for_which_there_is_no_room_loses_what_it_holds_and_says_wh
     assert world.held() == []
     assert world.condition("Attested") == ("Unknown", "NotEnrolled")
     assert "32 MiB" in world.message("Attested")
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["its workload", "a pod of nobody's"])
+async def test_a_pod_whose_owner_cannot_be_read_keeps_no_other_from_being_attested(
+    world: SimulatedWorld, named: bool
+) -> None:
+    """Whoever may make pods may name an owner of any kind, of one that nobody serves as well."""
+    made = world.cluster.set_workload(NAMESPACE, job())
+    world.cluster.not_served.add("Rollout")
+    world.create(task(request("tickets"), job=made.name if named else ""))
+    nowhere = Owner(api_group="argoproj.io", kind="Rollout", name="nowhere", uid="r-1")
+    world.cluster.create_pod(replace(pod("bogus"), created_by="mallory", owner=nowhere))
+    await world.settle()
+    alone = world.condition("Attested"), world.message("Attested")
+
+    world.cluster.create_pod(pod("agent", job=made))
+    await world.settle()
+
+    assert alone[0] == ("Unknown", "CheckFailed")
+    assert "pod 'bogus' is could not be found out" in alone[1]
+    assert world.condition("Ready") == ("True", "Ready")
+    assert world.pod("bogus").gated
+    assert not world.pod("agent").gated
+
+
+async def test_a_pod_is_attested_once_its_owner_can_be_read(world: SimulatedWorld) -> None:
+    made = world.cluster.set_workload(NAMESPACE, job())
+    world.create(task(request("tickets")))
+    world.cluster.not_served.add("Job")
+    world.cluster.create_pod(pod("agent", job=made))
+    await world.settle()
+    before = world.condition("Attested")
+
+    world.cluster.not_served.clear()
+    await world.settle()
+
+    assert before == ("Unknown", "CheckFailed")
+    assert world.condition("Ready") == ("True", "Ready")

@@ -30,6 +30,10 @@ class ApiUnavailable(TransientError, ApiError):
     """No answer, a time-out, 429 or 5xx. The call may or may not have taken effect."""
 
 
+class KindNotServed(ApiUnavailable):
+    """404 by an API server that knows no such kind now: of an object of it nothing is known."""
+
+
 class Unauthenticated(ApiUnavailable):
     """401: our token is not accepted. It is read anew within a minute, so a retry may help."""
 

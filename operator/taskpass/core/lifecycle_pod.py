@@ -106,10 +106,13 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
         )
     refused: tuple[PodView, AttestationFailed] | None = None
     unknown, looks = worth_a_look(seen, now), seen.looked.looks if seen.looked else 0
+    unanswered = seen.looked.unanswered if seen.looked else {}
     if unknown and not looks:
         return LookUp(pods=unknown)
     for pod in seen.pods:
-        if has_ended(pod, now) or pod.deleting_since is not None or pod in unknown:
+        if has_ended(pod, now) or pod.deleting_since is not None:
+            continue
+        if pod in unknown or pod.uid in unanswered:
             continue
         try:
             return Bind(attested=appraise(pod, task, _around(seen, pod)))
@@ -119,6 +122,13 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
         return LookUp(pods=unknown)
     if refused is not None:
         return _refuse(seen, *refused)
+    if unanswered:
+        return Rest(
+            attested=conditions.unknown(Reason.CHECK_FAILED, next(iter(unanswered.values()))),
+            owed=seen.owed_own,
+            until=deadline_of(seen),
+            retry=True,
+        )
     return Rest(
         attested=false(Reason.POD_MISSING, _missing(seen)),
         owed=seen.owed_own,
@@ -135,7 +145,7 @@ def worth_a_look(seen: Snapshot, now: datetime) -> tuple[PodView, ...]:
     and of more owners than are read at once a part has its turn, another each time.
     """
     task, looked = seen.live_task, seen.looked
-    known = looked.owners if looked else {}
+    known = {*looked.owners, *looked.unanswered} if looked else set()
     possible = [
         pod
         for pod in seen.pods

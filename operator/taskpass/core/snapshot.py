@@ -24,6 +24,8 @@ class Looked:
     workload: WorkloadView | None
     owners: Mapping[str, tuple[WorkloadView, ...]]
     """By the UID of each pod that was asked of: its owners as they live now, nearest first."""
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+    """By the UID of each pod whose owners could not be found out in this run: why."""
     looks: int = 1
     """How many looks of this run have found it out."""
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from taskpass.core import audit
+from taskpass.core.attestation import PodView
+from taskpass.core.errors import Forbidden, KindNotServed
 from taskpass.core.ownership import Owner, WorkloadView
 from taskpass.core.progress import activity_of
 from taskpass.core.records import Notice, Severity
@@ -13,7 +15,11 @@ from taskpass.ports import Batch
 
 
 async def look_up(ports: Ports, seen: Snapshot, step: LookUp) -> Looked:
-    """Read the task's workload, and the pods' owners nearest first; those of one owner once."""
+    """Read the task's workload, and the pods' owners nearest first; those of one owner once.
+
+    Whoever may make pods chooses the kind of their owner: one that cannot be read keeps no other
+    pod from being attested.
+    """
     task = seen.live_task
     workload = task.workload
     found = None
@@ -23,12 +29,26 @@ async def look_up(ports: Ports, seen: Snapshot, step: LookUp) -> Looked:
         )
     before = seen.looked
     owners = dict(before.owners) if before else {}
-    chains: dict[Owner | None, tuple[WorkloadView, ...]] = {}
+    unanswered = dict(before.unanswered) if before else {}
+    chains: dict[Owner | None, tuple[WorkloadView, ...] | str] = {}
     for pod in step.pods:
         if pod.owner not in chains:
-            chains[pod.owner] = await ports.workloads.owners(pod)
-        owners[pod.uid] = chains[pod.owner]
-    return Looked(workload=found, owners=owners, looks=1 + (before.looks if before else 0))
+            chains[pod.owner] = await _owners(ports, pod)
+        chain = chains[pod.owner]
+        if isinstance(chain, str):
+            unanswered[pod.uid] = chain
+        else:
+            owners[pod.uid] = chain
+    looks = 1 + (before.looks if before else 0)
+    return Looked(workload=found, owners=owners, unanswered=unanswered, looks=looks)
+
+
+async def _owners(ports: Ports, pod: PodView) -> tuple[WorkloadView, ...] | str:
+    """Return the pod's chain of owners, or why it cannot be read."""
+    try:
+        return await ports.workloads.owners(pod)
+    except (KindNotServed, Forbidden) as error:
+        return f"Whose pod '{pod.name}' is could not be found out: {error}"
 
 
 async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:

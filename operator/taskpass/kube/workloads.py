@@ -1,7 +1,7 @@
 """Owners of pods, as they live now. An owner reference is anybody's claim: UIDs are compared."""
 
 from taskpass.core.attestation import PodView
-from taskpass.core.errors import ApiUnavailable, NotFound
+from taskpass.core.errors import KindNotServed, NotFound
 from taskpass.core.ownership import Owner, WorkloadView
 from taskpass.kube.convert import workload_from
 from taskpass.ports import ApiClient
@@ -33,7 +33,7 @@ class KubeWorkloads:
         """Return the workload, or None where it does not exist or its kind is not known.
 
         Raises:
-            ApiUnavailable: Nobody who knows such workloads has said that it does not exist.
+            KindNotServed: Nobody who knows such workloads has said that it does not exist.
 
         """
         plural, versions = RESOURCES.get((api_group, kind), ("", ()))
@@ -48,7 +48,7 @@ class KubeWorkloads:
             # Whoever reads one object by its path knows what it is; the answer need not say.
             return workload_from({"apiVersion": f"{api_group}/{version}", "kind": kind, **live})
         if not named:
-            raise ApiUnavailable(
+            raise KindNotServed(
                 f"Whether there is a {kind} '{name}' could not be found out: the API server knows "
                 f"no {plural} now"
             )
@@ -59,6 +59,10 @@ class KubeWorkloads:
 
         It ends where an owner does not exist, is of a kind that is not known, or has another UID
         than the reference claims; and after four.
+
+        Raises:
+            KindNotServed: An owner is of a kind that may be there, and that nobody serves now.
+
         """
         chain: list[WorkloadView] = []
         claimed: Owner | None = pod.owner
