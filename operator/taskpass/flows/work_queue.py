@@ -3,6 +3,7 @@
 A key that is added while it is worked on is worked on once more afterwards. Keys that hold
 something come before all others: what is to be taken back must not wait behind what is to be given.
 Namespaces take turns, and none has all workers: whatever one tenant does, another one's goes on.
+No more than a few keys are begun before all else that the loop has to do gets its turn.
 What fails is tried again with back-off for ever. Times to look again are compared with the clock
 every second, so that a clock that jumps neither loses nor delays them.
 """
@@ -13,7 +14,7 @@ import heapq
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 
 from taskpass.core.errors import MustEnd, TransientError
@@ -26,6 +27,8 @@ FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 60.0
 TICK_SECONDS = 1.0
 SLACK = 1024
+BEGUN_AT_ONCE = 8
+"""Each takes up to a millisecond before it waits for something."""
 
 
 class WorkQueue:
@@ -52,6 +55,8 @@ class WorkQueue:
         self._waiting: dict[Key, bool] = {}
         """Whether each waits in the first line. One that moved there is skipped in the other."""
         self._running: set[Key] = set()
+        self._aside = 0
+        """How many of them wait for something that keeps nothing else waiting."""
         self._again: set[Key] = set()
         self._tries: dict[Key, int] = {}
         self._wall: list[tuple[datetime, Key]] = []
@@ -90,6 +95,18 @@ class WorkQueue:
             group.create_task(self._tick())
             group.create_task(self._dispatch(group))
 
+    @contextlib.contextmanager
+    def aside(self, key: Key) -> Iterator[None]:
+        """Let another key be worked on while this one waits: many may wait, and hold no place."""
+        self._aside += 1
+        self._busy[key[0]] -= 1
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self._aside -= 1
+            self._busy[key[0]] += 1
+
     def stop(self) -> None:
         """Take no new key; `run` returns once what is in flight is done."""
         self._stopping = True
@@ -102,13 +119,17 @@ class WorkQueue:
             self._changed.clear()
             if self._stopping:
                 return
-            while self._waiting and len(self._running) < self._workers:
+            begun = 0
+            while self._waiting and len(self._running) - self._aside < self._workers:
                 key = self._take()
                 if key is None:
                     break
                 self._running.add(key)
                 self._busy[key[0]] += 1
                 group.create_task(self._one(key))
+                begun += 1
+                if begun % BEGUN_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     def _take(self) -> Key | None:
         """Return the key that is next; None where all that wait are of namespaces with enough."""

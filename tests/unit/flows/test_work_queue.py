@@ -1,6 +1,7 @@
 """The work queue: one look at a key at a time, none lost, and retries that do not multiply."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -364,3 +365,47 @@ async def test_a_time_that_changes_in_a_loop_is_not_kept_again_and_again() -> No
     assert len(queue._wall) <= SLACK + 2
     assert len(queue._pauses) <= SLACK + 2
     assert queue._due == {A: T0 + timedelta(days=365, seconds=10 * SLACK - 1)}
+
+
+async def test_the_loop_gets_its_turn_while_many_keys_are_begun() -> None:
+    begun = 0
+
+    async def count(_: Key) -> Again:
+        nonlocal begun
+        begun += 1
+        return Again()
+
+    queue = WorkQueue(LoopClock(), workers=1000)
+    for number in range(1000):
+        queue.add((f"n-{number % 2}", str(number)))
+    run = asyncio.ensure_future(queue.run(count))
+    seen = []
+    while begun < 1000:
+        await asyncio.sleep(0)
+        seen.append(begun)
+    queue.stop()
+    await run
+
+    assert max(later - before for before, later in itertools.pairwise(seen)) <= 8
+
+
+async def test_what_waits_aside_takes_no_place() -> None:
+    answered = asyncio.Event()
+    queue = WorkQueue(LoopClock(), workers=1)
+    looked: list[Key] = []
+
+    async def wait(key: Key) -> Again:
+        if key == A:
+            with queue.aside(key):
+                await answered.wait()
+        looked.append(key)
+        answered.set()
+        return Again()
+
+    for key in (A, B):
+        queue.add(key)
+    async with running(queue, wait), asyncio.timeout(10):
+        while len(looked) < 2:
+            await asyncio.sleep(0.001)
+
+    assert looked == [B, A]
