@@ -16,7 +16,6 @@ from typing import Any
 from bench.figures import say, tell
 from taskpass.core.credential import Grant, GrantState, TaskRef
 from taskpass.core.records import TaskRecord
-from taskpass.expressions.cel import CelExpressions
 from taskpass.flows.observe import _ahead, _siblings_ahead
 from taskpass.flows.standing import StandingReporter
 from taskpass.kube.client import KubeClient
@@ -60,9 +59,7 @@ def made(kind: str, name: str, version: int, **spec: Any) -> dict[str, Any]:
 def filled() -> tuple[Caches, Mirror]:
     """Return caches and a mirror of so many tasks, the children of one, each with a grant."""
     nowhere = KubeClient(Connection(server="http://127.0.0.1:1", tls=None))
-    caches = Caches(
-        nowhere, tenants=[NAMESPACE], expressions=CelExpressions(), on_change=lambda keys: None
-    )
+    caches = Caches(nowhere, tenants=[NAMESPACE], on_change=lambda keys: None)
     mirror = Mirror()
     asked = {"name": "c", "classRef": {"name": "tickets"}, "actions": ["read"]}
     for number in range(TASKS):

@@ -7,7 +7,7 @@ no operator running: the tests speak as the operator, as tenants, and as the adm
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,18 @@ GATE = "taskpass.dev/credentials"
 
 
 def prepare(
-    admin: Api, helm: str, kubeconfig: str, *, targets: Mapping[str, Any] | None = None
-) -> None:
+    admin: Api, helm: str, kubeconfig: str, *, targets: Mapping[str, Any] | None = None,
+    tenants: Sequence[str] = (TENANT,),
+) -> None:  # fmt: skip
     """Install the chart, and what the tests stand on; return once the policies hold.
 
     `targets` is the chart's value; by default one ClusterRole in one namespace.
     """
-    for namespace in (SYSTEM, TENANT, TARGET):
+    for namespace in (SYSTEM, *tenants, TARGET):
         admin.apply(thing("v1", "Namespace", "", namespace))
     targets = targets or {TARGET: {"clusterRoles": [ROLE]}}
     values = {
-        "tenants": {TENANT: {}},
+        "tenants": {tenant: {} for tenant in tenants},
         "targets": targets,
         "tokenAudiences": [AUDIENCE],
         "podTokenRequesters": [PROVIDER],

@@ -16,6 +16,7 @@ from taskpass.core.credential import GrantState
 from taskpass.core.errors import MustEnd, TaskpassError, TransientError, UsageError
 from taskpass.endpoints.health import Health
 from taskpass.endpoints.log import LogServer
+from taskpass.expressions.evaluator import ProcessEvaluator
 from taskpass.flows.anchoring import Anchoring
 from taskpass.flows.budgeting import Budgets
 from taskpass.flows.context import Ports
@@ -55,6 +56,7 @@ class Duties:
     anchoring: Anchoring
     witnessing: Witnessing | None
     """None where no witness is to be asked."""
+    evaluator: ProcessEvaluator
     log_server: LogServer | None
     """None where the log is not served."""
     background: Background = field(default_factory=Background)
@@ -82,6 +84,7 @@ class Duties:
     async def look_at_watches(self, watcher: Watcher) -> None:
         """Say what of the caches is not up to date; it keeps anything from being issued."""
         self.health.watching = watcher.unhealthy_reason or self.caches.trouble
+        self.health.expressions = self.evaluator.trouble
         missing = self.anchoring.missing
         self.health.unremembered = self.anchoring.why if missing else ""
         self.health.anchor = "" if missing else self.anchoring.why

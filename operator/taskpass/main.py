@@ -47,7 +47,7 @@ from taskpass.endpoints.listener import keep_descriptors
 from taskpass.endpoints.log import LOOK_SECONDS as CERTIFICATE_SECONDS
 from taskpass.endpoints.log import LogServer
 from taskpass.endpoints.probes import Probes
-from taskpass.expressions.cel import CelExpressions
+from taskpass.expressions.evaluator import ProcessEvaluator
 from taskpass.flows.anchoring import Anchoring
 from taskpass.flows.class_deletion import LOOK_SECONDS as CLASSES_SECONDS
 from taskpass.flows.class_deletion import ClassDeletions
@@ -192,10 +192,10 @@ class Operator:
         caches = Caches(
             client,
             tenants=settings.tenants,
-            expressions=CelExpressions(),
             on_change=look,
             patience=settings.forbidden_grace_seconds,
         )
+        evaluator = ProcessEvaluator(self._clock, on_stop=self._metrics.evaluator_stopped)
         provider = KubernetesProvider(
             client, server=settings.cluster_server, ca=self._ca, clock=self._clock,
             targets=roles_of(settings), audiences=settings.token_audiences,
@@ -214,11 +214,13 @@ class Operator:
             reviewer=KubeReviews(client),
             workloads=KubeWorkloads(client),
             standings=KubeStanding(client),
+            evaluator=evaluator,
             audience=settings.audience,
             overlap=timedelta(seconds=settings.renewal_overlap_seconds),
             controllers=settings.all_controllers,
             fingerprint_key=fingerprint_key(seed),
             look=queue.add,
+            aside=queue.aside,
             fail_point=fail_point_of(os.environ),
         )
         ports.modes.revoke_only = bool(sealed)
@@ -255,7 +257,7 @@ class Operator:
         made = Duties(
             settings=settings, client=client, ports=ports, ledger=ledger, opening=opening,
             caches=caches, queue=queue, health=self._health, anchoring=anchoring,
-            witnessing=witnessing, log_server=log_server,
+            witnessing=witnessing, log_server=log_server, evaluator=evaluator,
         )  # fmt: skip
         made.background = Background(made.block_issuance_where_due)
         return made
@@ -306,6 +308,7 @@ class Operator:
                 loops.keep("The ledger", duties.ledger.watch_failure),
                 loops.keep("Posting Events", events.run),
                 loops.keep("Watching pods", caches.run, needed=True),
+                loops.keep("Evaluating policies", duties.evaluator.run),
                 loops.keep("Comparing the ledger", duties.keep_whole, needed=True),
                 loops.repeat("Checking limits", duties.check_guardrails, sweep, needed=True),
                 loops.repeat(

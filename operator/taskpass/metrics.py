@@ -132,9 +132,17 @@ class Metrics:
         )
         for spending in Spending:
             self.held_back.labels(spending.name.lower())
+        self.evaluations_stopped = self._counter(
+            "policy_evaluations_stopped_total",
+            "Times the process that evaluates policies was ended, or ended, while it was asked",
+        )
         self._gauge("build_info", "Always 1; the label is the version", "version").labels(
             __version__
         ).set(1)
+
+    def evaluator_stopped(self) -> None:
+        """Count that the process that evaluates policies is gone, and what it was asked is not."""
+        self.evaluations_stopped.inc()
 
     def call(self, verb: str, resource: str, status: int, seconds: float) -> None:
         """Count one call to the API server."""

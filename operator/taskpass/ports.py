@@ -16,9 +16,10 @@ from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, Issued, SecretValue
+from taskpass.core.inquiry import Answered, Inquiry
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.ownership import WorkloadView
-from taskpass.core.policy import CompiledPolicy
+from taskpass.core.policy import CompiledPolicy, Policy
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.snapshot import Sight
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
@@ -153,6 +154,33 @@ class Ledger(Protocol):
 
     async def forget(self, task_uid: str) -> None:
         """Drop the record and trail of a task that is gone; its entries and bindings stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What is known of a policy's expressions."""
+
+    error: str = ""
+    """Why they cannot be used as they are written, in one line; '' where they can."""
+    stopped: str = ""
+    """Why they are not evaluated for now, in one line; '' where they are."""
+
+
+class Evaluator(Protocol):
+    """Evaluates policies' expressions: whatever they are, nothing waits but what asks."""
+
+    async def evaluate(self, namespace: str, inquiries: Sequence[Inquiry]) -> Sequence[Answered]:
+        """Return the answers to each inquiry, one for each of its policies.
+
+        Never fails: what cannot be evaluated is an answer that says so. Namespaces take turns.
+        """
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        """Return what is another whenever `examined` may say something else of a policy."""
+
+    def examined(self, policy: Policy) -> Examined | None:
+        """Return what is known of a policy; None: not yet, and it is going to be found out."""
 
 
 class CredentialProvider(Protocol):

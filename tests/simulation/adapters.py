@@ -1,6 +1,7 @@
 """The ports of the flows over a simulated cluster, each call surrounded by what may go wrong."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,23 +10,27 @@ from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant, Issued
 from taskpass.core.errors import SecretNameTaken
+from taskpass.core.inquiry import Answer, Answered, Inquiry
 from taskpass.core.ownership import WorkloadView
+from taskpass.core.policy import Policy
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
+from taskpass.expressions.direct import DirectEvaluator
 from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch, Delivery, Key, Standing
+from taskpass.ports import Batch, Delivery, Examined, Key, Standing
 from taskpass.providers.fake import FakeProvider
 from tests.simulation.cluster import Cluster, StoredEvent, StoredSecret
 from tests.simulation.faults import Life
 
 
 class SimulatedCalls:
-    """`CredentialSink`, `PodControl`, `TaskWriter`, `EventPoster`, `AccessReviewer` and
-    `WorkloadReader` of one process."""
+    """`CredentialSink`, `PodControl`, `TaskWriter`, `EventPoster`, `AccessReviewer`, `Evaluator`
+    and `WorkloadReader` of one process."""
 
     def __init__(self, cluster: Cluster, life: Life) -> None:
         self._cluster = cluster
         self._life = life
+        self._evaluator = DirectEvaluator(cluster.clock)
 
     async def deliver(self, delivery: Delivery) -> str:
         with self._life.call("sink.deliver"):
@@ -99,6 +104,24 @@ class SimulatedCalls:
     async def may_delegate(self, user: User, namespace: str, name: str) -> bool:
         with self._life.call("reviewer.may_delegate"):
             return (user.username, name) in self._cluster.delegates
+
+    async def evaluate(self, namespace: str, inquiries: Sequence[Inquiry]) -> Sequence[Answered]:
+        with self._life.call("evaluator.evaluate"):
+            answered = await self._evaluator.evaluate(namespace, inquiries)
+            return [self._undecided(*each) for each in zip(inquiries, answered, strict=True)]
+
+    def _undecided(self, inquiry: Inquiry, answered: Answered) -> Answered:
+        out = {p.version for p in inquiry.policies if p.name in self._cluster.undecided}
+        waiting = Answer(error="it took too long", transient=True)
+        answers = {v: waiting if v in out else a for v, a in answered.answers.items()}
+        return replace(answered, answers=answers)
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        return self._evaluator.revision
+
+    def examined(self, policy: Policy) -> Examined:
+        return self._evaluator.examined(policy)
 
     async def workload(
         self, namespace: str, api_group: str, kind: str, name: str

@@ -94,6 +94,8 @@ class Cluster:
     may_not_use: set[tuple[str, str]] = field(default_factory=set)
     """(user name, class)."""
     template_list: list[Template] = field(default_factory=list)
+    undecided: set[str] = field(default_factory=set)
+    """Names of policies that cannot be evaluated for now."""
     delegates: set[tuple[str, str]] = field(default_factory=set)
     """(user name, task) of who has the verb `delegate`."""
     statuses: list[Mapping[str, Any]] = field(default_factory=list)

@@ -17,6 +17,7 @@ from typing import Any
 
 from taskpass.core.credential import Issued, SecretValue
 from taskpass.core.errors import TransientError
+from taskpass.expressions.direct import DirectEvaluator
 from taskpass.flows.context import Ports
 from taskpass.flows.reconcile import Reconciler
 from taskpass.flows.sweep import Sweeper
@@ -201,7 +202,7 @@ async def _live(world: SimulatedWorld, wire: socket.socket, kill: Kill) -> None:
     ports = Ports(
         clock=clock, world=cluster, ledger=ledger, providers={"Fake": provider}, sink=calls,
         pods=calls, tasks=calls, events=calls, reviewer=calls, workloads=calls,
-        standings=calls,
+        standings=calls, evaluator=DirectEvaluator(clock),
         audience="taskpass", overlap=world.overlap, fingerprint_key=b"k" * 32, fail_point=point,
     )  # fmt: skip
     ports.modes.held_back = ""

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.policy_types import Validation, compile_policy
+from taskpass.core.policy_types import Validation
 from taskpass.core.task import Data, Intent, TaskUser
-from taskpass.expressions.cel import CelExpressions
 from tests.simulation.builders import (
     ACCOUNT,
     NAMESPACE,
@@ -182,8 +181,7 @@ async def test_for_policy_the_roots_sponsor_answers_for_a_child_that_names_none(
     world: SimulatedWorld,
 ) -> None:
     needs = Validation(expression="task.sponsor == 'the-team'", message="the team must answer")
-    asking = policy(validations=(needs,)).policy
-    world.cluster.policy_list = [compile_policy(asking, CelExpressions())]
+    world.cluster.policy_list = [policy(validations=(needs,))]
     begin(world, "root", BOTH)
     change(world, "root", sponsor="the-team")
     await world.settle()

@@ -121,7 +121,7 @@ class SimulatedWorld:
         self.ports = Ports(
             clock=self.clock, world=self.seen(), ledger=ledger,
             providers={"Fake": provider}, sink=calls, pods=calls, tasks=calls, events=calls,
-            reviewer=calls, workloads=calls, standings=calls,
+            reviewer=calls, workloads=calls, standings=calls, evaluator=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
             fail_point=self.life.point, look=self.asked.append,
             budgets=Budgets(

@@ -128,7 +128,7 @@ def test_a_debt_holds_up_a_deletion_for_30_s_and_is_paid_in_the_end(
     try:
         stage.alice.delete(task(name))
         told = stage.wait_event(name, "RevocationFailed")
-        waiting = stage.task(name)
+        waiting = stage.wait_condition(name, "CredentialsIssued", "False", "Revoking")
         quick = f"{name}-quick"
         stage.begin_ready(quick)  # nobody else waits
         until(lambda: not stage.api.exists(task(name)), seconds=40)
@@ -145,7 +145,7 @@ def test_a_debt_holds_up_a_deletion_for_30_s_and_is_paid_in_the_end(
 
     assert told["type"] == "Warning"
     assert told["note"].startswith("'tickets' could not be revoked yet, it is tried again")
-    assert condition(waiting["status"], "CredentialsIssued")["reason"] == "Revoking"
+    assert condition(waiting, "CredentialsIssued")["reason"] == "Revoking"
     assert (owed, remembered, len(left)) == (1, 1, 2)
     assert stage.reads(token) != 200  # its ServiceAccount went at once
     stage.assert_holds(**{quick.replace("-", "_"): 1})

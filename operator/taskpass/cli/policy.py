@@ -23,11 +23,10 @@ from taskpass.core.policy import (
     Decision,
     DecisionReason,
     Question,
-    compile_policy,
     evaluate,
 )
 from taskpass.core.task import CredentialRequest, Task, TaskUser
-from taskpass.expressions.cel import CelExpressions
+from taskpass.expressions.direct import DirectEvaluator
 
 MINIMUM_LIFETIME_SECONDS = {"Kubernetes": 600}
 """The least that each provider can issue."""
@@ -82,11 +81,14 @@ def explain(
         raise UsageError("There is no AgentTask in the files; add one with -f")
     user = TaskUser(username=username, groups=groups)
     said = PodTemplate(labels=dict(_label(text) for text in labels), images=images)
-    compiled = _compiled(given)
+    evaluator = DirectEvaluator(_Clock())
+    compiled = [
+        CompiledPolicy(policy=one, error=evaluator.examined(one).error) for one in given.policies
+    ]
     answers = [
         answer
         for task in given.tasks
-        for answer in _answers(given, compiled, replace(task, changed_by=user), said)
+        for answer in _answers(given, compiled, replace(task, changed_by=user), said, evaluator)
     ]
     broken = {one.policy.title: one.error for one in compiled if one.error}
     if as_json:
@@ -104,21 +106,26 @@ def _label(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _compiled(given: Given) -> list[CompiledPolicy]:
-    engine = CelExpressions()
-    return [compile_policy(one, engine) for one in given.policies]
+class _Clock:
+    """A command's clock: expressions may ask for the time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)  # noqa: TID251
+
+    def monotonic(self) -> float:
+        return self.now().timestamp()
 
 
 def _answers(
-    given: Given, policies: Sequence[CompiledPolicy], task: Task, said: PodTemplate
-) -> Iterator[Answer]:
+    given: Given, policies: Sequence[CompiledPolicy], task: Task, said: PodTemplate,
+    evaluator: DirectEvaluator,
+) -> Iterator[Answer]:  # fmt: skip
     template = given.pods.get(task.key, PodTemplate(labels={}, images=()))
     agent = Agent(
         service_account=task.service_account,
         pod_labels={**template.labels, **said.labels},
         images=said.images or template.images,
     )
-    now = datetime.now(UTC)  # noqa: TID251  (a command's clock; expressions may ask for the time)
     for phase in [phase.name for phase in task.phases] or [""]:
         for request in task.requests_in(phase):
             granted = given.classes.get(request.class_name)
@@ -133,11 +140,12 @@ def _answers(
                 if granted
                 else 0,
             )
+            known = evaluator.answers_to(question, policies)
             yield Answer(
                 task=task,
                 phase=phase,
                 request=request,
-                decision=evaluate(question, policies, now),
+                decision=evaluate(question, policies, known),
             )
 
 

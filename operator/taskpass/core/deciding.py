@@ -1,13 +1,17 @@
 """One request of the task as it is seen, put to policy."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from taskpass.core.delegation import covering, refusal, too_much
+from taskpass.core.inquiry import NO_ANSWERS, Answers, Inquiry
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.ownership import Origin
 from taskpass.core.policy import Agent, Decision, DecisionReason, Question, evaluate
+from taskpass.core.policy_variables import values_of
 from taskpass.core.snapshot import Snapshot
+from taskpass.core.steps import Evaluate
 from taskpass.core.task import CredentialRequest, Task
 
 
@@ -22,6 +26,53 @@ def decision_of(
     """Return the decision on a request, for the phase that has settled if no other is named."""
     if switch := stopped(seen, request):
         return Decision(allowed=False, reason=DecisionReason.KILL_SWITCH, message=switch.told)
+    question = _question(seen, request, phase)
+    decision = evaluate(question, seen.policies, _answers(seen, question, now))
+    if not decision.allowed or not seen.live_task.parent:
+        return decision
+    return _delegated(seen, request, decision)
+
+
+def to_evaluate(
+    seen: Snapshot, requests: Sequence[CredentialRequest], now: datetime, phase: str | None = None
+) -> Evaluate | None:
+    """Return the step that finds out what is still to be known, for all requests at once."""
+    if not any(each.policy.validations for each in seen.policies):
+        return None
+    inquiries = []
+    for request in requests:
+        unasked = decision_of(seen, request, now, phase).unasked
+        question = _question(seen, request, phase)
+        if unasked and question.credential_class is not None:
+            inquiries.append(
+                Inquiry(
+                    request=request.name,
+                    phase=question.phase,
+                    values=values_of(question, question.credential_class),
+                    policies=unasked,
+                )
+            )
+    return Evaluate(inquiries=tuple(inquiries)) if inquiries else None
+
+
+def undecided(seen: Snapshot) -> bool:
+    """Tell whether something could not be evaluated that may be, though nothing changes."""
+    return any(
+        answer.transient for each in seen.answers.values() for answer in each.answers.values()
+    )
+
+
+def _answers(seen: Snapshot, question: Question, now: datetime) -> Answers:
+    found, used = (
+        seen.answers.get((question.request.name, question.phase)),
+        question.credential_class,
+    )
+    if found is None or used is None or not found.counts(values_of(question, used), now):
+        return NO_ANSWERS
+    return found.answers
+
+
+def _question(seen: Snapshot, request: CredentialRequest, phase: str | None) -> Question:
     used = seen.classes.get(request.class_name)
     pod = seen.bound_pod
     agent = Agent(
@@ -31,7 +82,7 @@ def decision_of(
         pod_name=pod.name if pod else "",
         created_by=pod.created_by if pod else "",
     )
-    question = Question(
+    return Question(
         task=_answered_for(seen),
         phase=seen.record.phase if phase is None else phase,
         request=request,
@@ -43,10 +94,6 @@ def decision_of(
         tasks_ahead=seen.tasks_ahead,
         tasks_ahead_in_namespace=seen.tasks_ahead_in_namespace,
     )
-    decision = evaluate(question, seen.policies, now)
-    if not decision.allowed or not seen.live_task.parent:
-        return decision
-    return _delegated(seen, request, decision)
 
 
 def asked_for_by(seen: Snapshot) -> Origin:

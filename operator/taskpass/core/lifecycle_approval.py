@@ -12,7 +12,7 @@ from typing import Any
 from taskpass.core.approval import Asked, Awaiting, TaskApproval, asked_text, judge
 from taskpass.core.clearing import clear
 from taskpass.core.credential import Approval, Grant
-from taskpass.core.deciding import asked_for_by, decision_of
+from taskpass.core.deciding import asked_for_by, decision_of, to_evaluate, undecided
 from taskpass.core.policy import Decision, Policy
 from taskpass.core.snapshot import Snapshot
 from taskpass.core.steps import (
@@ -61,7 +61,11 @@ def of_branch(seen: Snapshot, now: datetime, rest: Rest) -> Step:
     """Ask for the approval of a move that was not declared; go on once it is there."""
     task, record = seen.live_task, seen.record
     wanted, left = task.phase, record.phase
-    decided = [(r, decision_of(seen, r, now, wanted)) for r in task.requests_in(wanted)]
+    asked = task.requests_in(wanted)
+    if record.pod_uid and (step := to_evaluate(seen, asked, now, wanted)):
+        return step
+    rest = replace(rest, retry=rest.retry or undecided(seen))
+    decided = [(r, decision_of(seen, r, now, wanted)) for r in asked]
     demands = tuple({p.label: p for _, d in decided for p in d.demands}.values())
     if not record.pod_uid or not demands:
         return rest

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from taskpass.core.budget import Spending
 from taskpass.core.clearing import deadline_of
 from taskpass.core.credential import Approval, Grant, GrantState
-from taskpass.core.deciding import decision_of, stopped
+from taskpass.core.deciding import decision_of, stopped, to_evaluate, undecided
 from taskpass.core.delegation import covering, is_pod_of, outlives
 from taskpass.core.lifecycle_approval import holds, of_approval
 from taskpass.core.outputs import collision
@@ -43,7 +43,10 @@ LOOK_AGAIN = timedelta(seconds=60)
 
 
 def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
-    """Revoke what its request, intent, phase, class, policy or lifetime no longer supports."""
+    """Revoke what its request, intent, phase, class, policy or lifetime no longer supports.
+
+    What is known already comes first; only then are validations evaluated that may know more.
+    """
     due: list[tuple[Grant, RevokeReason]] = []
     held = live(seen)
     for grant in held:
@@ -51,7 +54,8 @@ def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
         if reason is not None and grant.id not in seen.unanswered:
             due.append((grant, reason))
     if not due:
-        return None
+        asked = seen.live_task.requests_in(seen.record.phase)
+        return to_evaluate(seen, asked, now) if held else None
     newest = current(held)
     # What was never in front of a pod that could use it has spent nothing: it is issued anew.
     run_out = [
@@ -68,7 +72,7 @@ def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
 def anything_new(seen: Snapshot, now: datetime) -> Step:
     """Decide, issue, deliver and lift the gate, one after the other; else rest."""
     held = current(live(seen))
-    rest = Rest(owed=seen.owed_own, until=_until(seen, held, now))
+    rest = Rest(owed=seen.owed_own, until=_until(seen, held, now), retry=undecided(seen))
     if owed_without_successor(seen):
         return _shrink(seen, held) or rest
     step = _for_what_is_asked(seen, held, now, rest)
@@ -109,6 +113,8 @@ def _for_what_is_asked(
     requests = seen.live_task.requests_in(seen.record.phase)
     if clash := collision(requests):
         return replace(rest, waiting=clash)
+    if unknown_yet := to_evaluate(seen, requests, now):
+        return unknown_yet
     missing = _missing(seen, held, now)
     # The Secret is written whole and never read: what this process does not know is renewed too.
     unknown = [r for r in requests if r.name in held and held[r.name].id not in seen.known]
@@ -303,9 +309,11 @@ def _decide(
     if denials:
         # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.
         refusal = refusal_of(denials)
-        if seen.record.denial != refusal and Spending.DENIAL not in seen.muted:
-            return RefuseRequests(denials=denials, refusal=refusal)
         failed = any(d.decision.reason is DecisionReason.EVALUATION_FAILED for d in denials)
+        # What may be answered in a moment is no refusal that anybody has to read of later.
+        silent = Spending.DENIAL in seen.muted or (failed and undecided(seen))
+        if seen.record.denial != refusal and not silent:
+            return RefuseRequests(denials=denials, refusal=refusal)
         again = min(rest.until or now + LOOK_AGAIN, now + LOOK_AGAIN)
         return replace(rest, denials=denials, retry=rest.retry or failed, until=again)
     answer = of_approval(seen, decisions, held, now, rest)

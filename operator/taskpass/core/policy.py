@@ -29,11 +29,9 @@ Ties are broken by the policy's label, never by listing order.
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
 
 from taskpass.core.credential import CHILDREN, DEPTH
-from taskpass.core.errors import EvaluationFailed
+from taskpass.core.inquiry import NO_ANSWERS, Answers
 from taskpass.core.policy_lifetime import crowded, least_renewals, lifetime_of, reach_of
 from taskpass.core.policy_match import in_scope, not_selected
 from taskpass.core.policy_types import (
@@ -41,15 +39,11 @@ from taskpass.core.policy_types import (
     Agents,
     CompiledPolicy,
     Effect,
-    Expression,
-    Expressions,
     Policy,
     Question,
     Requesters,
     Validation,
-    compile_policy,
 )
-from taskpass.core.policy_variables import variables
 from taskpass.core.task import CredentialClass
 
 __all__ = [
@@ -59,18 +53,16 @@ __all__ = [
     "Decision",
     "DecisionReason",
     "Effect",
-    "Expression",
-    "Expressions",
     "Policy",
     "Question",
     "Requesters",
     "Validation",
-    "compile_policy",
     "evaluate",
 ]
 
 SHOWN = 4
 """How many missing things a message lists."""
+UNASKED = "it has not been evaluated yet"
 
 
 class DecisionReason(enum.StrEnum):
@@ -119,15 +111,23 @@ class Decision:
     """Label of the Allow that came nearest, where none covers."""
     broken: tuple[tuple[str, str], ...] = ()
     """(label, error) of policies that failed at run time, for their condition Ready."""
+    unasked: tuple[Policy, ...] = ()
+    """Policies that select the request, and whose validations have not been evaluated on it yet.
+    What is said then is a no that stands whatever they say, or no decision (EvaluationFailed)."""
 
 
-def evaluate(question: Question, policies: Sequence[CompiledPolicy], now: datetime) -> Decision:
-    """Decide on the request. Same answer every time, in whatever order the policies come."""
+def evaluate(
+    question: Question, policies: Sequence[CompiledPolicy], answers: Answers = NO_ANSWERS
+) -> Decision:
+    """Decide on the request. Same answer every time, in whatever order the policies come.
+
+    `answers` are what the policies' validations say of it, as far as they have been asked.
+    """
     granted = question.credential_class
     refusal = _class_refusal(question)
     if granted is None or refusal:
         return Decision(allowed=False, reason=DecisionReason.DENIED, message=refusal)
-    hearing = _Hearing(question=question, values=variables(question, granted, now))
+    hearing = _Hearing(question=question, answers=answers)
     for compiled in sorted(policies, key=lambda compiled: compiled.policy.label):
         if in_scope(compiled.policy, question):
             hearing.hear(compiled)
@@ -174,7 +174,7 @@ class _Hearing:
     """What the policies say of one request, collected."""
 
     question: Question
-    values: dict[str, Any]
+    answers: Answers
     denies: list[tuple[Policy, str]] = field(default_factory=list)
     constrains: list[Policy] = field(default_factory=list)
     allows: list[Policy] = field(default_factory=list)
@@ -183,6 +183,7 @@ class _Hearing:
     failed: list[tuple[Policy, str]] = field(default_factory=list)
     """Policies that select the request but cannot be evaluated."""
     failed_now: list[tuple[str, str]] = field(default_factory=list)
+    unasked: list[Policy] = field(default_factory=list)
 
     def hear(self, compiled: CompiledPolicy) -> None:
         policy = compiled.policy
@@ -204,20 +205,19 @@ class _Hearing:
             self.allows.append(policy)
 
     def _validations(self, compiled: CompiledPolicy) -> tuple[tuple[str, ...], str]:
-        """Return the message of the first validation that is false, or why one has no answer."""
-        if compiled.error:
+        """Return the message of the first validation that is false, or why there is no answer."""
+        policy = compiled.policy
+        if compiled.error or not policy.validations:
             return (), compiled.error
-        error = ""
-        validations = compiled.policy.validations
-        for validation, expression in zip(validations, compiled.expressions, strict=True):
-            try:
-                if not expression.holds(self.values):
-                    return (validation.message,), ""
-            except EvaluationFailed as failure:
-                error = error or str(failure)
-        if error:
-            self.failed_now.append((compiled.policy.label, error))
-        return (), error
+        answer = self.answers.get(policy.version)
+        if answer is None:
+            self.unasked.append(policy)
+            return (), UNASKED
+        if answer.unmet is not None:
+            return (policy.validations[answer.unmet].message,), ""
+        if answer.error and not (answer.invalid or answer.transient):
+            self.failed_now.append((policy.label, answer.error))
+        return (), answer.error
 
     def decision(self, granted: CredentialClass) -> Decision:
         if self.denies:
@@ -240,8 +240,9 @@ class _Hearing:
                 full.policy,
             )
             return replace(no, crowd=(self.question.task.namespace, full.agent))
-        if blocking or not self.allows:
-            policy, error = (blocking or self.failed)[0]
+        unsettled = blocking or ([] if self.allows and not self.unasked else self.failed)
+        if unsettled:
+            policy, error = unsettled[0]
             return self._no(
                 DecisionReason.EVALUATION_FAILED,
                 f"{policy.title} cannot be evaluated ({error}); correct it. Nothing new is issued "
@@ -295,6 +296,7 @@ class _Hearing:
             policy=policy.label if policy else "",
             policy_digest=policy.digest if policy else "",
             broken=tuple(self.failed_now),
+            unasked=tuple(self.unasked),
         )
 
 

@@ -7,10 +7,11 @@ with the schemas in `crds/` in both directions.
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from taskpass.core.task import CredentialClass, CredentialRequest, LabelSelector, Task
 
+PolicyVersion = tuple[str, str, int]
+"""Label, UID and generation."""
 SENSITIVITIES = ("Public", "Internal", "Confidential", "Restricted")
 """Of data and classes, the least first."""
 
@@ -105,6 +106,11 @@ class Policy:
         return f"{self.kind}/{self._path}"
 
     @property
+    def version(self) -> PolicyVersion:
+        """What answers of its validations are kept under."""
+        return self.label, self.uid, self.generation
+
+    @property
     def title(self) -> str:
         """`AgentPolicy 'support/triage'`: names it in a sentence."""
         return f"{self.kind} '{self._path}'"
@@ -114,52 +120,13 @@ class Policy:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class Expression(Protocol):
-    """A compiled validation of a policy."""
-
-    def holds(self, variables: Mapping[str, Any]) -> bool:
-        """Evaluate on what `core.policy_variables.variables` builds; only the boolean true is true.
-
-        Raises:
-            EvaluationFailed: A run-time error, an input that is too large, or a used-up budget.
-
-        """
-
-
-class Expressions(Protocol):
-    """The CEL engine."""
-
-    def compile(self, source: str) -> Expression:
-        """Compile, and demand a boolean.
-
-        Raises:
-            ValueError: It does not compile, is too long or could take too long, or is not a
-                boolean. One line, for people.
-
-        """
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledPolicy:
-    """A policy with its expressions ready, or why they are not."""
+    """A policy as it was read, and why it cannot be evaluated, where that is known already."""
 
     policy: Policy
-    expressions: tuple[Expression, ...] = ()
-    """One for each of the policy's validations, in their order; empty where `error` is set."""
     error: str = ""
-    """Why the policy cannot be evaluated, in one line; '' when it compiled."""
-
-
-def compile_policy(policy: Policy, engine: Expressions) -> CompiledPolicy:
-    """Compile every validation; never raises, as a broken policy has an effect of its own."""
-    expressions = []
-    for number, validation in enumerate(policy.validations):
-        try:
-            expressions.append(engine.compile(validation.expression))
-        except ValueError as error:
-            where = f"spec.validations[{number}].expression"
-            return CompiledPolicy(policy=policy, error=f"{where}: {error}")
-    return CompiledPolicy(policy=policy, expressions=tuple(expressions))
+    """In one line; '' where its validations are to be asked (core/inquiry.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

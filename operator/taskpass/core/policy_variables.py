@@ -6,16 +6,14 @@ misspelt field is found when the policy is compiled), and `docs/api/agentpolicy.
 """
 
 import enum
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from taskpass.core.policy_types import Question
 from taskpass.core.task import CredentialClass, User
 
-LONGEST_STRING = 4096
-"""Characters of any one string: more than any schema of the API allows."""
+LONGEST_STRING = 1024
+"""Characters of any one string, unless its field says less: what the schemas of the API allow."""
 
 
 class Kind(enum.StrEnum):
@@ -37,20 +35,22 @@ class Field:
     kind: Kind
     items: int = 0
     """The most items of a list or map, as the schemas of the API allow."""
+    length: int = LONGEST_STRING
+    """The most characters of a text in it."""
     about: str
     """What it is, for the documentation."""
 
 
-def _string(name: str, about: str) -> Field:
-    return Field(name=name, kind=Kind.STRING, about=about)
+def _string(name: str, about: str, length: int = LONGEST_STRING) -> Field:
+    return Field(name=name, kind=Kind.STRING, about=about, length=length)
 
 
 def _int(name: str, about: str) -> Field:
     return Field(name=name, kind=Kind.INT, about=about)
 
 
-def _strings(name: str, items: int, about: str) -> Field:
-    return Field(name=name, kind=Kind.STRINGS, items=items, about=about)
+def _strings(name: str, items: int, about: str, length: int = LONGEST_STRING) -> Field:
+    return Field(name=name, kind=Kind.STRINGS, items=items, about=about, length=length)
 
 
 FIELDS: tuple[Field, ...] = (
@@ -68,11 +68,12 @@ FIELDS: tuple[Field, ...] = (
     _string("task.changedBy.uid", "their UID"),
     _strings("task.changedBy.groups", 512, "their groups"),
     _string("intent.goal", "the purpose of the task"),
-    _strings("intent.tools", 64, "the tools that the agent will use"),
+    _strings("intent.tools", 64, "the tools that the agent will use", length=256),
     Field(
         name="intent.data",
         kind=Kind.RECORDS,
         items=32,
+        length=253,
         about="the data that it will touch; each has `name` and `classification`",
     ),
     _string("intent.trustBoundary", "the boundary that it stays within"),
@@ -82,6 +83,7 @@ FIELDS: tuple[Field, ...] = (
         name="agent.podLabels",
         kind=Kind.LABELS,
         items=256,
+        length=317,
         about="the pod's labels; who creates the pod chooses them",
     ),
     _strings("agent.images", 64, "image references of every container of the pod"),
@@ -90,14 +92,14 @@ FIELDS: tuple[Field, ...] = (
     _string("agent.workloadRef.kind", "kind of the workload"),
     _string("agent.workloadRef.name", "name of the workload"),
     _string("request.name", "the request's name"),
-    _strings("request.actions", 32, "what is asked for"),
-    _strings("request.resources", 32, "on what"),
+    _strings("request.actions", 32, "what is asked for", length=256),
+    _strings("request.resources", 32, "on what", length=256),
     _string("request.location", "where the credential is to be used"),
     _int("request.expirationSeconds", "the lifetime that the request asks for; 0 if it does not"),
     _string("class.name", "the CredentialClass"),
     _string("class.provider", "who issues"),
     _string("class.sensitivity", "Public, Internal, Confidential or Restricted"),
-    _strings("class.actions", 32, "all that can be asked of the class"),
+    _strings("class.actions", 32, "all that can be asked of the class", length=256),
     _strings("class.locations", 16, "where its credentials can be used"),
     _int("class.defaultExpirationSeconds", "its default lifetime"),
     _int("class.maxExpirationSeconds", "its longest lifetime"),
@@ -106,76 +108,50 @@ FIELDS: tuple[Field, ...] = (
 )
 
 
-def variables(
-    question: Question, credential_class: CredentialClass, now: datetime
-) -> dict[str, Any]:
-    """Return the values of all `FIELDS`, nested by the dots in their names."""
+def values_of(question: Question, credential_class: CredentialClass) -> dict[str, Any]:
+    """Return the values of all `FIELDS` but `now`, by name; nothing that is large is copied."""
     task, agent, request = question.task, question.agent, question.request
-    workload = task.workload
+    workload, intent = task.workload, task.intent
     return {
-        "task": {
-            "namespace": task.namespace,
-            "name": task.name,
-            "uid": task.uid,
-            "sponsor": task.sponsor,
-            "requester": _user(task.requester),
-            "changedBy": _user(task.changed_by),
-        },
-        "intent": {
-            "goal": task.intent.goal,
-            "tools": list(task.intent.tools),
-            "data": [
-                {"name": data.name, "classification": data.classification}
-                for data in task.intent.data
-            ],
-            "trustBoundary": task.intent.trust_boundary,
-        },
-        "agent": {
-            "serviceAccountName": agent.service_account,
-            "podName": agent.pod_name,
-            "podLabels": dict(agent.pod_labels),
-            "images": list(agent.images),
-            "createdBy": agent.created_by,
-            "workloadRef": {
-                "apiGroup": workload.api_group if workload else "",
-                "kind": workload.kind if workload else "",
-                "name": workload.name if workload else "",
-            },
-        },
-        "request": {
-            "name": request.name,
-            "actions": list(request.actions),
-            "resources": list(request.resources),
-            "location": request.location,
-            "expirationSeconds": request.expiration_seconds or 0,
-        },
-        "class": {
-            "name": credential_class.name,
-            "provider": credential_class.provider,
-            "sensitivity": credential_class.sensitivity,
-            "actions": list(credential_class.actions),
-            "locations": list(credential_class.locations),
-            "defaultExpirationSeconds": credential_class.default_expiration_seconds,
-            "maxExpirationSeconds": credential_class.max_expiration_seconds,
-        },
+        "task.namespace": task.namespace,
+        "task.name": task.name,
+        "task.uid": task.uid,
+        "task.sponsor": task.sponsor,
+        **_user("task.requester", task.requester),
+        **_user("task.changedBy", task.changed_by),
+        "intent.goal": intent.goal,
+        "intent.tools": intent.tools,
+        "intent.data": [
+            {"name": data.name, "classification": data.classification} for data in intent.data
+        ],
+        "intent.trustBoundary": intent.trust_boundary,
+        "agent.serviceAccountName": agent.service_account,
+        "agent.podName": agent.pod_name,
+        "agent.podLabels": agent.pod_labels,
+        "agent.images": agent.images,
+        "agent.createdBy": agent.created_by,
+        "agent.workloadRef.apiGroup": workload.api_group if workload else "",
+        "agent.workloadRef.kind": workload.kind if workload else "",
+        "agent.workloadRef.name": workload.name if workload else "",
+        "request.name": request.name,
+        "request.actions": request.actions,
+        "request.resources": request.resources,
+        "request.location": request.location,
+        "request.expirationSeconds": request.expiration_seconds or 0,
+        "class.name": credential_class.name,
+        "class.provider": credential_class.provider,
+        "class.sensitivity": credential_class.sensitivity,
+        "class.actions": credential_class.actions,
+        "class.locations": credential_class.locations,
+        "class.defaultExpirationSeconds": credential_class.default_expiration_seconds,
+        "class.maxExpirationSeconds": credential_class.max_expiration_seconds,
         "phase": question.phase,
-        "now": now,
     }
 
 
-def _user(user: User) -> dict[str, Any]:
-    return {"username": user.username, "uid": user.uid, "groups": list(user.groups)}
-
-
-def flattened(values: Mapping[str, Any]) -> Iterator[tuple[Field, Any]]:
-    """Yield each field with its value out of what `variables` returns.
-
-    Raises:
-        KeyError: One is missing.
-
-    """
-    for field in FIELDS:
-        value: Any = values
-        for part in field.name.split("."):
-            value = value[part]
-        yield field, value
+def _user(name: str, user: User) -> dict[str, Any]:
+    return {
+        f"{name}.username": user.username,
+        f"{name}.uid": user.uid,
+        f"{name}.groups": user.groups,
+    }

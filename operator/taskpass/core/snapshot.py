@@ -10,6 +10,7 @@ from taskpass.core.budget import Budget, Spending
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, GrantState
 from taskpass.core.delegation import Lineage
+from taskpass.core.inquiry import Answered
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.ownership import CONTROLLERS, Controllers, WorkloadView
 from taskpass.core.policy import CompiledPolicy
@@ -106,6 +107,8 @@ class Snapshot:
     """Whether everything is to be given up: revoke all, release every task."""
     # What this run has found out and done so far.
     looked: Looked | None = None
+    answers: Mapping[tuple[str, str], Answered] = field(default_factory=dict)
+    """By request and phase: what the validations of policies say of it."""
     may_use: Mapping[str, bool] = field(default_factory=dict)
     """Answers by class, for the task's `changedBy`."""
     may_delegate: bool | None = None

@@ -11,6 +11,7 @@ from taskpass.core.attestation import AttestedPod, PodView
 from taskpass.core.budget import Spending
 from taskpass.core.conditions import Finding, Reason
 from taskpass.core.credential import Approval, Grant
+from taskpass.core.inquiry import Inquiry
 from taskpass.core.policy import Decision, Policy
 from taskpass.core.progress import Savepoint
 from taskpass.core.records import Outcome, TaskRecord
@@ -215,6 +216,13 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluate:
+    """Find out what policies' validations say of these requests."""
+
+    inquiries: tuple[Inquiry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspect:
     """Find out what credentials of these classes lead to now."""
 
@@ -349,6 +357,6 @@ class Rest:
 
 Step = (
     Revoke | Withdraw | Forget | Release | Finish | Delete | LookUp | Bind | Unbind | RefusePod
-    | Enter | Block | Suspend | Resume | Save | NoteActivity | Ask | Inspect | AskApproval
-    | NoteApprovals | RefuseRequests | Issue | Deliver | LiftGate | Rest
+    | Enter | Block | Suspend | Resume | Save | NoteActivity | Ask | Evaluate | Inspect
+    | AskApproval | NoteApprovals | RefuseRequests | Issue | Deliver | LiftGate | Rest
 )  # fmt: skip

@@ -18,6 +18,9 @@ class Health:
     caches: str = "not synced yet"
     limits: str = "not checked yet"
     watching: str = "not begun yet"
+    expressions: str = "not started yet"
+    """What evaluates policies. Issuing is not held back: what cannot be evaluated is not decided,
+    and a policy without expressions is as good as ever."""
     anchor: str = "not compared yet"
     background: str = ""
     start: str = ""
@@ -34,6 +37,7 @@ class Health:
             "caches": lambda: self.caches,
             "limits": lambda: self.limits,
             "watching": lambda: self.watching,
+            "expressions": lambda: self.expressions,
             "anchor": lambda: self.anchor,
             "background": lambda: self.background,
             "start": lambda: self.start,

@@ -3,8 +3,9 @@
 What the engine does not promise by itself:
 
 1. A run-time error comes back as a value, and values are truthy: only a boolean that is true is.
-2. It holds the interpreter's lock while it runs. So the text is short, its cost is bounded before
-   it runs (`cost`), and its input is no larger than the fields say.
+2. It holds the interpreter's lock while it runs. So it runs in a process of its own (`worker`), the
+   text is short, its cost is bounded before it runs (`cost`), and its input is no larger than the
+   fields say.
 3. Nothing is built: `map`, `filter` and `+` on strings and lists are off, because ten of them in a
    row double a value ten times.
 4. Each field is a variable of its own, with its type: a misspelt field does not compile, instead
@@ -12,25 +13,25 @@ What the engine does not promise by itself:
 5. Its messages span several lines and quote the text; ours are one line.
 """
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 from cel_expr_python import cel  # type: ignore[import-untyped]  # has stubs, but no py.typed
 
 from taskpass.core.errors import EvaluationFailed
-from taskpass.core.policy_types import Expression
-from taskpass.core.policy_variables import FIELDS, LONGEST_STRING, Field, Kind, flattened
-from taskpass.expressions.cost import MOST_UNITS, units
+from taskpass.core.policy_variables import FIELDS, Field, Kind
+from taskpass.expressions.cost import ENTRIES, MOST_UNITS, Price, price
 
 LONGEST = 4096
 """Characters of an expression, as the schema has it."""
-CACHED = 1024
-"""Compiled expressions that are kept; one takes a few kilobytes."""
+MOST_KEPT = 512 * 1024
+"""Characters of expressions that are kept compiled; one takes up to a hundred bytes for each."""
 
 HAS_HINT = " (fields are always there: compare with '' or 0; has() is for keys of agent.podLabels)"
-SIZES = {field.name: field.items for field in FIELDS if field.items}
+BY_NAME = {field.name: field for field in FIELDS}
 SUBSET = """
 stdlib:
   exclude_macros: [map, filter]
@@ -59,13 +60,29 @@ class CelExpressions:
             variables={field.name: TYPES[field.kind] for field in FIELDS},
             config=cel.NewEnvConfigFromYaml(SUBSET),
         )
-        self._cached = lru_cache(maxsize=CACHED)(self._compile)
+        self._kept: OrderedDict[str, Compiled] = OrderedDict()
+        self._characters = 0
+        self._lock = Lock()
 
-    def compile(self, source: str) -> Expression:
-        """Compile, as `core.policy_types.Expressions` says."""
-        return self._cached(source)
+    def compile(self, source: str) -> "Compiled":
+        """Compile, and demand a boolean.
 
-    def _compile(self, source: str) -> Expression:
+        Raises:
+            ValueError: It does not compile, is too long or could take too long, or is not a
+                boolean. One line, for people.
+
+        """
+        with self._lock:
+            if found := self._kept.get(source):
+                self._kept.move_to_end(source)
+                return found
+            made = self._kept[source] = self._compile(source)
+            self._characters += len(source)
+            while self._characters > MOST_KEPT:
+                self._characters -= len(self._kept.popitem(last=False)[0])
+            return made
+
+    def _compile(self, source: str) -> "Compiled":
         if len(source) > LONGEST:
             raise ValueError(f"must be at most {LONGEST} characters, not {len(source)}")
         try:
@@ -80,26 +97,32 @@ class CelExpressions:
         if compiled.return_type() != cel.Type.BOOL:
             kind = compiled.return_type().name().lower()
             raise ValueError(f"must be true or false, but is of type {kind}{hint}")
-        cost = units(compiled.serialize(), SIZES)
-        if cost > MOST_UNITS:
+        cost = price(compiled.serialize(), BY_NAME)
+        if cost.units > MOST_UNITS:
             raise ValueError(
-                f"could take too long: its cost is {cost}, and must be at most {MOST_UNITS}; loop "
-                "over fewer things, or match fewer and simpler patterns"
+                f"could take too long: {cost.milliseconds:.1f} ms by its price, and must be at "
+                f"most {MOST_UNITS / 10_000:.0f} ms; loop over fewer things, or match fewer and "
+                "simpler patterns"
             )
-        return _CelExpression(compiled)
+        return Compiled(compiled, cost)
 
 
-class _CelExpression:
-    """One compiled expression."""
+class Compiled:
+    """One compiled expression, and what it costs."""
 
-    __slots__ = ("_compiled",)
+    __slots__ = ("_compiled", "price")
 
-    def __init__(self, compiled: cel.Expression) -> None:
+    def __init__(self, compiled: cel.Expression, price: Price) -> None:
         self._compiled = compiled
+        self.price = price
 
-    def holds(self, variables: Mapping[str, Any]) -> bool:
-        """Evaluate, as `core.policy_types.Expression` says."""
-        data = _checked(variables)
+    def answer(self, data: Mapping[str, Any]) -> bool:
+        """Evaluate on what `checked` returned; only the boolean true is true.
+
+        Raises:
+            EvaluationFailed: A run-time error, or a used-up budget.
+
+        """
         try:
             answer = self._compiled.eval(data=data)
         except (RuntimeError, MemoryError) as error:
@@ -111,51 +134,53 @@ class _CelExpression:
         return answer.value() is True
 
 
-def _checked(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values by dotted name, each of the type and size that its field has."""
+def checked(values: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    """Return the named fields out of values by dotted name, each of the type and size it has.
+
+    Raises:
+        EvaluationFailed: One is not.
+
+    """
     data = {}
-    try:
-        for field, value in flattened(variables):
-            if not _fits(field, value):
-                raise EvaluationFailed(
-                    f"{field.name} is too large to be looked at, or not of type {field.kind}"
-                )
-            data[field.name] = value
-    except (KeyError, TypeError) as error:
-        raise EvaluationFailed("a field is missing from the input") from error
+    for name in fields:
+        if name not in values:
+            raise EvaluationFailed("a field is missing from the input")
+        if not _fits(BY_NAME[name], values[name]):
+            kind = BY_NAME[name].kind
+            raise EvaluationFailed(f"{name} is too large to be looked at, or not of type {kind}")
+        value = values[name]
+        data[name] = list(value) if isinstance(value, tuple) else value
     return data
 
 
 def _fits(field: Field, value: Any) -> bool:
     match field.kind:
         case Kind.STRING:
-            return _is_text(value)
+            return _is_text(value, field.length)
         case Kind.INT:
             return type(value) is int and abs(value) < 2**63
         case Kind.TIMESTAMP:
             return isinstance(value, datetime) and value.tzinfo is not None
         case Kind.STRINGS:
-            return _is_list(value, field.items) and all(_is_text(item) for item in value)
+            texts = isinstance(value, list | tuple) and len(value) <= field.items
+            return texts and all(_is_text(item, field.length) for item in value)
         case Kind.LABELS:
-            return _is_labels(value, field.items)
+            return _is_labels(value, field.items, field.length)
         case Kind.RECORDS:
-            return _is_list(value, field.items) and all(_is_labels(item, 16) for item in value)
+            records = isinstance(value, list) and len(value) <= field.items
+            return records and all(_is_labels(item, ENTRIES // 2, field.length) for item in value)
 
 
-def _is_list(value: Any, items: int) -> bool:
-    return isinstance(value, list) and len(value) <= items
-
-
-def _is_labels(value: object, items: int) -> bool:
+def _is_labels(value: object, items: int, length: int) -> bool:
     return (
         isinstance(value, dict)
         and len(value) <= items
-        and all(_is_text(k) and _is_text(v) for k, v in value.items())
+        and all(_is_text(k, length) and _is_text(v, length) for k, v in value.items())
     )
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= LONGEST_STRING and _is_unicode(value)
+def _is_text(value: object, length: int) -> bool:
+    return isinstance(value, str) and len(value) <= length and _is_unicode(value)
 
 
 def _is_unicode(value: str) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +17,7 @@ from taskpass.ports import (
     Clock,
     CredentialProvider,
     CredentialSink,
+    Evaluator,
     EventPoster,
     Key,
     Ledger,
@@ -31,6 +33,11 @@ logger = logging.getLogger(__name__)
 
 def _nowhere(_: str) -> None:
     """Pass every fail-point."""
+
+
+def _nowhere_else(_: Key) -> AbstractContextManager[None]:
+    """Keep the place: whoever drives the reconciles has no places."""
+    return nullcontext()
 
 
 def _nobody(_: Key) -> None:
@@ -66,6 +73,7 @@ class Ports:
     reviewer: AccessReviewer
     workloads: WorkloadReader
     standings: StandingWriter
+    evaluator: Evaluator
     audience: str
     overlap: timedelta
     """How long a credential stays beside its renewal."""
@@ -84,6 +92,8 @@ class Ports:
     budgets: Budgets = field(default_factory=Budgets)
     look: Callable[[Key], None] = _nobody
     """Has a task looked at soon."""
+    aside: Callable[[Key], AbstractContextManager[None]] = _nowhere_else
+    """Surrounds what takes long and keeps nothing else waiting: another task may be looked at."""
     fail_point: Callable[[str], None] = _nowhere
     """Called between steps with a step's name; tests end the process there."""
 

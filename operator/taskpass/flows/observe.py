@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from taskpass.core.budget import Budget
 from taskpass.core.conditions import Finding
 from taskpass.core.delegation import DEEPEST, Ancestor, Lineage
+from taskpass.core.inquiry import Answered
 from taskpass.core.snapshot import Looked, Snapshot
 from taskpass.core.task import CredentialClass, Task
 from taskpass.flows.context import Ports
@@ -20,6 +21,7 @@ class Run:
     """What one reconcile of one task has found out and done so far."""
 
     looked: Looked | None = None
+    answers: dict[tuple[str, str], Answered] = field(default_factory=dict)
     may_use: dict[str, bool] = field(default_factory=dict)
     may_delegate: bool | None = None
     reach: dict[str, str] = field(default_factory=dict)
@@ -75,6 +77,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         budget=_budget(ports, task) if task else None,
         uninstalling=ports.modes.uninstalling,
         looked=run.looked,
+        answers=dict(run.answers),
         may_use=dict(run.may_use),
         may_delegate=run.may_delegate,
         reach=dict(run.reach),

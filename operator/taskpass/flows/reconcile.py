@@ -5,7 +5,7 @@ after each step, so a crash between any two is a reconcile that starts over.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from taskpass.core.conditions import Reason, unknown
@@ -21,6 +21,7 @@ from taskpass.core.steps import (
     Delete,
     Deliver,
     Enter,
+    Evaluate,
     Finish,
     Forget,
     Inspect,
@@ -50,7 +51,7 @@ from taskpass.flows.revoke import forget, revoke, withdraw
 from taskpass.ports import Key
 
 logger = logging.getLogger(__name__)
-ENDING = (Revoke, Withdraw, Forget, Release, LookUp, Rest)
+ENDING = (Revoke, Withdraw, Forget, Release, LookUp, Evaluate, Rest)
 """What may be done where nothing new can be recorded: it ends something, or only looks."""
 CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
 """What tasks below may hold depends on these."""
@@ -147,6 +148,8 @@ class Reconciler:
                 await self._ask(seen, step, run)
             case Inspect():
                 await approve.inspect(ports, seen, step, run)
+            case Evaluate():
+                await self._evaluate(seen, step, run)
             case RefuseRequests():
                 await advance.refuse_requests(ports, seen, step)
             case Issue():
@@ -242,6 +245,22 @@ class Reconciler:
     def _note_held_back(self, key: Key, seen: Snapshot, rest: Rest) -> None:
         uid = seen.task.uid if seen.task is not None else ""
         self._ports.budgets.note(key, uid, rest.throttled, self._ports.now())
+
+    async def _evaluate(self, seen: Snapshot, step: Evaluate, run: Run) -> None:
+        """Ask all that is to be known at once; others may go on meanwhile."""
+        with self._ports.aside(seen.live_task.key):
+            answered = await self._ports.evaluator.evaluate(
+                seen.live_task.namespace, step.inquiries
+            )
+        for inquiry, answers in zip(step.inquiries, answered, strict=True):
+            known = run.answers.get((inquiry.request, inquiry.phase))
+            if known is not None and known.counts(inquiry.values, answers.at):
+                answers = replace(
+                    answers,
+                    at=min(known.at, answers.at),
+                    answers={**known.answers, **answers.answers},
+                )
+            run.answers[inquiry.request, inquiry.phase] = answers
 
     async def _ask(self, seen: Snapshot, step: Ask, run: Run) -> None:
         for name in step.classes:

@@ -59,7 +59,8 @@ class StandingReporter:
 
         Twice a second it is asked whether anything changed, and only then what.
         """
-        state = (self._stock.revision, tuple(self._ports.broken.items()))
+        known = self._ports.evaluator.revision
+        state = (self._stock.revision, known, tuple(self._ports.broken.items()))
         changed, self._looked_at = state != self._looked_at, None
         found = [*(self._standings() if changed else ()), *self._of_switches()]
         if changed:
@@ -73,7 +74,7 @@ class StandingReporter:
             except MustEnd:
                 raise
             except TaskpassError as error:
-                state = (-1, ())  # so that it is looked at again
+                state = (-1, known, ())  # so that it is looked at again
                 logger.warning(
                     "Failed to write a Ready condition, will retry",
                     extra={"kind": standing.kind, "object": standing.name, "error": str(error)},
@@ -103,11 +104,12 @@ class StandingReporter:
 
     def _standings(self) -> Iterator[Standing]:
         for compiled in self._stock.all_policies():
-            policy = compiled.policy
-            yield Standing(
-                kind=policy.kind, namespace=policy.namespace, name=policy.name, uid=policy.uid,
-                generation=policy.generation, finding=self._of_policy(compiled),
-            )  # fmt: skip
+            policy, finding = compiled.policy, self._of_policy(compiled)
+            if finding is not None:
+                yield Standing(
+                    kind=policy.kind, namespace=policy.namespace, name=policy.name, uid=policy.uid,
+                    generation=policy.generation, finding=finding,
+                )  # fmt: skip
         for used in self._stock.all_classes():
             yield Standing(
                 kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
@@ -159,10 +161,18 @@ class StandingReporter:
             case Target.ALL:
                 return ledger.tally()
 
-    def _of_policy(self, compiled: CompiledPolicy) -> Finding:
+    def _of_policy(self, compiled: CompiledPolicy) -> Finding | None:
+        """Return what is true of a policy; None where its expressions are still examined."""
         label = compiled.policy.label
         if compiled.error:
             return false(Reason.INVALID_EXPRESSION, f"{compiled.error} {EFFECT}")
+        known = self._ports.evaluator.examined(compiled.policy)
+        if known is None:
+            return None
+        if known.error:
+            return false(Reason.INVALID_EXPRESSION, f"{known.error} {EFFECT}")
+        if known.stopped:
+            return false(Reason.EVALUATION_FAILED, f"{known.stopped} {EFFECT}")
         generation, broken = self._ports.broken.get(label, (0, ""))
         if broken and generation == compiled.policy.generation:
             return false(Reason.EVALUATION_FAILED, f"{broken} {EFFECT}")

@@ -22,7 +22,7 @@ from taskpass.core.conditions import ConditionType
 from taskpass.core.delegation import everyone_below
 from taskpass.core.errors import EvaluationFailed
 from taskpass.core.kill_switch import KillSwitch, Target
-from taskpass.core.policy import CompiledPolicy, Expressions, compile_policy
+from taskpass.core.policy import CompiledPolicy
 from taskpass.core.snapshot import Sight
 from taskpass.core.task import LABEL, NO_LABELS, TEMPLATE_LABEL, CredentialClass, Task
 from taskpass.core.template import Template
@@ -52,6 +52,11 @@ PATHS = {
     "AgentTaskTemplate": "/apis/taskpass.dev/v1alpha1/agenttasktemplates",
     "TaskApproval": "/apis/taskpass.dev/v1alpha1/taskapprovals",
 }
+MOST_POLICIES = 200
+"""AgentPolicies of one namespace that are held against a request."""
+FEW = 32
+SECONDS_FOR_EACH = 0.0002
+"""Between two looks at many tasks of a namespace: 0.2 s for a thousand."""
 TASKS_EVERY = 10
 """Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
 be seen, and there are many of them."""
@@ -67,7 +72,6 @@ class Caches:
         client: KubeClient,
         *,
         tenants: Iterable[str],
-        expressions: Expressions,
         on_change: OnChange,
         patience: float = 60.0,
     ) -> None:
@@ -78,7 +82,6 @@ class Caches:
         """
         self._client = client
         self._tenants = tuple(sorted(set(tenants)))
-        self._expressions = expressions
         self._on_change = on_change
         self._tasks: Store[Task] = Store()
         self._classes: Store[CredentialClass] = Store()
@@ -100,6 +103,7 @@ class Caches:
         }
         self._approvals_of: dict[Key, set[Key]] = defaultdict(set)
         self._policies_of: dict[str, tuple[CompiledPolicy, ...]] = {}
+        self._policies_in: dict[str, set[Key]] = defaultdict(set)
         self._tasks_in: dict[str, set[Key]] = defaultdict(set)
         self._tasks_of_account: dict[Key, set[Key]] = defaultdict(set)
         self._children_of: dict[Key, set[Key]] = defaultdict(set)
@@ -107,6 +111,10 @@ class Caches:
         self._tasks_of_class: dict[str, set[Key]] = defaultdict(set)
         self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._room = Room()
+        self._awaited_in: dict[str, set[Key]] = defaultdict(set)
+        """Keys of tasks, made or not, that pods of a namespace name."""
+        self._many: dict[str, dict[Key, Callable[[], Iterable[Key]]]] = {}
+        """Namespaces of which many tasks were looked at a moment ago, and what waits since."""
         self._unreadable: set[tuple[str, Key]] = set()
         self._revision = 0
         self._seeded = False
@@ -263,12 +271,10 @@ class Caches:
         """Return the policies that apply in a namespace, its own and the cluster's, by name."""
         known = self._policies_of.get(namespace)
         if known is None:
-            own = (
-                each
-                for each in self._policies["AgentPolicy"].values()
-                if each.policy.namespace == namespace
-            )
-            every = (*own, *self._policies["ClusterAgentPolicy"].values())
+            store = self._policies["AgentPolicy"]
+            found = (store.get(key) for key in self._policies_in.get(namespace, ()))
+            own = [each for each in found if each is not None]
+            every = (*_within(own), *self._policies["ClusterAgentPolicy"].values())
             known = tuple(sorted(every, key=lambda each: (each.policy.name, each.policy.kind)))
             self._policies_of[namespace] = known
         return known
@@ -345,7 +351,7 @@ class Caches:
         return replace(task_from(without_spec(obj)), left_out=TOO_MUCH.format(key[0]))
 
     def _compiled(self, obj: Mapping[str, Any]) -> CompiledPolicy:
-        return compile_policy(policy_from(obj), self._expressions)
+        return CompiledPolicy(policy=policy_from(obj))
 
     async def _list(self, client: KubeClient, kind: str) -> None:
         store, present, version = self._kinds[kind][0], [], "0"
@@ -374,20 +380,24 @@ class Caches:
             return
         if kind == "AgentTask":
             self._index(change)
-            below = () if change.only_status else self._below(change.key)
-            self._look([change.key, *below])
+            self._look([change.key])
+            if not change.only_status and change.key in self._children_of:
+                self._look_at_many(change.key, lambda: self._below(change.key))
             return
         if kind == "TaskApproval":
             self._approval_changed(change)
             return
         if kind == "AgentTaskTemplate":
             self._revision += 1
-            self._look(self._naming(change.key))
+            self._look_at_many(change.key, lambda: self._naming(change.key))
             return
         self._revision += 1
         if kind == "KillSwitch":
             self._sorted_switches = tuple(sorted(self._switches.values(), key=lambda s: s.name))
-        elif kind != "CredentialClass":
+        elif kind == "AgentPolicy":
+            self._policies_of.pop(change.key[0], None)
+            mark(self._policies_in, change.key[0], change.key, change.new is not None)
+        elif kind == "ClusterAgentPolicy":
             self._policies_of.clear()
         if change.only_status:
             return  # most often our own writing
@@ -398,15 +408,14 @@ class Caches:
         elif kind == "CredentialClass":
             self._look(self._tasks_of_class.get(change.key[1], ()))
         elif kind == "AgentPolicy":
-            self._look(self._tasks_in.get(change.key[0], ()))
+            self._look_at_many(change.key, lambda: self._tasks_in.get(change.key[0], ()))
         else:
             self._look(self._tasks.keys())
 
     def _naming(self, template: Key) -> Iterator[Key]:
         """Yield the keys of tasks, made or not, whose pods name a template."""
-        for key, pods in self._pods_of.items():
-            names = {pod.labels.get(TEMPLATE_LABEL) for pod in pods.values()}
-            if key[0] == template[0] and template[1] in names:
+        for key in self._awaited_in.get(template[0], ()):
+            if template[1] in {p.labels.get(TEMPLATE_LABEL) for p in self._pods_of[key].values()}:
                 yield key
 
     def _approval_changed(self, change: Change[TaskApproval]) -> None:
@@ -465,11 +474,12 @@ class Caches:
                 self._pods_of[owner].pop(pod.name, None)
                 if not self._pods_of[owner]:
                     del self._pods_of[owner]
+            mark(self._awaited_in, pod.namespace, owner, owner in self._pods_of)
         self._look(dict.fromkeys(touched))
 
     def _account_changed(self, key: Key, old: str | None, new: str | None) -> None:
         if old != new:
-            self._look(self._tasks_of_account.get(key, ()))
+            self._look_at_many(key, lambda: self._tasks_of_account.get(key, ()))
 
     def _namespace_changed(
         self, key: Key, old: Mapping[str, str] | None, new: Mapping[str, str] | None
@@ -492,6 +502,42 @@ class Caches:
     def _look(self, keys: Iterable[Key]) -> None:
         if listed := list(keys):
             self._on_change(listed)
+
+    def _look_at_many(self, of: Key, find: Callable[[], Iterable[Key]]) -> None:
+        """Have tasks looked at that one object of their namespace concerns.
+
+        At once; while it changes again and again, no oftener than their number allows: what one
+        tenant changes in a loop takes no more than a part of the time that all share.
+        """
+        waiting = self._many.get(of[0])
+        if waiting is not None:
+            waiting[of] = find
+            return
+        found = list(find())
+        self._look(found)
+        if len(found) > FEW:
+            self._many[of[0]] = {}
+            pause = len(found) * SECONDS_FOR_EACH
+            asyncio.get_running_loop().call_later(pause, self._look_again, of[0])
+
+    def _look_again(self, namespace: str) -> None:
+        for of, find in self._many.pop(namespace, {}).items():
+            self._look_at_many(of, find)
+
+
+def _within(own: Sequence[CompiledPolicy]) -> Iterable[CompiledPolicy]:
+    """Return a namespace's policies; where they are too many, none of them is understood.
+
+    Each is held against each request of each task there, on the loop that all share.
+    """
+    if len(own) <= MOST_POLICIES:
+        return own
+    said = (
+        f"its namespace has {len(own)} AgentPolicies, and none of them counts where there are more "
+        f"than {MOST_POLICIES}; delete some, or write fewer that cover more"
+    )
+    first = sorted(own, key=lambda each: each.policy.label)[:MOST_POLICIES]
+    return [replace(each, error=said) for each in first]
 
 
 def _uid(obj: Mapping[str, Any]) -> str:

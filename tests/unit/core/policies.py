@@ -1,21 +1,19 @@
-"""A task, a class, policies and an engine to judge with, for the tests of policy."""
+"""A task, a class, policies and words to judge with, for the tests of policy."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from taskpass.core.errors import EvaluationFailed
+from taskpass.core.inquiry import Answer
 from taskpass.core.policy import (
     Agent,
     CompiledPolicy,
     Decision,
     Effect,
-    Expression,
     Policy,
     Question,
     Validation,
-    compile_policy,
     evaluate,
 )
 from taskpass.core.task import (
@@ -117,33 +115,23 @@ def demanding(policy: Policy, *expressions: str) -> Policy:
 
 
 def decide(policies: Sequence[Policy], question: Question = QUESTION) -> Decision:
-    """Compile and evaluate."""
-    return evaluate(question, [compile_policy(policy, Words()) for policy in policies], NOW)
+    """Evaluate, with every validation answered as its word says."""
+    answers = {policy.version: answer_of(policy) for policy in policies}
+    return evaluate(question, [compiled(policy) for policy in policies], answers)
 
 
 def compiled(policy: Policy) -> CompiledPolicy:
-    """Compile one policy."""
-    return compile_policy(policy, Words())
+    """Return a policy as it is read."""
+    return CompiledPolicy(policy=policy)
 
 
-class Words:
-    """An engine of four words: true, false, fails (at run time); another does not compile."""
-
-    def compile(self, source: str) -> Expression:
-        """Compile a word."""
-        if source not in ("true", "false", "fails"):
-            raise ValueError(f"'{source}' is no word")
-        return Word(source)
-
-
-@dataclass(frozen=True)
-class Word:
-    """One of the words."""
-
-    word: str
-
-    def holds(self, variables: Mapping[str, Any]) -> bool:
-        """Answer what it says."""
-        if self.word == "fails":
-            raise EvaluationFailed("it fails")
-        return self.word == "true"
+def answer_of(policy: Policy) -> Answer:
+    """Answer validations of three words: true, false, fails; another does not compile."""
+    words = [validation.expression for validation in policy.validations]
+    for number, word in enumerate(words):
+        if word not in ("true", "false", "fails"):
+            where = f"spec.validations[{number}].expression"
+            return Answer(error=f"{where}: '{word}' is no word", invalid=True)
+    if "false" in words:
+        return Answer(unmet=words.index("false"))
+    return Answer(error="it fails" if "fails" in words else "")

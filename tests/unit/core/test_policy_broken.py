@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from taskpass.core.policy import DecisionReason, Policy
+from taskpass.core.inquiry import Answer
+from taskpass.core.policy import DecisionReason, Policy, evaluate
 from tests.unit.core.policies import (
     ALLOW,
     CONSTRAIN,
     DENY,
+    QUESTION,
     asking,
     compiled,
     decide,
@@ -145,16 +147,61 @@ def test_what_does_not_compile_is_known_before_and_not_reported_again() -> None:
     broken = demanding(replace(ALLOW, name="aa"), AT_COMPILE)
 
     assert decide([ALLOW, broken]).broken == ()
-    assert compiled(broken).error == "spec.validations[0].expression: 'nonsense' is no word"
 
 
-def test_the_error_names_the_validation_that_does_not_compile() -> None:
-    assert compiled(demanding(ALLOW, "true", "nonsense")).error == (
-        "spec.validations[1].expression: 'nonsense' is no word"
-    )
+def test_what_may_be_answered_later_is_not_the_policy_s_fault() -> None:
+    waiting = demanding(replace(DENY, name="aa"), "true")
+    later = Answer(error="no process", transient=True)
+
+    decision = evaluate(QUESTION, [compiled(ALLOW), compiled(waiting)], {waiting.version: later})
+
+    assert (decision.reason, decision.broken) == (DecisionReason.EVALUATION_FAILED, ())
 
 
-def test_a_policy_that_compiles_has_an_expression_for_each_validation() -> None:
-    one = compiled(demanding(ALLOW, "true", "false"))
+# What has not been evaluated yet.
 
-    assert (len(one.expressions), one.error) == (2, "")
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param([demanding(ALLOW, "true")], id="the only Allow"),
+        pytest.param([ALLOW, demanding(DENY, "true")], id="a Deny"),
+        pytest.param([ALLOW, demanding(CONSTRAIN, "true")], id="a Constrain"),
+        pytest.param([ALLOW, demanding(replace(ALLOW, name="zz"), "true")], id="a second Allow"),
+    ],
+)
+def test_nothing_is_allowed_before_every_policy_that_selects_is_asked(
+    others: list[Policy],
+) -> None:
+    decision = evaluate(QUESTION, [compiled(each) for each in others])
+
+    assert (decision.allowed, decision.reason) == (False, DecisionReason.EVALUATION_FAILED)
+    assert decision.unasked == tuple(each for each in others if each.validations)
+    assert decision.broken == ()
+
+
+@pytest.mark.parametrize(
+    ("policies", "reason"),
+    [
+        pytest.param([ALLOW, DENY], DecisionReason.DENIED, id="a Deny that needs no answer"),
+        pytest.param([], DecisionReason.NO_POLICY, id="no Allow that could cover"),
+        pytest.param(
+            [replace(ALLOW, max_expiration_seconds=60)], DecisionReason.DENIED, id="a limit"
+        ),
+    ],
+)
+def test_a_no_that_stands_whatever_is_answered_needs_no_answer(
+    policies: list[Policy], reason: DecisionReason
+) -> None:
+    unasked = demanding(replace(DENY, name="zz"), "false")
+
+    decision = evaluate(QUESTION, [compiled(each) for each in [*policies, unasked]])
+
+    assert (decision.reason, decision.unasked) == (reason, (unasked,))
+
+
+def test_an_answer_to_another_generation_is_none() -> None:
+    deny = demanding(DENY, "true")
+    before = {replace(deny, generation=0).version: Answer(unmet=0)}
+
+    assert evaluate(QUESTION, [compiled(ALLOW), compiled(deny)], before).unasked == (deny,)

@@ -33,13 +33,16 @@ async def ask(url: str, **headers: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-CHECKS = ("ledger", "lease", "caches", "limits", "watching", "anchor", "background", "start")
+CHECKS = (
+    "ledger", "lease", "caches", "limits", "watching", "expressions", "anchor", "background",
+    "start",
+)  # fmt: skip
 
 
 def all_well(health: Health) -> None:
     """Have everything there."""
     health.ledger = health.lease = health.caches = health.limits = ""
-    health.watching = health.anchor = ""
+    health.watching = health.expressions = health.anchor = ""
 
 
 async def test_a_process_that_has_just_started_lives_and_is_not_ready(url: str) -> None:
@@ -53,13 +56,14 @@ async def test_a_process_that_has_just_started_lives_and_is_not_ready(url: str) 
         "caches",
         "limits",
         "watching",
+        "expressions",
         "anchor",
         "background",
         "start",
     ]
     said = [line.split(": ")[1] for line in text.splitlines()]
-    assert "ok" not in said[:6]
-    assert said[6:] == ["ok", "ok"]
+    assert "ok" not in said[:7]
+    assert said[7:] == ["ok", "ok"]
 
 
 async def test_it_is_ready_once_nothing_is_missing(url: str, health: Health) -> None:
