@@ -98,7 +98,7 @@ def main() -> None:
     caches, mirror = filled()
     silent = Silent()
     ports = SimpleNamespace(
-        world=caches, ledger=mirror, broken={}, providers={}, standings=silent, events=silent,
+        world=caches, ledger=mirror, broken={}, providers={}, standings=silent, evaluator=silent, events=silent,
         now=lambda: GRANT.intent_at,
     )  # fmt: skip
     reporter = StandingReporter(ports, caches)  # type: ignore[arg-type]

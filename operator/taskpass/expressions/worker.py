@@ -29,7 +29,6 @@ MOST_SECONDS = 3
 """Of CPU for one message, should nobody be there to stop it."""
 MOST_FILES = 16
 """Time zones are read from files."""
-NICE = 5
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 
@@ -80,8 +79,6 @@ def confine() -> None:
     ):
         with contextlib.suppress(ValueError, OSError, AttributeError):
             resource.setrlimit(getattr(resource, name), (limit, limit))
-    with contextlib.suppress(OSError):
-        os.nice(NICE)
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # Ctrl-C is the operator's; we end with our input
     if sys.platform != "linux":

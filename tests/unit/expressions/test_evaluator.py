@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,7 +91,7 @@ async def until(what: Callable[[], T]) -> T:
 @pytest.mark.parametrize(
     ("word", "why"),
     [
-        pytest.param("spin", "took more than 5", id="takes too long"),
+        pytest.param("spin", r"took more than 5|within 2 s", id="takes too long"),
         pytest.param("hang", "did not answer within 2 s", id="hangs"),
         pytest.param("end", "ended by itself", id="ends"),
         pytest.param("killed", "ended by itself", id="is killed"),
@@ -107,7 +108,7 @@ async def test_the_policy_at_which_it_ended_has_no_answer_and_the_others_have(
 
     assert (said["a"], said["z"]) == (Answer(), Answer(unmet=0))
     assert (said[word].transient, said[word].unmet) == (True, None)
-    assert why in said[word].error
+    assert re.search(why, said[word].error)
     assert stops.count == 1
     assert evaluator.trouble == ""
 
