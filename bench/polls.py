@@ -98,8 +98,8 @@ def main() -> None:
     caches, mirror = filled()
     silent = Silent()
     ports = SimpleNamespace(
-        world=caches, ledger=mirror, broken={}, providers={}, standings=silent, evaluator=silent, events=silent,
-        now=lambda: GRANT.intent_at,
+        world=caches, ledger=mirror, broken={}, providers={}, standings=silent, events=silent,
+        now=lambda: GRANT.intent_at, evaluator=SimpleNamespace(revision=(0, 0)),
     )  # fmt: skip
     reporter = StandingReporter(ports, caches)  # type: ignore[arg-type]
     loop = asyncio.new_event_loop()
