@@ -1,6 +1,6 @@
 """Searches for expressions that take longer than their price, on inputs made to be slow.
 
-`make soak PART=prices` searches long; the tests search as long as CI has time for.
+The tests search as long as CI has time for.
 """
 
 import contextlib
