@@ -77,7 +77,7 @@ from taskpass.kube.secrets import SecretSink
 from taskpass.kube.signing_key import load_or_create_seed, read_previous_seed
 from taskpass.kube.standing import KubeStanding
 from taskpass.kube.tasks import KubeTasks
-from taskpass.kube.turns import TENANT
+from taskpass.kube.turns import of_tenant
 from taskpass.kube.workloads import KubeWorkloads
 from taskpass.kube.world import Caches
 from taskpass.ledger.ask_witness import HttpWitnesses
@@ -463,16 +463,6 @@ async def seeds_of(settings: Settings, client: KubeClient) -> tuple[bytes, bytes
     # The one before first: no key is made where the log could not go over to it.
     previous = await read_previous_seed(client, where, generation)
     return await load_or_create_seed(client, where, generation), previous
-
-
-def of_tenant(work: Callable[[Key], Awaitable[T]]) -> Callable[[Key], Awaitable[T]]:
-    """Return the same work, whose calls wait in its namespace's line."""
-
-    async def done(key: Key) -> T:
-        TENANT.set(key[0])  # each key has a task, and so a context, of its own
-        return await work(key)
-
-    return done
 
 
 def fail_point_of(environment: Mapping[str, str]) -> Callable[[str], None]:

@@ -16,7 +16,7 @@ from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.conditions import Finding
 from taskpass.core.credential import Grant, Issued, SecretValue
-from taskpass.core.inquiry import Answered, Inquiry
+from taskpass.core.inquiry import Answered, Examined, Inquiry
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.ownership import WorkloadView
 from taskpass.core.policy import CompiledPolicy, Policy
@@ -154,16 +154,6 @@ class Ledger(Protocol):
 
     async def forget(self, task_uid: str) -> None:
         """Drop the record and trail of a task that is gone; its entries and bindings stay."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """What is known of a policy's expressions."""
-
-    error: str = ""
-    """Why they cannot be used as they are written, in one line; '' where they can."""
-    stopped: str = ""
-    """Why they are not evaluated for now, in one line; '' where they are."""
 
 
 class Evaluator(Protocol):

@@ -10,14 +10,14 @@ from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant, Issued
 from taskpass.core.errors import SecretNameTaken
-from taskpass.core.inquiry import Answer, Answered, Inquiry
+from taskpass.core.inquiry import Answer, Answered, Examined, Inquiry
 from taskpass.core.ownership import WorkloadView
 from taskpass.core.policy import Policy
 from taskpass.core.records import Severity, TaskRecord, TrailItem
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
 from taskpass.expressions.direct import DirectEvaluator
 from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch, Delivery, Examined, Key, Standing
+from taskpass.ports import Batch, Delivery, Key, Standing
 from taskpass.providers.fake import FakeProvider
 from tests.simulation.cluster import Cluster, StoredEvent, StoredSecret
 from tests.simulation.faults import Life

@@ -57,3 +57,13 @@ class Answered:
     def counts(self, values: Mapping[str, Any], now: datetime) -> bool:
         """Tell whether the answers are to these values, and fresh."""
         return abs(now - self.at) <= FRESH and self.values == values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What is known of a policy's expressions."""
+
+    error: str = ""
+    """Why they cannot be used as they are written, in one line; '' where they can."""
+    stopped: str = ""
+    """Why they are not evaluated for now, in one line; '' where they are."""

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskpass.core.inquiry import Answer, Answered, Answers, Inquiry
+from taskpass.core.inquiry import Answer, Answered, Answers, Examined, Inquiry
 from taskpass.core.policy_types import CompiledPolicy, Policy, Question
 from taskpass.core.policy_variables import values_of
 from taskpass.expressions.answering import evaluate, examine
 from taskpass.expressions.cel import CelExpressions
-from taskpass.ports import Clock, Examined
+from taskpass.ports import Clock
 
 
 class DirectEvaluator:

@@ -21,14 +21,14 @@ from datetime import datetime
 from typing import Any
 
 from taskpass.core.fair_line import FairLine
-from taskpass.core.inquiry import Answer, Answered, Inquiry
+from taskpass.core.inquiry import Answer, Answered, Examined, Inquiry
 from taskpass.core.policy_types import Effect, Policy, PolicyVersion
 from taskpass.expressions.answering import too_much
 from taskpass.expressions.breaker import Breaker
 from taskpass.expressions.direct import sources_of
 from taskpass.expressions.frames import encoded
 from taskpass.expressions.process import EvaluatorProcess, Stopped
-from taskpass.ports import Clock, Examined
+from taskpass.ports import Clock
 
 logger = logging.getLogger(__name__)
 MESSAGE_MILLISECONDS = 25.0

@@ -6,11 +6,15 @@ tenants take turns: one that ends a thousand tasks holds up another one's end by
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from taskpass.core.fair_line import FairLine
+from taskpass.ports import Key
+
+T = TypeVar("T")
 
 LINES: Mapping[tuple[str, str], int] = {
     ("delete", "rolebindings"): 0,
@@ -65,3 +69,13 @@ class Turns:
                     turn.set_result(None)
                     return
         self._free += 1
+
+
+def of_tenant(work: Callable[[Key], Awaitable[T]]) -> Callable[[Key], Awaitable[T]]:
+    """Return the same work, whose calls wait in its namespace's line."""
+
+    async def done(key: Key) -> T:
+        TENANT.set(key[0])  # each key has a task, and so a context, of its own
+        return await work(key)
+
+    return done

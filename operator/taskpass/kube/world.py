@@ -38,6 +38,8 @@ from taskpass.kube.convert import (
 )
 from taskpass.kube.cut import cut, without_spec
 from taskpass.kube.enrolment import Enrolment
+from taskpass.kube.looks import Looks, OnChange
+from taskpass.kube.policies import Policies
 from taskpass.kube.reflector import Reflector, key_of
 from taskpass.kube.room import TOO_MUCH, Room
 from taskpass.kube.store import Change, Store, mark
@@ -52,15 +54,9 @@ PATHS = {
     "AgentTaskTemplate": "/apis/taskpass.dev/v1alpha1/agenttasktemplates",
     "TaskApproval": "/apis/taskpass.dev/v1alpha1/taskapprovals",
 }
-MOST_POLICIES = 200
-"""AgentPolicies of one namespace that are held against a request."""
-FEW = 32
-SECONDS_FOR_EACH = 0.0002
-"""Between two looks at many tasks of a namespace: 0.2 s for a thousand."""
 TASKS_EVERY = 10
 """Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
 be seen, and there are many of them."""
-OnChange = Callable[[Iterable[Key]], None]
 logger = logging.getLogger(__name__)
 
 
@@ -82,13 +78,10 @@ class Caches:
         """
         self._client = client
         self._tenants = tuple(sorted(set(tenants)))
-        self._on_change = on_change
+        self._looks = Looks(on_change)
         self._tasks: Store[Task] = Store()
         self._classes: Store[CredentialClass] = Store()
-        self._policies: dict[str, Store[CompiledPolicy]] = {
-            "AgentPolicy": Store(),
-            "ClusterAgentPolicy": Store(),
-        }
+        self._policies = Policies()
         self._switches: Store[KillSwitch] = Store()
         self._sorted_switches: tuple[KillSwitch, ...] = ()
         self._templates: Store[Template] = Store()
@@ -99,11 +92,9 @@ class Caches:
             "KillSwitch": (self._switches, kill_switch_from),
             "AgentTaskTemplate": (self._templates, template_from),
             "TaskApproval": (self._approvals, approval_from),
-            **{kind: (store, self._compiled) for kind, store in self._policies.items()},
+            **{kind: (store, self._compiled) for kind, store in self._policies.stores.items()},
         }
         self._approvals_of: dict[Key, set[Key]] = defaultdict(set)
-        self._policies_of: dict[str, tuple[CompiledPolicy, ...]] = {}
-        self._policies_in: dict[str, set[Key]] = defaultdict(set)
         self._tasks_in: dict[str, set[Key]] = defaultdict(set)
         self._tasks_of_account: dict[Key, set[Key]] = defaultdict(set)
         self._children_of: dict[Key, set[Key]] = defaultdict(set)
@@ -113,8 +104,6 @@ class Caches:
         self._room = Room()
         self._awaited_in: dict[str, set[Key]] = defaultdict(set)
         """Keys of tasks, made or not, that pods of a namespace name."""
-        self._many: dict[str, dict[Key, Callable[[], Iterable[Key]]]] = {}
-        """Namespaces of which many tasks were looked at a moment ago, and what waits since."""
         self._unreadable: set[tuple[str, Key]] = set()
         self._revision = 0
         self._seeded = False
@@ -269,15 +258,7 @@ class Caches:
 
     def policies(self, namespace: str) -> Sequence[CompiledPolicy]:
         """Return the policies that apply in a namespace, its own and the cluster's, by name."""
-        known = self._policies_of.get(namespace)
-        if known is None:
-            store = self._policies["AgentPolicy"]
-            found = (store.get(key) for key in self._policies_in.get(namespace, ()))
-            own = [each for each in found if each is not None]
-            every = (*_within(own), *self._policies["ClusterAgentPolicy"].values())
-            known = tuple(sorted(every, key=lambda each: (each.policy.name, each.policy.kind)))
-            self._policies_of[namespace] = known
-        return known
+        return self._policies.of(namespace)
 
     def kill_switches(self) -> Sequence[KillSwitch]:
         """Return every KillSwitch, by name."""
@@ -313,7 +294,7 @@ class Caches:
 
     def all_policies(self) -> tuple[CompiledPolicy, ...]:
         """Return every policy, for its `Ready` condition."""
-        return tuple(each for store in self._policies.values() for each in store.values())
+        return self._policies.every()
 
     def all_classes(self) -> tuple[CredentialClass, ...]:
         """Return every class."""
@@ -380,37 +361,36 @@ class Caches:
             return
         if kind == "AgentTask":
             self._index(change)
-            self._look([change.key])
+            self._looks.at([change.key])
             if not change.only_status and change.key in self._children_of:
-                self._look_at_many(change.key, lambda: self._below(change.key))
+                self._looks.at_many(change.key, lambda: self._below(change.key))
             return
         if kind == "TaskApproval":
             self._approval_changed(change)
             return
         if kind == "AgentTaskTemplate":
             self._revision += 1
-            self._look_at_many(change.key, lambda: self._naming(change.key))
+            self._looks.at_many(change.key, lambda: self._naming(change.key))
             return
         self._revision += 1
         if kind == "KillSwitch":
             self._sorted_switches = tuple(sorted(self._switches.values(), key=lambda s: s.name))
-        elif kind == "AgentPolicy":
-            self._policies_of.pop(change.key[0], None)
-            mark(self._policies_in, change.key[0], change.key, change.new is not None)
-        elif kind == "ClusterAgentPolicy":
-            self._policies_of.clear()
+        elif kind in self._policies.stores:
+            self._policies.changed(kind, change)
         if change.only_status:
             return  # most often our own writing
         if kind == "KillSwitch":
             for stored in filter(None, (change.old, change.new)):
                 found = list(self._matched(stored.value))
-                self._look(dict.fromkeys(found + [b for key in found for b in self._below(key)]))
+                self._looks.at(
+                    dict.fromkeys(found + [b for key in found for b in self._below(key)])
+                )
         elif kind == "CredentialClass":
-            self._look(self._tasks_of_class.get(change.key[1], ()))
+            self._looks.at(self._tasks_of_class.get(change.key[1], ()))
         elif kind == "AgentPolicy":
-            self._look_at_many(change.key, lambda: self._tasks_in.get(change.key[0], ()))
+            self._looks.at_many(change.key, lambda: self._tasks_in.get(change.key[0], ()))
         else:
-            self._look(self._tasks.keys())
+            self._looks.at(self._tasks.keys())
 
     def _naming(self, template: Key) -> Iterator[Key]:
         """Yield the keys of tasks, made or not, whose pods name a template."""
@@ -424,7 +404,7 @@ class Caches:
                 task = (stored.value.namespace, stored.value.task_name)
                 mark(self._approvals_of, task, change.key, put)
                 if not change.only_status:
-                    self._look([task])
+                    self._looks.at([task])
 
     def _below(self, key: Key) -> Iterator[Key]:
         return everyone_below(key, lambda of: self._children_of.get(of, ()))
@@ -475,17 +455,17 @@ class Caches:
                 if not self._pods_of[owner]:
                     del self._pods_of[owner]
             mark(self._awaited_in, pod.namespace, owner, owner in self._pods_of)
-        self._look(dict.fromkeys(touched))
+        self._looks.at(dict.fromkeys(touched))
 
     def _account_changed(self, key: Key, old: str | None, new: str | None) -> None:
         if old != new:
-            self._look_at_many(key, lambda: self._tasks_of_account.get(key, ()))
+            self._looks.at_many(key, lambda: self._tasks_of_account.get(key, ()))
 
     def _namespace_changed(
         self, key: Key, old: Mapping[str, str] | None, new: Mapping[str, str] | None
     ) -> None:
         if old != new:
-            self._look(self._tasks_in.get(key[1], ()))
+            self._looks.at(self._tasks_in.get(key[1], ()))
 
     def _look_at_sight(self, namespace: str) -> None:
         """Have the tasks of a namespace looked at where it is seen otherwise than before."""
@@ -493,51 +473,11 @@ class Caches:
         if self._sights.get(namespace) != now:
             self._sights[namespace] = now
             waiting = [key for key in self._pods_of if key[0] == namespace]
-            self._look({*self._tasks_in.get(namespace, ()), *waiting})
+            self._looks.at({*self._tasks_in.get(namespace, ()), *waiting})
 
     def _look_at_all_sights(self) -> None:
         for namespace in self._tenants:
             self._look_at_sight(namespace)
-
-    def _look(self, keys: Iterable[Key]) -> None:
-        if listed := list(keys):
-            self._on_change(listed)
-
-    def _look_at_many(self, of: Key, find: Callable[[], Iterable[Key]]) -> None:
-        """Have tasks looked at that one object of their namespace concerns.
-
-        At once; while it changes again and again, no oftener than their number allows: what one
-        tenant changes in a loop takes no more than a part of the time that all share.
-        """
-        waiting = self._many.get(of[0])
-        if waiting is not None:
-            waiting[of] = find
-            return
-        found = list(find())
-        self._look(found)
-        if len(found) > FEW:
-            self._many[of[0]] = {}
-            pause = len(found) * SECONDS_FOR_EACH
-            asyncio.get_running_loop().call_later(pause, self._look_again, of[0])
-
-    def _look_again(self, namespace: str) -> None:
-        for of, find in self._many.pop(namespace, {}).items():
-            self._look_at_many(of, find)
-
-
-def _within(own: Sequence[CompiledPolicy]) -> Iterable[CompiledPolicy]:
-    """Return a namespace's policies; where they are too many, none of them is understood.
-
-    Each is held against each request of each task there, on the loop that all share.
-    """
-    if len(own) <= MOST_POLICIES:
-        return own
-    said = (
-        f"its namespace has {len(own)} AgentPolicies, and none of them counts where there are more "
-        f"than {MOST_POLICIES}; delete some, or write fewer that cover more"
-    )
-    first = sorted(own, key=lambda each: each.policy.label)[:MOST_POLICIES]
-    return [replace(each, error=said) for each in first]
 
 
 def _uid(obj: Mapping[str, Any]) -> str:

@@ -15,12 +15,11 @@ from typing import TypeVar
 
 import pytest
 
-from taskpass.core.inquiry import Answer
+from taskpass.core.inquiry import Answer, Examined
 from taskpass.core.policy_types import Effect, Policy
 from taskpass.expressions.breaker import WITHIN_SECONDS
 from taskpass.expressions.evaluator import NOT_REACHED, ProcessEvaluator
 from taskpass.expressions.process import EvaluatorProcess, Stopped
-from taskpass.ports import Examined
 from tests.contract.evaluator_suite import Still, answers_of, asking, inquiry
 from tests.unit.core.policies import of_cluster
 from tests.unit.expressions.stub import COMMAND

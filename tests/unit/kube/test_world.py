@@ -8,7 +8,7 @@ import pytest
 
 from taskpass.core.errors import EvaluationFailed
 from taskpass.kube.convert import pod_from
-from taskpass.kube.world import MOST_POLICIES, PATHS, Caches
+from taskpass.kube.world import PATHS, Caches
 from tests.unit.kube.objects import (
     a_class,
     a_namespace,
@@ -479,59 +479,3 @@ async def test_tasks_that_wait_for_a_person_are_told_by_the_reason_in_their_stat
     caches.apply("AgentTask", None, a_task("three", 1))
 
     assert list(caches.stalled()) == ["NoPolicy"]
-
-
-class TestManyAtOnce:
-    """What one object of a tenant has looked at is bounded, however often it changes."""
-
-    @pytest.fixture
-    def crowd(self, caches: Caches, looks: Looks) -> Caches:
-        for number in range(100):
-            caches.apply("AgentTask", None, a_task(f"t-{number}", number + 1))
-        looks.take()
-        return caches
-
-    async def test_the_first_change_is_looked_at_at_once_and_the_last_one_too(
-        self, crowd: Caches, looks: Looks
-    ) -> None:
-        for version in range(50):
-            crowd.apply("AgentPolicy", None, a_policy("p", 1000 + version, generation=version))
-        first = len(looks.keys)
-        async with asyncio.timeout(10):
-            while len(looks.keys) < 200:
-                await asyncio.sleep(0.001)
-
-        assert first == 100
-        assert len(looks.keys) == 200
-        assert crowd.policies("support")[0].policy.generation == 49
-
-    async def test_another_namespaces_change_waits_for_nothing(
-        self, crowd: Caches, looks: Looks
-    ) -> None:
-        crowd.apply("AgentTask", None, a_task("ticket", 500, "sales"))
-        for version in range(5):
-            crowd.apply("AgentPolicy", None, a_policy("p", 1000 + version, generation=version))
-        looks.take()
-
-        crowd.apply("AgentPolicy", None, a_policy("p", 2000, "sales"))
-
-        assert looks.take() == [SALES]
-
-    async def test_a_namespace_with_more_policies_than_count_is_told_so_and_allows_nothing(
-        self, caches: Caches
-    ) -> None:
-        for number in range(MOST_POLICIES + 1):
-            caches.apply("AgentPolicy", None, a_policy(f"p-{number:04}", number + 1))
-        caches.apply("ClusterAgentPolicy", None, a_policy("all", 999, ""))
-
-        found = caches.policies("support")
-
-        errors = {each.error for each in found if each.policy.namespace}
-        assert len(found) == MOST_POLICIES + 1
-        assert [each.error for each in found if not each.policy.namespace] == [""]
-        assert errors == {
-            "its namespace has 201 AgentPolicies, and none of them counts where there are more "
-            "than 200; delete some, or write fewer that cover more"
-        }
-        caches.apply("AgentPolicy", "DELETED", a_policy("p-0000", 5000))
-        assert {each.error for each in caches.policies("support")} == {""}
