@@ -30,7 +30,7 @@ def duties(path: Path, ledger: SqliteLedger) -> Duties:
     return Duties(
         settings=settings, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
         caches=none, queue=none, health=Health(), anchoring=none, witnessing=None,
-        log_server=None,
+        log_server=None, evaluator=none,
     )  # fmt: skip
 
 

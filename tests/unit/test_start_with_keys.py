@@ -94,6 +94,7 @@ def duties(ledger: object) -> Duties:
     return Duties(
         settings=none, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
         caches=none, queue=none, health=health, anchoring=none, witnessing=None, log_server=None,
+        evaluator=none,
     )  # fmt: skip
 
 

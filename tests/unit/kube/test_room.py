@@ -2,7 +2,6 @@
 
 import pytest
 
-from taskpass.expressions.cel import CelExpressions
 from taskpass.kube.client import KubeClient
 from taskpass.kube.connection import Connection
 from taskpass.kube.room import Room
@@ -14,9 +13,7 @@ from tests.unit.kube.objects import a_task
 def caches() -> Caches:
     """Return caches of one tenant, with nothing in them."""
     nowhere = KubeClient(Connection(server="http://127.0.0.1:1", tls=None))
-    return Caches(
-        nowhere, tenants=["support"], expressions=CelExpressions(), on_change=lambda keys: None
-    )
+    return Caches(nowhere, tenants=["support"], on_change=lambda keys: None)
 
 
 def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: Caches) -> None:
