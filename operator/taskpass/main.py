@@ -55,6 +55,7 @@ from taskpass.flows.context import Ports
 from taskpass.flows.give_up import GivingUp
 from taskpass.flows.kill_switch import LOOK_SECONDS as SWITCHES_SECONDS
 from taskpass.flows.kill_switch import KillSwitchRecorder
+from taskpass.flows.leftovers import Leftovers
 from taskpass.flows.reconcile import Reconciler
 from taskpass.flows.standing import LOOK_SECONDS as STANDING_SECONDS
 from taskpass.flows.standing import StandingReporter
@@ -351,6 +352,7 @@ class Operator:
                 return
             await asyncio.sleep(0.05)
         sweeper = Sweeper(ports, queue.add)
+        leftovers = Leftovers(ports)
         await self._first_sweep(sweeper)
         known = {g.task.key for g in ports.ledger.held()}
         known |= {r.task.key for r in ports.ledger.records()}
@@ -368,6 +370,7 @@ class Operator:
         deletions = ClassDeletions(ports, caches)
         every = [
             loops.repeat("Sweeping", lambda: duties.resync(sweeper), sweep, after=sweep),
+            loops.repeat("Forgetting pods that are gone", leftovers.sweep, sweep, after=sweep),
             loops.repeat("Recording late", duties.record_late, sweep, after=sweep),
             loops.repeat("Recording kill switches", recorder.once, SWITCHES_SECONDS),
             loops.repeat("Answering requests", duties.answer_requests, REQUESTS_SECONDS),

@@ -20,7 +20,7 @@ from taskpass.core.inquiry import Answered, Examined, Inquiry
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.ownership import WorkloadView
 from taskpass.core.policy import CompiledPolicy, Policy
-from taskpass.core.records import Severity, TaskRecord, TrailItem
+from taskpass.core.records import PodBinding, Severity, TaskRecord, TrailItem
 from taskpass.core.snapshot import Sight
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
 from taskpass.core.template import Template
@@ -78,6 +78,8 @@ class Batch:
     """Written whole, by UID. A pod UID that another task UID is bound to is `PodAlreadyBound`."""
     lifts: tuple[str, ...] = ()
     """UIDs of bound pods whose gate is lifted next: from here on each counts as one that runs."""
+    unbinds: tuple[str, ...] = ()
+    """UIDs of pods whose binding is dropped, as an entry tells; none of a task with a record."""
     meters: Mapping[str, Meter] = field(default_factory=dict)
     """What accounts have used, this batch included; by account."""
     hide: tuple[SecretValue, ...] = ()
@@ -144,7 +146,10 @@ class Ledger(Protocol):
         """Return what accounts had used as of the start, by account."""
 
     def bound_task(self, pod_uid: str) -> str | None:
-        """Return the UID of the task that a pod was ever bound to."""
+        """Return the UID of the task that a pod was ever bound to, while it may be seen."""
+
+    def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
+        """Return bindings to tasks that are forgotten, by UID of the pod, from `after` on."""
 
     def gate_lifted(self, pod_uid: str) -> bool:
         """Tell whether a bound pod's gate was lifted, or was about to be; caches may lag."""
@@ -284,6 +289,9 @@ class PodControl(Protocol):
     async def lift_gate(self, pod: PodView) -> None:
         """Remove our scheduling gate, and only ours. One that is lifted already is success."""
 
+    async def is_gone(self, namespace: str, name: str, uid: str) -> bool:
+        """Ask the API server itself whether that pod is there no more; `ApiError`: nobody knows."""
+
     async def nudge(self, pod: PodView, version: str) -> None:
         """Set an annotation, so that the kubelet looks at the Secret at once. Best effort."""
 
@@ -414,12 +422,7 @@ class WitnessAsker(Protocol):
         """
 
     async def remembered(self, url: str, origin: str) -> str:
-        """Return the checkpoint that it last cosigned of a log.
-
-        Raises:
-            WitnessUnavailable: See `add`.
-
-        """
+        """Return the checkpoint that it last cosigned of a log; raises as `add` does."""
 
 
 class AccessReviewer(Protocol):
@@ -445,6 +448,9 @@ class World(Protocol):
 
     def pods(self, key: Key) -> tuple[PodView, ...]:
         """Return the pods in the namespace that carry the task's label, oldest first."""
+
+    def pod_uid(self, namespace: str, name: str) -> str:
+        """Return the UID of the pod of that name with our label, '' where none is seen."""
 
     def service_account_uid(self, namespace: str, name: str) -> str | None:
         """Return the UID of a ServiceAccount, or None where there is none."""

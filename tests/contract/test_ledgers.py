@@ -12,7 +12,7 @@ from taskpass.core import audit
 from taskpass.core.budget import Meter
 from taskpass.core.credential import GrantState, TaskRef
 from taskpass.core.errors import EntryRefused, LedgerError, PodAlreadyBound
-from taskpass.core.records import Outcome, Severity, TaskRecord
+from taskpass.core.records import Outcome, PodBinding, Severity, TaskRecord
 from taskpass.ledger.sqlite import SqliteLedger
 from taskpass.ports import Batch, Ledger
 from tests.unit.ledger import objects
@@ -216,6 +216,45 @@ async def test_a_task_that_is_forgotten_leaves_its_grants_and_bindings(
         assert each.trail(TASK.uid) == ()
         assert each.grants(TASK.key) == (GRANT,)
         assert each.bound_task("pod-uid-1") == TASK.uid
+
+
+async def test_a_binding_is_left_over_once_its_task_is_forgotten(
+    ledger: Ledger, reopen: Reopen
+) -> None:
+    other = replace(RECORD, task=replace(TASK, uid="task-uid-2"), pod_uid="pod-uid-2")
+    await ledger.commit(Batch(tasks=(RECORD, other)))
+    none = ledger.leftover_bindings("", 10)
+
+    await ledger.forget(TASK.uid)
+
+    assert none == []
+    left = PodBinding(
+        pod_uid=RECORD.pod_uid, task_uid=TASK.uid, namespace=TASK.namespace, name=RECORD.pod_name
+    )
+    for each in before_and_after(ledger, reopen):
+        assert each.leftover_bindings("", 10) == [left]
+        assert each.leftover_bindings(RECORD.pod_uid, 10) == []
+        assert each.leftover_bindings("", 0) == []
+
+
+async def test_a_binding_is_dropped_when_its_task_is_forgotten_and_not_before(
+    ledger: Ledger, reopen: Reopen
+) -> None:
+    await ledger.commit(Batch(tasks=(RECORD,)))
+    drop = Batch(entries=(audit.pods_forgotten((RECORD.pod_uid,), NOW),), unbinds=(RECORD.pod_uid,))
+    unknown = Batch(entries=(entry(1),), unbinds=("pod-that-nobody-bound",))
+
+    for refused in (drop, unknown):
+        with pytest.raises(EntryRefused):
+            await ledger.commit(refused)
+    assert ledger.bound_task(RECORD.pod_uid) == TASK.uid
+    await ledger.forget(TASK.uid)
+    await ledger.commit(drop)
+
+    for each in before_and_after(ledger, reopen):
+        assert each.bound_task(RECORD.pod_uid) is None
+        assert not each.gate_lifted(RECORD.pod_uid)
+        assert each.leftover_bindings("", 10) == []
 
 
 async def test_a_caller_that_is_cancelled_has_written_all_the_same(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from taskpass.core.errors import SecretNameTaken
 from taskpass.core.inquiry import Answer, Answered, Examined, Inquiry
 from taskpass.core.ownership import WorkloadView
 from taskpass.core.policy import Policy
-from taskpass.core.records import Severity, TaskRecord, TrailItem
+from taskpass.core.records import PodBinding, Severity, TaskRecord, TrailItem
 from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
 from taskpass.expressions.direct import DirectEvaluator
 from taskpass.ledger.sqlite import SqliteLedger
@@ -58,6 +58,10 @@ class SimulatedCalls:
         with self._life.call("pods.lift_gate"):
             if pod.uid in self._cluster.known_pods:
                 self._cluster.change_pod(pod.uid, gated=False)
+
+    async def is_gone(self, namespace: str, name: str, uid: str) -> bool:
+        with self._life.call("pods.is_gone"):
+            return uid not in self._cluster.known_pods
 
     async def nudge(self, pod: PodView, version: str) -> None:
         with self._life.call("pods.nudge", version):
@@ -188,6 +192,9 @@ class SimulatedLedger:
 
     def bound_task(self, pod_uid: str) -> str | None:
         return self._ledger.bound_task(pod_uid)
+
+    def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
+        return self._ledger.leftover_bindings(after, most)
 
     def gate_lifted(self, pod_uid: str) -> bool:
         return self._ledger.gate_lifted(pod_uid)

@@ -195,6 +195,12 @@ class Cluster:
         ]
         return tuple(sorted(found, key=lambda p: (p.created_at, p.name)))
 
+    def pod_uid(self, namespace: str, name: str) -> str:
+        found = [
+            p.uid for p in self.known_pods.values() if (p.namespace, p.name) == (namespace, name)
+        ]
+        return found[0] if found else ""
+
     def service_account_uid(self, namespace: str, name: str) -> str | None:
         return self.accounts.get((namespace, name))
 

@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from e2e.admission import GATE, TENANT, pod, remove, task
 from e2e.as_operator import T0, pod_view
 from e2e.impersonate import Api, thing
+from taskpass.core.errors import Forbidden
 from taskpass.core.records import Severity
 from taskpass.core.task import CREDENTIALS_VERSION, FINALIZER, Task, User
 from taskpass.kube.client import KubeClient
@@ -63,6 +66,26 @@ class TestPod:
 
         annotations = api.get("Pod", TENANT, name)["metadata"]["annotations"]
         assert annotations[CREDENTIALS_VERSION] == "17"
+
+    async def test_a_pod_is_gone_once_there_is_none_or_another_of_its_name(
+        self, client: KubeClient, api: Api, name: str
+    ) -> None:
+        live, pods = api.create(pod(name)), KubePods(client)
+        uid = live["metadata"]["uid"]
+
+        there = await pods.is_gone(TENANT, name, uid)
+        api.delete(live, gracePeriodSeconds="0")
+        none = await pods.is_gone(TENANT, name, uid)
+        api.create(pod(name))
+        another = await pods.is_gone(TENANT, name, uid)
+
+        assert (there, none, another) == (False, True, True)
+
+    async def test_nobody_knows_of_a_pod_where_none_may_be_read(
+        self, client: KubeClient, name: str
+    ) -> None:
+        with pytest.raises(Forbidden):
+            await KubePods(client).is_gone("kube-system", name, "uid-1")
 
 
 class TestTask:

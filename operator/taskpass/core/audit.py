@@ -39,6 +39,7 @@ class EventType(enum.StrEnum):
     CREDENTIAL_DENY = "credential.deny"
     CREDENTIAL_REVOKE = "credential.revoke"
     WORKLOAD_ATTEST = "workload.attest"
+    WORKLOAD_FORGET = "workload.forget"
     TASK_PHASE = "task.phase"
     TASK_SAVE = "task.save"
     TASK_SUSPEND = "task.suspend"
@@ -321,6 +322,13 @@ def forgotten(record: TaskRecord, owed: int, now: datetime) -> Entry:
     return entry(
         op, EventType.TASK_FORGET, Stage.POINT, Result.SUCCESS, now, record.task, {"owed": owed}
     )
+
+
+def pods_forgotten(pod_uids: Sequence[str], now: datetime) -> Entry:
+    """Say that pods are gone, as their tasks are; whose they were is in the log alone from now."""
+    op = operation("forget-pods", *pod_uids)
+    data = {"pods": list(pod_uids)}
+    return entry(op, EventType.WORKLOAD_FORGET, Stage.POINT, Result.SUCCESS, now, None, data)
 
 
 def held_back(

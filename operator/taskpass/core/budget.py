@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from taskpass.core.audit import Entry, EventType, Stage
+from taskpass.core.audit import Entry, EventType, Result, Stage
 from taskpass.core.credential import TaskRef
 
 MICROSECOND = timedelta(microseconds=1)
@@ -35,6 +35,8 @@ ENTRY_BYTES = 200
 """What an entry takes beside its data: its row in the index, its hash, its envelope."""
 PERSON_BYTES = 150
 """What a name takes beside its characters, which are kept twice."""
+BINDING_BYTES = 256
+"""What binds a pod to its task, beside the pod's name, and what tells later that it is dropped."""
 OPENING_BYTES = 2048
 """A task's record and trail, and the two entries that tell of its end."""
 ACTIVITY_BYTES = 64
@@ -198,6 +200,8 @@ def price_of(entry: Entry, new_names: Sequence[str] = ()) -> int:
     price = ENTRY_BYTES + data * 7 // 8
     if entry.type is EventType.CREDENTIAL_ISSUE:
         price *= ENTRIES_OF_A_GRANT
+    if entry.type is EventType.WORKLOAD_ATTEST and entry.data.get("outcome") == Result.SUCCESS:
+        price += BINDING_BYTES + len(entry.data["pod"]["name"])
     return price + sum(PERSON_BYTES + 2 * len(name.encode()) for name in new_names)
 
 

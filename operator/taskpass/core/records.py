@@ -38,7 +38,7 @@ class TaskRecord:
     """How many pods have been attested for the task so far."""
     pod_name: str = ""
     pod_uid: str = ""
-    """The pod of the current attempt; '' when none is bound. `pod_bindings` keeps all of them."""
+    """The pod of the current attempt; '' when none is bound. `pod_binding` keeps all of them."""
     service_account_uid: str = ""
     workload_uid: str = ""
     images: tuple[str, ...] = ()
@@ -77,6 +77,17 @@ class TaskRecord:
     outcome: Outcome | None = None
     finished_at: datetime | None = None
     """When the task was over and nothing was held any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodBinding:
+    """To which task UID a pod was bound, and where the pod was."""
+
+    pod_uid: str
+    task_uid: str
+    namespace: str
+    """'' in what versions of before have written, as is the name: nobody can ask for it."""
+    name: str
 
 
 class Severity(enum.StrEnum):

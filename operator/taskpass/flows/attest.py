@@ -52,7 +52,7 @@ async def _owners(ports: Ports, pod: PodView) -> tuple[WorkloadView, ...] | str:
 
 
 async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
-    """Bind the pod to the task's UID for ever; durable on return."""
+    """Bind the pod to the task's UID for as long as there is either; durable on return."""
     pod, kept, now = step.attested.pod, seen.record, ports.now()
     bound = replace(
         kept,

@@ -3,7 +3,7 @@
 import logging
 
 from taskpass.core.attestation import PodView
-from taskpass.core.errors import ApiError
+from taskpass.core.errors import ApiError, NotFound
 from taskpass.core.task import CREDENTIALS_VERSION, GATE
 from taskpass.kube.json_patch import remove_entry
 from taskpass.ports import ApiClient
@@ -26,6 +26,19 @@ class KubePods:
             field=("spec", "schedulingGates"),
             entry={"name": GATE},
         )
+
+    async def is_gone(self, namespace: str, name: str, uid: str) -> bool:
+        """Ask the API server whether the pod of that UID is there no more; see `ports.PodControl`.
+
+        A read without a resourceVersion is of what is true, and not of a cache of the API server.
+        """
+        try:
+            found = await self._client.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
+        except NotFound as error:
+            if error.named:
+                return True
+            raise
+        return bool(found["metadata"]["uid"] != uid)
 
     async def nudge(self, pod: PodView, version: str) -> None:
         """Set an annotation, so that the kubelet looks at the Secret at once. Best effort.

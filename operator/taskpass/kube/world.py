@@ -231,6 +231,12 @@ class Caches:
             return ()
         return tuple(sorted(found.values(), key=lambda pod: (pod.created_at, pod.name)))
 
+    def pod_uid(self, namespace: str, name: str) -> str:
+        """Return the UID of the pod of that name with our label, '' where none is seen."""
+        reflector = self._pods.get(namespace)
+        found = reflector.items.get((namespace, name)) if reflector else None
+        return found.uid if found else ""
+
     def service_account_uid(self, namespace: str, name: str) -> str | None:
         """Return the UID of a ServiceAccount, or None where there is none."""
         reflector = self._accounts.get(namespace)

@@ -33,7 +33,7 @@ _GENESIS, _ROTATE = str(EventType.LOG_GENESIS), str(EventType.LOG_KEY_ROTATE)
 _HEEDED = frozenset(
     {
         _GENESIS, _ROTATE, str(EventType.LOG_PRUNE), str(EventType.LOG_OPEN),
-        str(EventType.PRIVACY_ERASE),
+        str(EventType.PRIVACY_ERASE), str(EventType.WORKLOAD_FORGET),
     }
 )  # fmt: skip
 _CREDENTIAL = "credential."

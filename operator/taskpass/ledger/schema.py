@@ -4,7 +4,7 @@
 all before; `tile` holds the finished tiles of hashes; `idx` finds entries. `grant_state`,
 `task_record`, `pod_binding` and `trail` are the state that the entries tell of, written in the same
 transactions. `grant_state` has what is held; what is over is in the log alone. Bindings of pods
-stay for ever. `meter` has how much of the ledger each account has used.
+stay until pod and task are gone. `meter` has how much of the ledger each account has used.
 `person` has the names that entries refer to, and that can be erased.
 """
 
@@ -18,6 +18,9 @@ VERSION = 3
 LIFTED = "lifted INTEGER NOT NULL DEFAULT 1"
 """Whether a pod's gate was lifted. Files of before have no such column: what was bound then, and
 what a version of before binds, counts as lifted."""
+PLACE = ("namespace TEXT NOT NULL DEFAULT ''", "name TEXT NOT NULL DEFAULT ''")
+"""Where a bound pod was, to ask for it; files of before have no such columns."""
+_ADDED = ", ".join((LIFTED, *PLACE))
 METER = (
     "CREATE TABLE meter (account TEXT PRIMARY KEY, used INTEGER NOT NULL,"
     " at TEXT NOT NULL) STRICT, WITHOUT ROWID"
@@ -37,7 +40,7 @@ TABLES = (
     "CREATE INDEX idx_cred ON idx (cred) WHERE cred IS NOT NULL",
     "CREATE TABLE grant_state (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT",
     "CREATE TABLE task_record (uid TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT",
-    f"CREATE TABLE pod_binding (pod_uid TEXT PRIMARY KEY, task_uid TEXT NOT NULL, {LIFTED}) STRICT,"
+    f"CREATE TABLE pod_binding (pod_uid TEXT PRIMARY KEY, task_uid TEXT NOT NULL, {_ADDED}) STRICT,"
     " WITHOUT ROWID",
     "CREATE TABLE trail (task_uid TEXT NOT NULL, seq INTEGER NOT NULL, time TEXT NOT NULL,"
     " reason TEXT NOT NULL, message TEXT NOT NULL, severity TEXT NOT NULL,"
@@ -77,8 +80,9 @@ def connect(path: Path) -> sqlite3.Connection:
 def complete(db: sqlite3.Connection) -> None:
     """Add what a file of an earlier version lacks; one that is whole stays as it is."""
     columns = {row[1] for row in db.execute("PRAGMA table_info(pod_binding)")}
-    if "lifted" not in columns:
-        db.execute(f"ALTER TABLE pod_binding ADD COLUMN {LIFTED}")
+    for column in (LIFTED, *PLACE):
+        if column.split()[0] not in columns:
+            db.execute(f"ALTER TABLE pod_binding ADD COLUMN {column}")
     if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meter'").fetchone():
         db.execute(METER)
 
@@ -113,7 +117,7 @@ def foreign(db: sqlite3.Connection) -> str:
     writer write one. A file that no operator of this version has opened yet is whole as it is.
     """
     found = _objects(db)
-    if found == _before():
+    if found in _before():
         return ""
     if strange := sorted(found - _ours()):
         kind, name, _, _ = strange[0]
@@ -133,8 +137,13 @@ def _ours() -> frozenset[tuple[str, str, str, str]]:
 
 
 @functools.cache
-def _before() -> frozenset[tuple[str, str, str, str]]:
-    return _made(tuple(each.replace(f", {LIFTED}", "") for each in TABLES if each != METER))
+def _before() -> tuple[frozenset[tuple[str, str, str, str]], ...]:
+    """Return the tables of each earlier state of this version: without what `complete` adds."""
+    place = "".join(f", {each}" for each in PLACE)
+    no_place = tuple(each.replace(place, "") for each in TABLES)
+    no_meter = tuple(each for each in no_place if each != METER)
+    no_gates = tuple(each.replace(f", {LIFTED}", "") for each in no_meter)
+    return tuple(_made(each) for each in (no_place, no_meter, no_gates))
 
 
 def _made(statements: tuple[str, ...]) -> frozenset[tuple[str, str, str, str]]:

@@ -27,7 +27,7 @@ from taskpass.core.errors import (
     LedgerUnwritable,
     TaskpassError,
 )
-from taskpass.core.records import TaskRecord, TrailItem
+from taskpass.core.records import PodBinding, TaskRecord, TrailItem
 from taskpass.ledger import place, schema, state
 from taskpass.ledger.chain import signer_of
 from taskpass.ledger.keys import Signer
@@ -119,7 +119,7 @@ class SealedLedger:
             LedgerSealed: It would begin something.
 
         """
-        if batch.lifts or any(grant.state not in ENDING for grant in batch.grants):
+        if batch.lifts or batch.unbinds or any(grant.state not in ENDING for grant in batch.grants):
             raise LedgerSealed(self.why)
         self._add(batch)
         self._mirror.apply(Written(grants=batch.grants, tasks=batch.tasks))
@@ -191,6 +191,10 @@ class SealedLedger:
     def gate_lifted(self, pod_uid: str) -> bool:
         """See `ports.Ledger`. Nothing is issued here, and the file may be of an earlier version."""
         return self.bound_task(pod_uid) is not None
+
+    def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
+        """See `ports.Ledger`. None can be dropped here."""
+        return ()
 
     async def watch_failure(self) -> None:
         """Wait for ever: there is nothing that could fail but reads."""

@@ -23,7 +23,7 @@ from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, StillRead, TaskpassError
-from taskpass.core.records import TaskRecord, TrailItem
+from taskpass.core.records import PodBinding, TaskRecord, TrailItem
 from taskpass.ledger import schema, state, write_ahead
 from taskpass.ledger.examine import compare, examine
 from taskpass.ledger.keys import Signer
@@ -254,7 +254,7 @@ class SqliteLedger:
         return self._meters
 
     def bound_task(self, pod_uid: str) -> str | None:
-        """See `ports.Ledger`. Bindings are kept for ever, so they are looked up in the file."""
+        """See `ports.Ledger`. There may be many bindings, so they are looked up in the file."""
         try:
             return state.bound_task(self._reader, pod_uid)
         except sqlite3.Error as error:
@@ -264,6 +264,13 @@ class SqliteLedger:
         """See `ports.Ledger`."""
         try:
             return state.gate_lifted(self._reader, pod_uid)
+        except sqlite3.Error as error:
+            raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+
+    def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
+        """See `ports.Ledger`."""
+        try:
+            return state.leftover_bindings(self._reader, after, most)
         except sqlite3.Error as error:
             raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from taskpass.core.budget import Meter, account_of_task
 from taskpass.core.credential import Grant
 from taskpass.core.errors import EntryRefused, PodAlreadyBound
-from taskpass.core.records import Notice, Severity, TaskRecord, TrailItem
+from taskpass.core.records import Notice, PodBinding, Severity, TaskRecord, TrailItem
 from taskpass.ledger.encoding import Texts, decode, encode
 
 TRAIL_LENGTH = 10
@@ -42,6 +42,15 @@ def check_bindings(db: sqlite3.Connection, records: Sequence[TaskRecord]) -> Non
         seen[record.pod_uid] = uid
 
 
+def check_unbound(db: sqlite3.Connection, pod_uids: Sequence[str]) -> None:
+    """Raise `EntryRefused` where a pod is bound to a task that is remembered, or to none."""
+    for uid in pod_uids:
+        task = bound_task(db, uid)
+        known = db.execute("SELECT 1 FROM task_record WHERE uid = ?", (task,)).fetchone()
+        if task is None or known:
+            raise EntryRefused(f"Pod {uid} is bound to no task that is forgotten")
+
+
 def write_grants(db: sqlite3.Connection, grants: Mapping[str, tuple[Grant, str]]) -> None:
     """Write grants whole, by id; one that is gone leaves the table, as the log tells of it."""
     held = [(id_, body) for id_, (grant, body) in grants.items() if grant.state.held]
@@ -66,9 +75,9 @@ def write_records(
         [(r.task.uid, body) for r, body in zip(records, bodies, strict=True)],
     )
     db.executemany(
-        "INSERT INTO pod_binding (pod_uid, task_uid, lifted) VALUES (?, ?, 0)"
-        " ON CONFLICT DO NOTHING",
-        [(r.pod_uid, r.task.uid) for r in records if r.pod_uid],
+        "INSERT INTO pod_binding (pod_uid, task_uid, lifted, namespace, name)"
+        " VALUES (?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
+        [(r.pod_uid, r.task.uid, r.task.namespace, r.pod_name) for r in records if r.pod_uid],
     )
 
 
@@ -77,6 +86,11 @@ def write_lifts(db: sqlite3.Connection, pod_uids: Sequence[str]) -> None:
     db.executemany(
         "UPDATE pod_binding SET lifted = 1 WHERE pod_uid = ?", [(uid,) for uid in pod_uids]
     )
+
+
+def drop_bindings(db: sqlite3.Connection, pod_uids: Sequence[str]) -> None:
+    """Drop the bindings of pods."""
+    db.executemany("DELETE FROM pod_binding WHERE pod_uid = ?", [(uid,) for uid in pod_uids])
 
 
 def write_trail(db: sqlite3.Connection, task_uid: str, item: TrailItem) -> None:
@@ -131,6 +145,30 @@ def bound_task(db: sqlite3.Connection, pod_uid: str) -> str | None:
     """Return the UID of the task that a pod was ever bound to."""
     row = db.execute("SELECT task_uid FROM pod_binding WHERE pod_uid = ?", (pod_uid,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def bindings(db: sqlite3.Connection) -> Iterator[PodBinding]:
+    """Read every binding; where the pod was is not in files of before."""
+    columns = {row[1] for row in db.execute("PRAGMA table_info(pod_binding)")}
+    place = "namespace, name" if "name" in columns else "'', ''"
+    rows = db.execute(f"SELECT pod_uid, task_uid, {place} FROM pod_binding")  # noqa: S608 (ours)
+    return map(_binding, rows)
+
+
+def leftover_bindings(db: sqlite3.Connection, after: str, most: int) -> list[PodBinding]:
+    """Read bindings of tasks that are forgotten, in order, from a pod's UID on."""
+    rows = db.execute(
+        "SELECT pod_uid, task_uid, namespace, name FROM pod_binding WHERE pod_uid > ?"
+        " AND name <> '' AND task_uid NOT IN (SELECT uid FROM task_record)"
+        " ORDER BY pod_uid LIMIT ?",
+        (after, most),
+    )
+    return [_binding(row) for row in rows]
+
+
+def _binding(row: tuple[str, str, str, str]) -> PodBinding:
+    pod, task, namespace, name = row
+    return PodBinding(pod_uid=pod, task_uid=task, namespace=namespace, name=name)
 
 
 def gate_lifted(db: sqlite3.Connection, pod_uid: str) -> bool:

@@ -293,6 +293,7 @@ class Store:
         try:
             # All that can refuse the batch comes before its first write: nothing is to be undone.
             state.check_bindings(self.db, change.tasks)
+            state.check_unbound(self.db, change.unbinds)
             bodies = state.encoded(change.grants)
             records = state.encoded(change.tasks)
             admitted = self.log.admit(change.entries, change.hide)
@@ -308,6 +309,8 @@ class Store:
             state.write_records(self.db, change.tasks, records)
         if change.lifts:
             state.write_lifts(self.db, change.lifts)
+        if change.unbinds:
+            state.drop_bindings(self.db, change.unbinds)
         trail = tuple(
             _trail_item(entry, index)
             for entry, index, one in zip(change.entries, indexes, admitted, strict=True)

@@ -7,6 +7,7 @@ another's, or have a reader shown another name, by editing a row without that be
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from taskpass.core.checkpoint import Checkpoint, parse_body, parse_note
 from taskpass.core.credential import Grant
 from taskpass.core.merkle import TILE_WIDTH
 from taskpass.core.records import Notice, Severity, TaskRecord
-from taskpass.ledger import schema
+from taskpass.ledger import schema, state
 from taskpass.ledger.encoding import decode
 from taskpass.ledger.people import known
 from taskpass.ledger.reader import COSIGNED, HANDOVER, LogReader, TamperEvidence
@@ -127,10 +128,13 @@ def _check_records(db: sqlite3.Connection, told: Walk) -> None:
 
 
 def _check_bindings(db: sqlite3.Connection, told: Walk) -> None:
-    noted = dict(db.execute("SELECT pod_uid, task_uid FROM pod_binding").fetchall())
-    for pod, task in told.bindings.items():
-        if noted.get(pod) != task:
-            raise TamperEvidence(f"pod {pod} is not noted as the one of task {task}")
+    noted = {each.pod_uid: each for each in state.bindings(db)}
+    for pod, logged in told.bindings.items():
+        of_before = replace(logged, namespace="", name="")
+        if noted.get(pod) not in (logged, of_before):
+            raise TamperEvidence(f"pod {pod} is not noted as the one of task {logged.task_uid}")
+    if back := sorted(noted.keys() & told.unbound):
+        raise TamperEvidence(f"pod {back[0]} is noted as a task's, and the log says it is gone")
     if not told.min_index and (more := sorted(noted.keys() - told.bindings.keys())):
         raise TamperEvidence(f"pod {more[0]} is noted as a task's, and no entry tells of it")
 

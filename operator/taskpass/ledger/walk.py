@@ -10,6 +10,7 @@ from taskpass.core.keychain import GENESIS, ROTATE, BadChain, KeyChain
 from taskpass.core.logged_grant import LoggedGrant
 from taskpass.core.logged_task import LoggedTask, follow
 from taskpass.core.merkle import Tile, Tree
+from taskpass.core.records import PodBinding
 from taskpass.ledger.pieces import Piece
 from taskpass.ledger.reader import TamperEvidence
 from taskpass.ledger.state import TRAIL_LENGTH
@@ -17,6 +18,7 @@ from taskpass.ledger.state import TRAIL_LENGTH
 _PRUNE = PREFIX + EventType.LOG_PRUNE
 _OPEN = PREFIX + EventType.LOG_OPEN
 _ERASE = PREFIX + EventType.PRIVACY_ERASE
+_FORGET_PODS = PREFIX + EventType.WORKLOAD_FORGET
 _ID_BYTES = 16
 
 
@@ -37,8 +39,10 @@ class Walk:
         issued is revoked."""
         self.tasks: dict[str, LoggedTask] = {}
         """By UID, the tasks that a pod was attested for, and that were not forgotten."""
-        self.bindings: dict[str, str] = {}
-        """By the UIDs of pods that were attested: the task's."""
+        self.bindings: dict[str, PodBinding] = {}
+        """By UID, of the pods that were attested, and that were not forgotten."""
+        self.unbound: set[str] = set()
+        """UIDs of pods that were forgotten."""
         self.noticed: dict[str, deque[int]] = {}
         """By UID of the task: the entries that its trail has to be of."""
         self.people: dict[str, set[str]] = {}
@@ -98,7 +102,10 @@ class Walk:
                 self.noticed.pop(moved.uid, None)
             pod = moved.data.get("pod")
             if pod:
-                self.bindings[str(pod["uid"])] = moved.uid
+                self.bindings[str(pod["uid"])] = PodBinding(
+                    pod_uid=str(pod["uid"]), task_uid=moved.uid,
+                    namespace=moved.task.partition("/")[0], name=str(pod["name"]),
+                )  # fmt: skip
         for ref, commitments in piece.people.items():
             self.people.setdefault(ref, set()).update(commitments)
         for day, count in piece.counts.items():
@@ -119,6 +126,10 @@ class Walk:
                 self.epoch = event["data"].get("epoch", 0)
             elif event["type"] == _ERASE:
                 self.erased.add(str(event["data"].get("ref")))
+            elif event["type"] == _FORGET_PODS:
+                for pod in event["data"].get("pods", ()):
+                    self.bindings.pop(str(pod), None)
+                    self.unbound.add(str(pod))
             elif event["type"] == GENESIS:
                 raise BadChain(f"entry {index} begins the log a second time")
         except BadChain as error:

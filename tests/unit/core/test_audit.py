@@ -67,6 +67,7 @@ ALL: dict[str, Make] = {
     "finished": lambda now: audit.finished(RECORD, Outcome.SUCCEEDED, now, TOLD),
     "forgotten": lambda now: audit.forgotten(RECORD, 0, now),
     "held back": lambda now: audit.held_back("support", {"denial": 700}, 700, now, now),
+    "pods forgotten": lambda now: audit.pods_forgotten(("pod-1", "pod-2"), now),
     "orphan undone": lambda now: audit.orphan_undone("g-2", "Kubernetes", now),
     "kill switch thrown": lambda now: audit.kill_switch_thrown(SWITCH, now),
     "kill switch lifted": lambda now: audit.kill_switch_lifted("k-1", "stop", now),

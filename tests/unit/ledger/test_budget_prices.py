@@ -51,6 +51,16 @@ def begun(chance: random.Random) -> tuple[Entry, TaskRecord]:
     return audit.suspended(record, "Requested", NOW, notice()), record
 
 
+def attested(chance: random.Random) -> tuple[Entry, TaskRecord]:
+    uids = [str(UUID(int=chance.getrandbits(128))) for _ in range(4)]
+    record = TaskRecord(
+        task=TaskRef(namespace="support", name=word(chance, 63), uid=uids[0]), attempt=1,
+        pod_name=word(chance, 253), pod_uid=uids[1], service_account_uid=uids[2],
+        workload_uid=uids[3], images=(word(chance, 200),),
+    )  # fmt: skip
+    return audit.attested(record, NOW, notice()), record
+
+
 def issued(actions: int) -> Make:
     def make(chance: random.Random) -> tuple[Entry, None]:
         grant = replace(
@@ -69,6 +79,7 @@ def issued(actions: int) -> Make:
     [
         pytest.param(saved, id="savepoints of one task"),
         pytest.param(begun, id="tasks that are new each time"),
+        pytest.param(attested, id="pods that are bound"),
         pytest.param(issued(1), id="issues in names that are new each time"),
         pytest.param(issued(30), id="issues of thirty long actions"),
     ],
@@ -99,6 +110,41 @@ async def write(path: Path, make: Make, chance: random.Random) -> int:
         await ledger.commit(Batch(entries=tuple(e for e, _ in made), tasks=tuple(records.values())))
     ledger.close()
     return price
+
+
+async def test_a_binding_and_what_tells_of_its_end_cost_no_more_than_is_charged(
+    tmp_path: Path,
+) -> None:
+    path, chance = tmp_path / "ledger.db", random.Random(7)
+    await bind(path, chance)  # brings the last bundle, uncompressed, and the tables
+    before = path.stat().st_size
+
+    price, pods = await bind(path, chance)
+    bound = path.stat().st_size
+    ledger = opened(path)
+    for at in range(0, ENTRIES, 64):
+        some = pods[at : at + 64]
+        await ledger.commit(Batch(entries=(audit.pods_forgotten(some, NOW),), unbinds=some))
+    ledger.close()
+
+    assert bound - before < price
+    assert path.stat().st_size - before < price
+
+
+async def bind(path: Path, chance: random.Random) -> tuple[int, tuple[str, ...]]:
+    """Bind pods to one task, which is then forgotten; return their price, and their UIDs."""
+    ledger, price, pods = opened(path), OPENING_BYTES, []
+    _, first = attested(chance)
+    for _ in range(ENTRIES):
+        _, made = attested(chance)
+        record = replace(made, task=first.task)
+        entry = audit.attested(record, NOW, notice())
+        await ledger.commit(Batch(entries=(entry,), tasks=(record,)))
+        price += price_of(entry)
+        pods.append(record.pod_uid)
+    await ledger.forget(first.task.uid)
+    ledger.close()
+    return price, tuple(pods)
 
 
 def test_one_namespace_alone_needs_more_than_a_month_to_fill_the_default_volume() -> None:

@@ -106,6 +106,9 @@ async def test_nothing_that_would_begin_is_taken_in(
 async def test_no_gate_is_lifted_where_that_cannot_be_recorded(sealed: SealedLedger) -> None:
     with pytest.raises(LedgerSealed, match="the disk is full"):
         await sealed.commit(Batch(lifts=(RECORD.pod_uid,)))
+    with pytest.raises(LedgerSealed):
+        await sealed.commit(Batch(unbinds=(RECORD.pod_uid,)))
+    assert sealed.leftover_bindings("", 10) == ()
 
 
 async def test_what_was_revoked_meanwhile_is_recorded_late_and_once(

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
+from taskpass.core import audit
 from taskpass.core.budget import Meter
 from taskpass.core.checkpoint import open_checkpoint, parse_vkey
 from taskpass.core.credential import SecretValue
@@ -279,6 +280,37 @@ def test_a_ledger_of_another_cluster_is_refused(path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        pytest.param([], id="before places of pods"),
+        pytest.param(["DROP TABLE meter"], id="before budgets"),
+    ],
+)
+async def test_a_file_of_before_says_not_where_its_pods_were_and_they_stay_bound(
+    path: Path, statements: list[str]
+) -> None:
+    ledger = opened(path)
+    entry = audit.attested(RECORD, NOW, objects.notice("Attested"))
+    await ledger.commit(Batch(entries=(entry,), tasks=(RECORD,)))
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(path)) as other, other:
+        for column in ("namespace", "name"):
+            other.execute(f"ALTER TABLE pod_binding DROP COLUMN {column}")
+        for statement in statements:
+            other.execute(statement)
+    verify_database(path)
+
+    again = opened(path)
+    await again.commit(Batch(entries=(audit.forgotten(RECORD, 0, NOW),)))
+    await again.forget(TASK.uid)
+
+    assert again.bound_task(RECORD.pod_uid) == TASK.uid
+    assert again.leftover_bindings("", 10) == []
+    assert await again.compare() == ""
+    again.close()
+
+
 async def test_a_file_of_before_gates_and_budgets_were_recorded_opens_and_its_pods_count_as_let_go(
     path: Path,
 ) -> None:
@@ -286,7 +318,8 @@ async def test_a_file_of_before_gates_and_budgets_were_recorded_opens_and_its_po
     await ledger.commit(Batch(tasks=(RECORD,)))
     ledger.close()
     with contextlib.closing(sqlite3.connect(path)) as other, other:
-        other.execute("ALTER TABLE pod_binding DROP COLUMN lifted")
+        for column in ("lifted", "namespace", "name"):
+            other.execute(f"ALTER TABLE pod_binding DROP COLUMN {column}")
         other.execute("DROP TABLE meter")
     assert len(events(path)) == 2, "a reader takes it as it is"
 

@@ -22,7 +22,7 @@ from taskpass.ledger.reader import Incomplete, TamperEvidence
 from taskpass.ledger.verify import Report, verify_database, verify_directory
 from taskpass.ports import Batch
 from tests.unit.ledger import objects
-from tests.unit.ledger.objects import GRANT, NOW, entry
+from tests.unit.ledger.objects import GRANT, NOW, RECORD, entry
 
 SIZE = 270
 """One finished bundle and tile, and an unfinished one of each level."""
@@ -70,6 +70,40 @@ async def test_a_ledger_is_verified_while_it_is_written(tmp_path: Path) -> None:
 
         assert verify_database(tmp_path / "ledger.db").size == size
     ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("INSERT INTO pod_binding (pod_uid, task_uid) VALUES ('pod-uid-1', 'task-uid-1')",
+         "the log says it is gone"),
+        ("INSERT INTO pod_binding (pod_uid, task_uid) VALUES ('pod-uid-3', 'task-uid-1')",
+         "no entry tells of it"),
+        ("DELETE FROM pod_binding WHERE pod_uid = 'pod-uid-2'", "is not noted as the one of"),
+        ("UPDATE pod_binding SET name = 'another'", "is not noted as the one of"),
+        ("UPDATE pod_binding SET name = ''", "is not noted as the one of"),
+        ("UPDATE pod_binding SET namespace = 'another'", "is not noted as the one of"),
+    ],
+)  # fmt: skip
+async def test_a_binding_goes_by_an_entry_alone(tmp_path: Path, statement: str, said: str) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    second = replace(RECORD, attempt=2, pod_uid="pod-uid-2")
+    for record in (RECORD, second):
+        attested = audit.attested(record, NOW, objects.notice("Attested"))
+        await ledger.commit(Batch(entries=(attested,), tasks=(record,)))
+    await ledger.commit(Batch(entries=(audit.forgotten(second, 0, NOW),)))
+    await ledger.forget(RECORD.task.uid)
+    gone = (RECORD.pod_uid,)
+    await ledger.commit(Batch(entries=(audit.pods_forgotten(gone, NOW),), unbinds=gone))
+    ledger.close()
+    verify_database(path)
+
+    with contextlib.closing(sqlite3.connect(path)) as other, other:
+        other.execute(statement)
+
+    with pytest.raises(TamperEvidence, match=said):
+        verify_database(path)
 
 
 def test_every_flipped_bit_of_the_files_that_carry_the_log_is_found(copy: Path) -> None:

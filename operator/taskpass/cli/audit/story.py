@@ -22,6 +22,7 @@ _STEPS = {
     "approval.give": "give",
     "task.finish": "finish",
     "task.forget": "forget",
+    "workload.forget": "unbind",
     "budget.hold": "hold",
     "orphan.undo": "orphan",
     "kill_switch.throw": "kill",

@@ -16,6 +16,7 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.CREDENTIAL_DENY: ("iam", ("info",)),
     EventType.CREDENTIAL_REVOKE: ("iam", ("deletion", "admin")),
     EventType.WORKLOAD_ATTEST: ("authentication", ("start",)),
+    EventType.WORKLOAD_FORGET: ("process", ("info",)),
     EventType.TASK_PHASE: ("process", ("change",)),
     EventType.TASK_SAVE: ("process", ("info",)),
     EventType.TASK_SUSPEND: ("process", ("change",)),

@@ -22,6 +22,7 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.CREDENTIAL_DELIVER: (ACTIVATE, "Credential"),
     EventType.CREDENTIAL_DENY: (CREATE, "Credential"),
     EventType.CREDENTIAL_REVOKE: (DELETE, "Credential"),
+    EventType.WORKLOAD_FORGET: (DELETE, "Pod"),
     EventType.TASK_PHASE: (UPDATE, "AgentTask"),
     EventType.TASK_SAVE: (UPDATE, "AgentTask"),
     EventType.TASK_SUSPEND: (UPDATE, "AgentTask"),
