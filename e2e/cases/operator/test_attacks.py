@@ -331,6 +331,31 @@ def test_a_pod_of_another_job_is_not_the_tasks(stage: Stage, name: str) -> None:
     stage.assert_holds(**{name.replace("-", "_"): 0})
 
 
+def test_a_pod_whose_owners_kind_is_not_served_keeps_no_other_from_being_attested(
+    stage: Stage, name: str
+) -> None:
+    reference = {"apiGroup": "batch", "kind": "Job", "name": name}
+    agent = {"serviceAccountName": "triage-agent", "workloadRef": reference}
+    bogus = pod(name)
+    bogus["metadata"]["name"] = f"{name}-bogus"
+    bogus["metadata"]["ownerReferences"] = [
+        {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "nowhere",
+         "uid": "0b8e4f6a-3f0a-4d52-9a53-6f6f2b0c9f11", "controller": True}
+    ]  # fmt: skip
+    stage.alice.create(task(name, agent=agent))
+    stage.alice.create(job(name, suspend=True))
+    stage.alice.create(bogus)
+    status = stage.wait_condition(name, "Attested", "Unknown", "CheckFailed")
+
+    stage.api.merge(job(name), {"spec": {"suspend": False}})
+    ready = stage.wait_ready(name)
+
+    said = condition(status, "Attested")["message"]
+    assert said.startswith(f"Whose pod '{name}-bogus' is could not be found out: ")
+    assert ready["podRef"]["name"] != f"{name}-bogus"
+    assert stage.gated(f"{name}-bogus")
+
+
 def test_of_a_deployments_pods_with_one_label_one_is_the_agent(stage: Stage, name: str) -> None:
     template = pod(name, labels={"app": name})
     spec = {
