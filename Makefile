@@ -14,6 +14,7 @@ demo-life: setup ## The long life of a task: approval, suspension, delegation, a
 	$(BIN)/python -m e2e.demo --life $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
 	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node -- e2e-plane
+	@$(PYTHON) hack/steps.py e2e-floods
 
 ##@ Everyday (no cluster, no network, seconds)
 .PHONY: setup fmt lint types imports unit slow chart check
@@ -38,8 +39,9 @@ check: ## What a change must pass before review
 	@$(PYTHON) hack/steps.py setup lint types imports unit
 
 ##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
-.PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane bench soak
+.PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane e2e-floods bench soak
 NODE_CASES := e2e/cases/cluster e2e/cases/demo e2e/cases/install
+FLOODS := e2e/cases/floods e2e/cases/fairness
 tools: setup ## helm, built once per machine
 	$(BIN)/python -m e2e.cluster tools
 cluster: setup ## Start a cluster: kind where an engine answers, else Kubernetes built from its Go modules
@@ -53,7 +55,9 @@ e2e: setup ## Tests on a real cluster; T=path, K=pattern
 e2e-node: setup ## Of those, what needs a node
 	$(BIN)/python -m pytest $(NODE_CASES)
 e2e-plane: setup ## Of those, what a control plane is enough for
-	$(BIN)/python -m pytest e2e/cases $(NODE_CASES:%=--ignore=%)
+	$(BIN)/python -m pytest e2e/cases $(patsubst %,--ignore=%,$(NODE_CASES) $(FLOODS))
+e2e-floods: setup ## One tenant floods, another one's access ends in 500 ms: with nothing beside it
+	$(BIN)/python -m pytest $(FLOODS)
 bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rates 5 --seconds 10 --live 100" for less
 	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
 	$(BIN)/python -m bench.ledger

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.admission import SYSTEM, TENANT, binding, prepare
+from e2e.admission import TENANT, binding, prepare
 from e2e.impersonate import Api, path_of, thing
 from e2e.operator_process import OperatorProcess
 from e2e.stage import Stage, credential_class, policy, until
@@ -20,15 +20,10 @@ def kubeconfig(control_plane: str) -> str:
 
 
 @pytest.fixture(scope="package")
-def api(kubeconfig: str, helm: str) -> Iterator[Api]:
+def api(kubeconfig: str, helm: str) -> Api:
     """Return the API server as its administrator sees it, with both tenants enrolled."""
     admin = Api.from_kubeconfig(kubeconfig)
-    prepare(admin, helm, kubeconfig)
-    namespace = thing("v1", "Namespace", "", FLOOD)
-    admin.apply(namespace)
-    # By hand: the chart would not let go of it without being told so.
-    operator = f"ServiceAccount/{SYSTEM}/taskpass"
-    admin.apply(binding("RoleBinding", FLOOD, "served", "ClusterRole/taskpass-tenant", operator))
+    prepare(admin, helm, kubeconfig, tenants=(TENANT, FLOOD))
     admin.apply(binding("RoleBinding", FLOOD, "mallory", "ClusterRole/admin", "User/mallory"))
     admin.apply(
         binding("ClusterRoleBinding", "", "mallory", "ClusterRole/use-tickets", "User/mallory")
@@ -38,8 +33,7 @@ def api(kubeconfig: str, helm: str) -> Iterator[Api]:
         admin.apply(policy("triage", "tickets", namespace=each))
     admin.apply(thing("v1", "ConfigMap", "tickets", "read-me", data={"answer": "42"}))
     admin.apply(credential_class("tickets"))
-    yield admin
-    admin.delete(namespace)
+    return admin
 
 
 @pytest.fixture(scope="package")
