@@ -24,7 +24,10 @@ def kubeconfig(request: pytest.FixtureRequest) -> str:
 def everything(
     kubeconfig: str, helm: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stage]:
-    """Return the stage of all cases, with both tenants furnished and the operator running."""
+    """Return the stage of all cases, with both tenants furnished and the operator running.
+
+    It gives the Lease to the suites that come after.
+    """
     admin = Api.from_kubeconfig(kubeconfig)
     prepare(admin, helm, kubeconfig, tenants=(TENANT, FLOOD))
     admin.apply(thing("v1", "ConfigMap", TARGET, "read-me", data={"answer": "42"}))

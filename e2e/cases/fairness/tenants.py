@@ -69,10 +69,23 @@ class Tenants:
             stop.set()
             thread.join()
 
-    def seconds_until_refused(self, count: int) -> list[float]:
+    def seconds_usually(self, count: int) -> list[float]:
+        """Return how long tokens are good while mallory only writes what nobody decides on.
+
+        It takes the machine and the API server into account, and nothing of the operator's.
+        """
+        body = thing("v1", "ConfigMap", FLOOD, "idle")
+
+        def write(number: int) -> None:
+            self.mallory.apply({**body, "data": {"number": str(number)}})
+
+        with self.flooding(write):
+            return self.seconds_until_refused(count, "b")
+
+    def seconds_until_refused(self, count: int, letter: str = "a") -> list[float]:
         """End pods of alice's one after the other; return how long each one's token was good."""
         stage = self.stage
-        names = [f"{self.name}-a{number}" for number in range(count)]
+        names = [f"{self.name}-{letter}{number}" for number in range(count)]
         for name in names:
             stage.begin_ready(name)
         return [self._refused_after(name) for name in names]

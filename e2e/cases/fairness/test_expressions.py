@@ -12,7 +12,14 @@ UNICODE = "intent.tools.all(t, !t.matches('" + "\\\\pL" * 80 + "'))"
 DOTS = f"!intent.goal.matches('a{'.' * 45}c')"
 GROUPS = "!('x' in task.requester.groups) && !('y' in task.changedBy.groups)"
 MOST_SECONDS = 0.5
+MOST_TIMES = 3
+"""As long as the same takes where only the API server is flooded: what a busy machine may take."""
 ENDS = 8
+
+
+def in_time(took: list[float], usual: list[float]) -> bool:
+    """Tell whether a revocation was delayed by nothing of what another tenant has computed."""
+    return max(took) < max(MOST_SECONDS, MOST_TIMES * max(usual))
 
 
 def intent(tenants: Tenants) -> dict[str, object]:
@@ -31,6 +38,7 @@ def intent(tenants: Tenants) -> dict[str, object]:
 def test_expensive_policies_of_one_tenant_delay_nobody_elses_revocation(
     tenants: Tenants, expressions: list[str], ready: str
 ) -> None:
+    usual = tenants.seconds_usually(ENDS // 2)
     many = 100 if len(expressions) == 16 else 8
     for number in range(many):
         tenants.mallory.create(tenants.allow(f"p-{number}", *expressions))
@@ -46,13 +54,14 @@ def test_expensive_policies_of_one_tenant_delay_nobody_elses_revocation(
 
     assert said["reason"] == ready
     assert done[0] > 10
-    assert max(took) < MOST_SECONDS, sorted(took)
+    assert in_time(took, usual), (sorted(took), sorted(usual))
     assert tenants.stage.operator.http("/readyz")[0] == 200
 
 
 def test_a_tenant_whose_tasks_are_decided_anew_without_end_delays_nobody_elses_revocation(
     tenants: Tenants,
 ) -> None:
+    usual = tenants.seconds_usually(ENDS // 2)
     tenants.mallory.create(tenants.allow("p-0"))
     tenants.crowd(60)
 
@@ -65,15 +74,16 @@ def test_a_tenant_whose_tasks_are_decided_anew_without_end_delays_nobody_elses_r
         took = tenants.seconds_until_refused(ENDS)
 
     assert done[0] > 10
-    assert max(took) < MOST_SECONDS, sorted(took)
+    assert in_time(took, usual), (sorted(took), sorted(usual))
 
 
 def test_a_task_as_large_as_may_be_is_decided_like_any_other(tenants: Tenants) -> None:
+    usual = tenants.seconds_usually(ENDS // 2)
     tenants.mallory.create(tenants.allow("p-0", DOTS, GROUPS))
     asked = [request(f"c{number}", resources=[f"namespace/{TARGET}"]) for number in range(16)]
     [name] = tenants.crowd(1, intent=intent(tenants), credentials=asked)
 
     took = tenants.seconds_until_refused(ENDS)
 
-    assert max(took) < MOST_SECONDS, sorted(took)
+    assert in_time(took, usual), (sorted(took), sorted(usual))
     assert tenants.stage.api.exists(thing("taskpass.dev/v1alpha1", "AgentTask", FLOOD, name))
