@@ -71,10 +71,10 @@ OF_A_PROVIDER: dict[str, Callable[[], Exception]] = {
     "surprise": OF_THE_API["surprise"],
 }
 CALLS = (
-    "sink.deliver", "sink.withdraw", "pods.lift_gate", "tasks.patch_status", "tasks.create",
-    "tasks.release", "tasks.delete", "standings.say", "reviewer.may_use", "reviewer.may_delegate",
-    "workloads.workload", "workloads.owners", "provider.reach", "provider.issue",
-    "provider.revoke", "provider.inventory", "provider.undo",
+    "sink.deliver", "sink.withdraw", "pods.lift_gate", "pods.is_gone", "tasks.patch_status",
+    "tasks.create", "tasks.release", "tasks.delete", "standings.say", "reviewer.may_use",
+    "reviewer.may_delegate", "workloads.workload", "workloads.owners", "provider.reach",
+    "provider.issue", "provider.revoke", "provider.inventory", "provider.undo",
 )  # fmt: skip
 
 
