@@ -185,7 +185,7 @@ def test_what_the_lines_say_is_what_the_page_says(typed: dict[str, tuple[int, st
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(("3.json", b"pending", b"success"), id="another entry"),
+        pytest.param(("3.json", b'"time":"2', b'"time":"1'), id="another time"),
         pytest.param(("3.json", b'"v":1', b'"v":2'), id="one digit"),
         pytest.param(("3.tlog-proof", b"index 3", b"index 2"), id="another index"),
         pytest.param(("3.tlog-proof", b"/log-", b"/gol-"), id="another log"),
