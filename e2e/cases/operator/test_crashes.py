@@ -29,6 +29,7 @@ BEGINNING = [
     "deliver.before-secret",
     "deliver.after-secret",
     "deliver.after-record",
+    "lift.after-record",
 ]
 END = [
     "revoke.before-intent",
