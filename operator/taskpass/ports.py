@@ -60,7 +60,7 @@ class ApiClient(Protocol):
     async def delete(self, path: str, *, uid: str = "", dry_run: bool = False) -> dict[str, Any]:
         """DELETE, with a UID precondition where one is given. `NotFound` where it is gone.
 
-        `dry_run` deletes nothing, and answers the same.
+        `dry_run` deletes nothing, and answers with the object as it is.
 
         Return what was answered: it tells an object that is gone from one that finalizers hold.
         """

@@ -149,13 +149,14 @@ class KubeClient:
     async def delete(self, path: str, *, uid: str = "", dry_run: bool = False) -> Object:
         """DELETE, with a UID precondition where one is given. `NotFound` where it is gone.
 
-        `dry_run` deletes nothing, and answers the same.
+        `dry_run` deletes nothing, and answers with the object as it is.
 
         `Conflict` where the object of that name has another UID. The answer is the object as it
         was last, with a deletionTimestamp where it is still there, or a Status where it is gone.
         """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        options["propagationPolicy"] = "Background"
+        # What would be kept for its dependents is answered whole, what would go at once is not.
+        options["propagationPolicy"] = "Foreground" if dry_run else "Background"
         if uid:
             options["preconditions"] = {"uid": uid}
         if dry_run:

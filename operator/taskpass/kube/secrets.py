@@ -119,7 +119,7 @@ class SecretSink:
         """Delete it where it is of our type and has no owner. A dry run shows what is there."""
         try:
             metadata = (await self._client.delete(path, dry_run=True))["metadata"]
-            if not metadata.get("ownerReferences"):
+            if "uid" in metadata and not metadata.get("ownerReferences"):
                 await self._client.delete(path, uid=metadata["uid"])
         except (NotFound, Conflict):
             return
