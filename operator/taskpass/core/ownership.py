@@ -96,6 +96,12 @@ class WorkloadView:
         return f"{self.kind} '{self.name}'"
 
 
+FORGOTTEN = (
+    "the name of somebody who started this was erased; delete the pod so that its workload makes a "
+    "new one"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Who started what runs in a pod."""
@@ -103,6 +109,11 @@ class Origin:
     names: tuple[str, ...] = ()
     unknown: str = ""
     """Why these are not all, in a sentence with the remedy; '' where they are."""
+
+    def without(self, name: str) -> "Origin":
+        """Return it with one name forgotten: from then on these are not all."""
+        left = tuple(each for each in self.names if each != name)
+        return Origin(names=left, unknown=self.unknown or FORGOTTEN)
 
 
 def hop_objection(child: Stamped, owner: WorkloadView, controllers: Controllers) -> str:

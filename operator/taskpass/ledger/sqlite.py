@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -176,6 +176,10 @@ class SqliteLedger:
             StillRead: It is deleted, but somebody reads a state in which it was there.
 
         """
+        known = ((r, r.origin) for r in self._mirror.records() if r.origin is not None)
+        named = [replace(r, origin=o.without(name)) for r, o in known if name in o.names]
+        if named:
+            await self.commit(Batch(tasks=tuple(named)))
         (index,) = await self._written(Erase(name, now))
         await self._folded(index, waiting)
         return index

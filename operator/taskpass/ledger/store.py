@@ -202,8 +202,9 @@ class Store:
         self.db.execute("PRAGMA secure_delete = ON")
         self._begin()
         index = self.log.erase(name, now)
-        if index >= 0:
-            self._rewrite("person")
+        for table in ("person", "task_record"):
+            self._rewrite(table)
+        self._overwrite_free_pages()
         self.log.seal()
         self.db.execute("COMMIT")
         self.db.execute("PRAGMA secure_delete = OFF")

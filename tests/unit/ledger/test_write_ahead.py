@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from click.testing import CliRunner, Result
 from taskpass.cli.audit import audit
 from taskpass.core import audit as entries
 from taskpass.core.errors import LedgerError, StillRead
+from taskpass.core.ownership import Origin
 from taskpass.ledger import write_ahead
 from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.prune import Limit, archived, prune
@@ -169,6 +171,24 @@ async def test_of_many_people_on_many_pages_nothing_is_left_of_one(
     raw = b"".join(p.read_bytes() for p in path.parent.iterdir())
     assert [name for name in gone if name.encode() in raw or salts[name] in raw] == []
     assert names[0].encode() in raw
+
+
+async def test_who_started_a_pod_is_forgotten_as_well_and_then_no_approval_counts(
+    path: Path, ledger: SqliteLedger
+) -> None:
+    joe = "joe@example.org"
+    started = replace(objects.RECORD, origin=Origin(names=(JANE, joe)))
+    await ledger.commit(Batch(tasks=(started,)))
+
+    await ledger.erase(JANE, NOW)
+
+    [kept] = ledger.records()
+    raw = b"".join(p.read_bytes() for p in path.parent.iterdir())
+    assert kept.origin is not None
+    assert kept.origin.names == (joe,)
+    assert "was erased; delete the pod" in kept.origin.unknown
+    assert JANE.encode() not in raw
+    assert joe.encode() in raw
 
 
 async def test_what_was_pruned_is_in_no_page_of_the_file_and_not_beside_it(
