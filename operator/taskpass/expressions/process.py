@@ -12,7 +12,7 @@ import orjson
 
 from taskpass.expressions.frames import LENGTH, length_of
 
-COMMAND = (sys.executable, "-I", "-m", "taskpass.expressions.worker")
+COMMAND = (sys.executable, "-s", "-P", "-m", "taskpass.expressions.worker")
 START_SECONDS = 20.0
 MOST_SECONDS = 2.0
 """That a message may take at all, whatever of it is CPU of the process."""
@@ -48,7 +48,7 @@ class EvaluatorProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                env={},
+                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # an image has no site
                 cwd="/",
             )
         )

@@ -1,4 +1,4 @@
-"""The process that evaluates policies' expressions: `python -I -m taskpass.expressions.worker`.
+"""The process that evaluates policies' expressions: `python -s -P -m taskpass.expressions.worker`.
 
 It is given a message on its standard input, and answers policy by policy on its standard output, so
 that whoever waits knows at which one it is when it takes too long. It holds nothing that is worth
