@@ -14,7 +14,6 @@ demo-life: setup ## The long life of a task: approval, suspension, delegation, a
 	$(BIN)/python -m e2e.demo --life $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
 	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node -- e2e-plane
-	@$(PYTHON) hack/steps.py e2e-floods
 
 ##@ Everyday (no cluster, no network, seconds)
 .PHONY: setup fmt lint types imports unit slow chart check
@@ -39,7 +38,7 @@ check: ## What a change must pass before review
 	@$(PYTHON) hack/steps.py setup lint types imports unit
 
 ##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
-.PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane e2e-floods bench soak
+.PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane bench soak
 NODE_CASES := e2e/cases/cluster e2e/cases/demo e2e/cases/install
 FLOODS := e2e/cases/floods e2e/cases/fairness
 tools: setup ## helm, built once per machine
@@ -56,14 +55,12 @@ e2e-node: setup ## Of those, what needs a node
 	$(BIN)/python -m pytest $(NODE_CASES)
 e2e-plane: setup ## Of those, what a control plane is enough for
 	$(BIN)/python -m pytest e2e/cases $(patsubst %,--ignore=%,$(NODE_CASES) $(FLOODS))
-e2e-floods: setup ## One tenant floods, another one's access ends in 500 ms: with nothing beside it
-	$(BIN)/python -m pytest $(FLOODS)
 bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rates 5 --seconds 10 --live 100" for less
 	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.files
-PARTS := simulation lives machine admission mutations faults ledger chaos cluster
-soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, admission, mutations, faults, ledger, chaos, cluster), MINUTES=60
+PARTS := simulation lives machine admission mutations faults floods ledger chaos cluster
+soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, admission, mutations, faults, floods, ledger, chaos, cluster), MINUTES=60
 .PHONY: $(PARTS:%=soak-%)
 soak-simulation: setup
 	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
@@ -80,6 +77,8 @@ soak-faults: setup tools
 	TASKPASS_FAULTS=all $(BIN)/python -m pytest e2e/cases/faults/test_every_loop.py
 soak-ledger: setup
 	$(BIN)/python -m tests.unit.ledger.tampering --all >/dev/null
+soak-floods: setup tools
+	$(BIN)/python -m pytest $(FLOODS)
 soak-chaos: setup tools
 	$(BIN)/python -m e2e.soak.chaos
 soak-cluster: setup tools
