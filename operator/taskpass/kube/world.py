@@ -180,9 +180,11 @@ class Caches:
             return self._namespaces.last_error
         if self.missed:
             return "An event of our kinds could not be taken in; they are listed anew"
-        for kind, key in sorted(self._unreadable):
-            if kind != "AgentTask":  # a Deny that is not understood must not look like none
-                return f"{kind} '{'/'.join(filter(None, key))}' could not be read; see the log"
+        for kind, (namespace, name) in sorted(self._unreadable):
+            # A Deny that is not understood must not look like none. What lies in a namespace stops
+            # issuing there alone (`sight`): nobody stops it for all by an object of their own.
+            if not namespace:
+                return f"{kind} '{name}' could not be read; see the log"
         return ""
 
     def apply(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
@@ -256,7 +258,14 @@ class Caches:
         known = self._namespaces.synced.is_set() and itself not in self._namespaces.unreadable
         # A class, a policy of the cluster, or one that is not understood where it would count.
         unread = any(key[0] in ("", namespace) for _, key in self._unreadable)
-        return replace(seen, decisions=known and not unread)
+        blocked = seen.issuance_blocked_reason
+        for kind, (where, name) in sorted(self._unreadable):
+            if where == namespace and kind != "AgentTask":
+                blocked = blocked or (
+                    f"Nothing is issued in namespace '{namespace}' while {kind} '{name}' could not "
+                    "be read; change or delete it"
+                )
+        return replace(seen, decisions=known and not unread, issuance_blocked_reason=blocked)
 
     def credential_class(self, name: str) -> CredentialClass | None:
         """Return a class."""

@@ -98,6 +98,13 @@ async def until(what: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+def _listed(filled: Caches) -> None:
+    """Have everything listed, so that nothing else is amiss."""
+    filled._seeded = True
+    for each in filled._reflectors():
+        each.synced.set()
+
+
 class TestWhoNeedsALook:
     def test_a_task_that_changes(self, filled: Caches, looks: Looks) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 20, status={"phaseName": "a"}))
@@ -216,11 +223,6 @@ class TestWhoNeedsALook:
         assert found is not None
         assert found.spec["agent"] == {"serviceAccountName": "triage-agent"}
 
-    def test_a_kill_switch_that_cannot_be_read_never_passes_for_none(self, filled: Caches) -> None:
-        filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, target="Everybody"))
-
-        assert ("KillSwitch", ("", "stop")) in filled._unreadable
-
     def test_a_task_is_found_by_what_it_says_now(self, filled: Caches, looks: Looks) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("other", 20, of_class="tickets", generation=2))
         looks.take()
@@ -325,17 +327,34 @@ class TestWhatComesLate:
     def test_a_policy_that_cannot_be_read_is_trouble_and_never_passes_for_none(
         self, filled: Caches, looks: Looks
     ) -> None:
-        filled._seeded = True
-        broken = {**a_policy("triage", 20), "spec": {"effect": "Perhaps"}}
+        _listed(filled)
 
-        filled.apply("AgentPolicy", "MODIFIED", broken)
+        filled.apply("AgentPolicy", "MODIFIED", {**a_policy("triage", 20), "spec": {}})
 
         assert looks.take() == []
         assert [p.policy.name for p in filled.policies("support")] == ["all", "triage"]
         assert ("AgentPolicy", ("support", "triage")) in filled._unreadable
         assert not filled.sight("support").decisions
+        assert "'triage' could not be read" in filled.sight("support").issuance_blocked_reason
         filled.apply("AgentPolicy", "MODIFIED", a_policy("triage", 21))
         assert not filled._unreadable
+
+    def test_what_cannot_be_read_stops_issuing_in_its_namespace_and_in_no_other(
+        self, filled: Caches
+    ) -> None:
+        _listed(filled)
+        before = filled.trouble, filled.sight("other")
+
+        filled.apply("AgentPolicy", "MODIFIED", {**a_policy("triage", 20), "spec": {}})
+
+        assert (filled.trouble, filled.sight("other")) == before
+
+    def test_a_kill_switch_that_cannot_be_read_never_passes_for_none(self, filled: Caches) -> None:
+        _listed(filled)
+
+        filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, target="Everybody"))
+
+        assert "KillSwitch 'stop' could not be read" in filled.trouble
 
     def test_a_task_that_was_never_read_is_neither_there_nor_gone(self, filled: Caches) -> None:
         filled.apply("AgentTask", "ADDED", {**a_task("new", 20), "spec": {}})
