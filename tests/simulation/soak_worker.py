@@ -35,6 +35,8 @@ POINTS = (
     "deliver.after-record", "revoke.before-intent", "revoke.after-intent", "revoke.after-provider",
     "revoke.after-result", "withdraw.after-delete", "lift.after-record",
 )  # fmt: skip
+LOCAL = ("prepare", "minimum_lifetime_seconds", "fields", "problem", "is_gone", "surplus")
+"""What a provider answers at once, of what it is given: it calls nothing."""
 PASSES = 6
 
 
@@ -157,7 +159,7 @@ class Remote:
         """For what is no call to anything: answered here."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("prepare", "minimum_lifetime_seconds", "fields", "problem"):
+        if self._local is not None and name in LOCAL:
             return getattr(self._local, name)
 
         async def call(*arguments: Any, **keywords: Any) -> Any:
