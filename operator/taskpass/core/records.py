@@ -2,10 +2,12 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import ClassVar
+
+import orjson
 
 from taskpass.core.approval import Asked
 from taskpass.core.credential import TaskRef
@@ -77,6 +79,19 @@ class TaskRecord:
     outcome: Outcome | None = None
     finished_at: datetime | None = None
     """When the task was over and nothing was held any more."""
+
+
+def forgotten_in(record: TaskRecord, name: str) -> TaskRecord:
+    """Return a record that no longer says that a person started what runs in the pod."""
+    if record.origin is None or name not in record.origin.names:
+        return record
+    return replace(record, origin=record.origin.without(name))
+
+
+def names_in_asked(record: TaskRecord, name: str) -> bool:
+    """Tell whether somebody is named in an approval that is asked for and not used up."""
+    told = orjson.dumps(name).decode()  # as `asked_text` writes it
+    return any(told in asked.text for asked in record.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

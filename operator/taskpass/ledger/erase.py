@@ -23,6 +23,7 @@ def erase(
     from being done.
 
     Raises:
+        UsageError: See `Store.erase`; nothing is deleted.
         StillRead: Somebody read an earlier state for too long.
         LedgerLocked: Somebody has the ledger open.
         LedgerError: It is not that key's, or cannot be written.
@@ -36,7 +37,7 @@ def erase(
         now=now, fail_point=lambda _: None,
     )  # fmt: skip
     try:
-        index = store.erase(name, now)
+        (index,) = store.erase(name, now).indexes
         if not wait_until_folded(store.wal.fold, path, waiting):
             raise StillRead(index, readers(path))
         return index

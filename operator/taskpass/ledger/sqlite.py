@@ -23,7 +23,7 @@ from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, StillRead, TaskpassError
-from taskpass.core.records import PodBinding, TaskRecord, TrailItem
+from taskpass.core.records import PodBinding, TaskRecord, TrailItem, forgotten_in
 from taskpass.ledger import schema, state, write_ahead
 from taskpass.ledger.examine import compare, examine
 from taskpass.ledger.keys import Signer
@@ -45,6 +45,8 @@ from taskpass.ledger.write_ahead import readers
 from taskpass.ports import Batch, Key
 
 DOMAIN = "audit.taskpass.dev"
+ERASED_SECONDS = 600.0
+"""Longer than any decision on a task takes that began before somebody was erased."""
 
 
 logger = logging.getLogger(__name__)
@@ -89,6 +91,8 @@ class SqliteLedger:
         self._failure: LedgerError | None = None
         self._unfolded = False
         """Whether something was erased that may still be in the write-ahead log."""
+        self._erased: dict[str, float] = {}
+        """Who was erased a moment ago, and until when records must not bring them back."""
         self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self.on_append: Callable[[float], None] = lambda seconds: None
         """Told how long each transaction took until it was durable, in the writer's thread."""
@@ -159,7 +163,18 @@ class SqliteLedger:
             LedgerError: The ledger is at its end.
 
         """
-        return await self._written(batch)
+        return await self._written(self._without_erased(batch))
+
+    def _without_erased(self, batch: Batch) -> Batch:
+        """Return a batch in whose records nobody stands who was erased a moment ago."""
+        now = time.monotonic()
+        self._erased = {name: until for name, until in self._erased.items() if until > now}
+        if not self._erased or not batch.tasks:
+            return batch
+        tasks = batch.tasks
+        for name in self._erased:
+            tasks = tuple(forgotten_in(record, name) for record in tasks)
+        return replace(batch, tasks=tasks)
 
     async def keep_cosigned(self, size: int, note: str) -> None:
         """Make a checkpoint durable that witnesses have cosigned, instead of the one before."""
@@ -173,13 +188,12 @@ class SqliteLedger:
         `waiting` is told who keeps that from being done, for as long as somebody does.
 
         Raises:
+            UsageError: See `Store.erase`; nothing is deleted.
             StillRead: It is deleted, but somebody reads a state in which it was there.
 
         """
-        known = ((r, r.origin) for r in self._mirror.records() if r.origin is not None)
-        named = [replace(r, origin=o.without(name)) for r, o in known if name in o.names]
-        if named:
-            await self.commit(Batch(tasks=tuple(named)))
+        # Who decides on a task meanwhile holds its record as it was, and writes it whole.
+        self._erased[name] = time.monotonic() + ERASED_SECONDS
         (index,) = await self._written(Erase(name, now))
         await self._folded(index, waiting)
         return index
@@ -363,7 +377,7 @@ class SqliteLedger:
         began = time.monotonic()
         try:
             if isinstance(first.change, Upkeep):
-                outcomes: list[Outcome] = [Written(indexes=(self._store.keep_up(first.change),))]
+                outcomes = [self._store.keep_up(first.change)]
             else:
                 outcomes = self._store.write(first.change, more)
             self.on_append(time.monotonic() - began)

@@ -16,9 +16,10 @@ from taskpass.core.errors import (
     LedgerUnwritable,
     PodAlreadyBound,
     TaskpassError,
+    UsageError,
 )
 from taskpass.core.merkle import TILE_WIDTH
-from taskpass.core.records import TaskRecord, TrailItem
+from taskpass.core.records import TaskRecord, TrailItem, forgotten_in, names_in_asked
 from taskpass.ledger import place, schema, state
 from taskpass.ledger.chain import declared_chain
 from taskpass.ledger.keys import Signer
@@ -185,30 +186,46 @@ class Store:
         self.wal.fold_where_due()
         return outcomes
 
-    def keep_up(self, upkeep: Upkeep) -> int:
-        """Do it durably; return the index of the entry that tells of it, -1 where there is none."""
+    def keep_up(self, upkeep: Upkeep) -> Outcome:
+        """Do it durably; its index is of the entry that tells of it, -1 where there is none."""
         if isinstance(upkeep, Fold):
-            return int(self.wal.fold())
+            return Written(indexes=(int(self.wal.fold()),))
         if isinstance(upkeep, Prune):
-            return self.prune(upkeep.entry, upkeep.min_index)
-        return self.erase(upkeep.name, upkeep.now)
+            return Written(indexes=(self.prune(upkeep.entry, upkeep.min_index),))
+        try:
+            return self.erase(upkeep.name, upkeep.now)
+        except UsageError as refusal:
+            return refusal
 
-    def erase(self, name: str, now: datetime) -> int:
+    def erase(self, name: str, now: datetime) -> Written:
         """Delete what is known of a person, and write the entry that says so, durably.
 
-        Return its index; -1 where nothing was known. Once `wal.fold` has returned True as well, no
-        byte of the name is left in the file or beside it.
+        Its index is -1 where nothing was known. Once `wal.fold` has returned True as well, no byte
+        of the name is left in the file or beside it.
+
+        Raises:
+            UsageError: A task waits for an approval whose text names them; nothing is written.
+
         """
+        records = tuple(state.task_records(self.db))
+        if waiting := sorted(str(r.task) for r in records if names_in_asked(r, name)):
+            raise UsageError(
+                f"AgentTask {waiting[0]} waits for an approval that names them (of {len(waiting)} "
+                "such tasks): have it approved, or delete the task, and erase them then"
+            )
+        named = tuple(r for r in records if r.origin is not None and name in r.origin.names)
+        left = tuple(forgotten_in(record, name) for record in named)
         self.db.execute("PRAGMA secure_delete = ON")
         self._begin()
         index = self.log.erase(name, now)
+        state.write_records(self.db, left, state.encoded(left))
         for table in ("person", "task_record"):
             self._rewrite(table)
         self._overwrite_free_pages()
         self.log.seal()
         self.db.execute("COMMIT")
         self.db.execute("PRAGMA secure_delete = OFF")
-        return index
+        return Written(indexes=(index,), tasks=left)
 
     def prune(self, entry: Entry, min_index: int) -> int:
         """Write the entry that tells of it, and drop the entries before `min_index`, in one.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
 from taskpass.core import audit as entries
+from taskpass.core.approval import Asked, asked_text
 from taskpass.core.errors import UsageError
+from taskpass.core.ownership import FORGOTTEN, Origin
+from taskpass.core.records import TaskRecord
+from taskpass.ledger.erase import erase
+from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.proven import Where, proven
 from taskpass.ledger.reader import Incomplete, reading
 from taskpass.ledger.requests import answer_all, ask, place_of
@@ -164,6 +170,57 @@ async def test_erasing_waits_for_its_turn_and_others_go_on(path: Path) -> None:
     ledger.close()
     assert results[20] >= 0
     assert verify_database(path).size == 2 + 20 + 1 + 1
+
+
+async def test_who_is_erased_is_forgotten_as_who_started_a_pod_whatever_is_written_meanwhile(
+    path: Path,
+) -> None:
+    started = TaskRecord(task=GRANT.task, origin=Origin(names=(JANE, "bob")), attempt=1)
+    ledger = objects.opened(path)
+    await ledger.commit(Batch(tasks=(started,)))
+
+    # Two decisions that both began before: one is in front of the erasure, one after it.
+    await asyncio.gather(
+        ledger.commit(Batch(tasks=(replace(started, attempt=2),))),
+        ledger.erase(JANE, NOW),
+        ledger.commit(Batch(tasks=(replace(started, attempt=3),))),
+    )
+
+    found = ledger.record(GRANT.task.uid)
+    assert found is not None
+    assert found.attempt == 3
+    assert found.origin == Origin(names=("bob",), unknown=FORGOTTEN)
+    assert traces(path, JANE) == []
+    ledger.close()
+
+
+async def test_who_is_erased_offline_is_forgotten_as_who_started_a_pod(path: Path) -> None:
+    started = TaskRecord(task=GRANT.task, origin=Origin(names=(JANE,)))
+    await written(path, asked())
+    ledger = objects.opened(path)
+    await ledger.commit(Batch(tasks=(started,)))
+    ledger.close()
+
+    erase(path, JANE, SeedSigner(objects.SEED), NOW)
+
+    assert traces(path, JANE) == []
+
+
+async def test_who_is_named_in_an_approval_that_is_waited_for_is_not_erased_yet(path: Path) -> None:
+    text = asked_text({"requester": JANE}, "n")
+    waiting = Asked(name="tickets", text=text, nonce="n", since=NOW, epoch=1)
+    ledger = objects.opened(path)
+    await ledger.commit(asked())
+    await ledger.commit(Batch(tasks=(TaskRecord(task=GRANT.task, asked=(waiting,)),)))
+
+    with pytest.raises(UsageError, match=r"AgentTask \S+ waits for an approval that names them"):
+        await ledger.erase(JANE, NOW)
+    await ledger.commit(Batch(tasks=(TaskRecord(task=GRANT.task),)))
+    index = await ledger.erase(JANE, NOW)
+
+    assert index > 0
+    assert traces(path, JANE) == []
+    ledger.close()
 
 
 async def test_the_timeline_says_who_asked_and_that_they_were_erased(path: Path) -> None:
