@@ -48,6 +48,12 @@ def examine(kubeconfig: str, *more: str, namespace: str = SYSTEM) -> Told:
     return Told(done.returncode, done.stderr, tuple(lines))
 
 
+def one(told: Told, about: str, level: str, words: str) -> dict[str, str]:
+    """Return the one line about something that says these words."""
+    [line] = [line for line in told.about(about, level) if words in line["what"]]
+    return line
+
+
 @pytest.fixture(scope="session")
 def kubeconfig(request: pytest.FixtureRequest) -> str:
     """Return the administrator's kubeconfig; TASKPASS_TEST_CONTROL_PLANE names another."""

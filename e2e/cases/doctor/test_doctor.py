@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from e2e.admission import GRANTS, RBAC, SYSTEM, TARGET, TENANT, binding, cluster_role
-from e2e.admission import operator as operator_of
-from e2e.as_operator import without
-from e2e.cases.doctor.conftest import LEVEL, TENANTS_NAMESPACE, Told, examine
-from e2e.impersonate import MERGE_PATCH, Api, Object, Refused, path_of, thing
+from e2e.cases.doctor.conftest import LEVEL, TENANTS_NAMESPACE, Told, examine, one
+from e2e.impersonate import MERGE_PATCH, Api, Object, path_of, thing
 from e2e.operator_process import OperatorProcess
 from e2e.stage import credential_class, until
 
@@ -150,12 +147,6 @@ def _with(pod: Object) -> Object:
     return {"spec": {"template": {"spec": parts}}}
 
 
-def one(told: Told, about: str, level: str, words: str) -> dict[str, str]:
-    """Return the one line about something that says these words."""
-    [line] = [line for line in told.about(about, level) if words in line["what"]]
-    return line
-
-
 def test_it_ends_with_1_and_every_line_that_is_not_ok_has_a_remedy(broken: Told) -> None:
     assert broken.code == 1
     assert [x for x in broken.lines if bool(x["remedy"]) == (x["level"] == "ok")] == []
@@ -255,37 +246,6 @@ def test_an_enrolled_namespace_that_enforces_nothing_is_a_warning(
 
     line = one(told, "pod security", "warning", f"namespace '{TENANT}' enforces no")
     assert line["remedy"].startswith(f"kubectl label namespace {TENANT} {LEVEL}=baseline")
-
-
-def test_what_looks_like_a_grant_and_was_not_made_by_taskpass_fails(
-    api: Api, kubeconfig: str
-) -> None:
-    grant = f"g-{uuid4().hex}"
-    account = thing("v1", "ServiceAccount", GRANTS, grant)
-    bound = binding(
-        "RoleBinding", TARGET, f"taskpass-{grant}-0", "ClusterRole/tickets-reader",
-        f"ServiceAccount/{GRANTS}/{grant}",
-    )  # fmt: skip
-    thief = operator_of(api)
-    with without(api, "validatingadmissionpolicybindings", "taskpass-operator-grants"):
-        until(lambda: _let_pass(thief, account))
-        thief.create(bound)
-        told = examine(kubeconfig)
-    for each in (bound, account):
-        thief.delete(each)
-
-    assert one(told, "grants", "failed", f"ServiceAccount '{grant}' in namespace '{GRANTS}'")
-    assert one(told, "grants", "failed", f"RoleBinding 'taskpass-{grant}-0'")
-
-
-def _let_pass(who: Api, each: Object) -> bool:
-    try:
-        who.create(each)
-    except Refused as refused:
-        if "taskpass-operator-grants" not in refused.message:
-            raise
-        return False  # the policy counts for a moment longer
-    return True
 
 
 def test_without_an_operator_its_service_has_nobody(api: Api, kubeconfig: str) -> None:
