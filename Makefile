@@ -13,7 +13,7 @@ demo: setup ## The story: a task gets a credential, uses it and loses it, on a r
 demo-life: setup ## The long life of a task: approval, suspension, delegation, a policy that goes, a kill switch
 	$(BIN)/python -m e2e.demo --life $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
-	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node -- e2e-plane
+	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node e2e-faults -- e2e-plane
 
 ##@ Everyday (no cluster, no network, seconds)
 .PHONY: setup fmt lint types imports unit slow chart check
@@ -38,9 +38,10 @@ check: ## What a change must pass before review
 	@$(PYTHON) hack/steps.py setup lint types imports unit
 
 ##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
-.PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane bench soak
+.PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane e2e-faults bench soak
 NODE_CASES := e2e/cases/cluster e2e/cases/demo e2e/cases/install
 FLOODS := e2e/cases/floods e2e/cases/fairness
+FAULTS := e2e/cases/faults e2e/cases/bench
 tools: setup ## helm, built once per machine
 	$(BIN)/python -m e2e.cluster tools
 cluster: setup ## Start a cluster: kind where an engine answers, else Kubernetes built from its Go modules
@@ -54,7 +55,9 @@ e2e: setup ## Tests on a real cluster; T=path, K=pattern
 e2e-node: setup ## Of those, what needs a node
 	$(BIN)/python -m pytest $(NODE_CASES)
 e2e-plane: setup ## Of those, what a control plane is enough for
-	$(BIN)/python -m pytest e2e/cases $(patsubst %,--ignore=%,$(NODE_CASES) $(FLOODS))
+	$(BIN)/python -m pytest e2e/cases $(patsubst %,--ignore=%,$(NODE_CASES) $(FLOODS) $(FAULTS))
+e2e-faults: setup ## Of those, the ones that wait most: faults, and a short run of the benchmark
+	TASKPASS_PLANE=faults $(BIN)/python -m pytest $(FAULTS)
 bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rates 5 --seconds 10 --live 100" for less
 	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
 	$(BIN)/python -m bench.ledger
@@ -77,6 +80,7 @@ soak-faults: setup tools
 	TASKPASS_FAULTS=all $(BIN)/python -m pytest e2e/cases/faults/test_every_loop.py
 soak-ledger: setup
 	$(BIN)/python -m tests.unit.ledger.tampering --all >/dev/null
+	TASKPASS_STRIDE=1 $(BIN)/python -m pytest tests/unit/ledger/test_flips.py
 soak-floods: setup tools
 	$(BIN)/python -m pytest $(FLOODS)
 soak-chaos: setup tools

@@ -126,11 +126,20 @@ class Stage:
             finally:
                 events.cancel()
 
+    async def _held(self) -> int:
+        """Return how many grants are held; `/metrics` may be a second old (endpoints/probes.py)."""
+        deadline = time.monotonic() + 2
+        while (held := int(await self.metric("taskpass_grants_held"))) and (
+            time.monotonic() < deadline
+        ):
+            await asyncio.sleep(0.1)
+        return held
+
     async def count_left(self, after: str, *, ledger: bool = True) -> None:
         """Count what tasks leave; anything fails the run."""
         left = await asyncio.to_thread(self._left)
         if ledger:
-            left["held"] = int(await self.metric("taskpass_grants_held"))
+            left["held"] = await self._held()
             left["owed"] = int(await self.metric("taskpass_grants_owed"))
             left["dropped_events"] = int(await self.metric("taskpass_events_dropped"))
         tell("left", after=after, **left)

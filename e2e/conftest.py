@@ -27,8 +27,11 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[str]:
-    """Return the kubeconfig of a control plane without nodes, with nothing in it."""
-    name = f"{places.default_name()}-plane"
+    """Return the kubeconfig of a control plane without nodes, with nothing in it.
+
+    TASKPASS_PLANE names another one, for a session that runs beside.
+    """
+    name = f"{places.default_name()}-{os.environ.get('TASKPASS_PLANE', 'plane')}"
     made = ensure(name, node=False)
     assert made.was_made_here()
     yield str(made.kubeconfig)

@@ -80,6 +80,9 @@ class Batch:
     """UIDs of bound pods whose gate is lifted next: from here on each counts as one that runs."""
     unbinds: tuple[str, ...] = ()
     """UIDs of pods whose binding is dropped, as an entry tells; none of a task with a record."""
+    forgets: tuple[str, ...] = ()
+    """UIDs of tasks that are gone, as an entry tells: record, trail and meter are dropped. Bindings
+    stay, and so do the grants that are held."""
     meters: Mapping[str, Meter] = field(default_factory=dict)
     """What accounts have used, this batch included; by account."""
     hide: tuple[SecretValue, ...] = ()
@@ -156,9 +159,6 @@ class Ledger(Protocol):
 
     def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
         """Return the last ten notices of a task, oldest first."""
-
-    async def forget(self, task_uid: str) -> None:
-        """Drop the record and trail of a task that is gone; its entries and bindings stay."""
 
 
 class Evaluator(Protocol):

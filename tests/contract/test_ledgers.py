@@ -153,7 +153,7 @@ async def test_a_pod_once_bound_is_never_bound_to_another_task(
 ) -> None:
     await ledger.commit(Batch(tasks=(RECORD,)))
     await ledger.commit(Batch(tasks=(replace(RECORD, pod_uid="", pod_name=""),)))
-    await ledger.forget(TASK.uid)
+    await ledger.commit(Batch(forgets=(TASK.uid,)))
     thief = TaskRecord(task=replace(TASK, uid="task-uid-2"), pod_name="pod", pod_uid="pod-uid-1")
 
     for each in before_and_after(ledger, reopen):
@@ -172,7 +172,7 @@ async def test_that_a_pods_gate_was_lifted_outlives_its_task(
 
     await ledger.commit(Batch(lifts=("pod-uid-1", "pod-that-nobody-bound")))
     await ledger.commit(Batch(tasks=(replace(RECORD, pod_uid="", pod_name=""),)))
-    await ledger.forget(TASK.uid)
+    await ledger.commit(Batch(forgets=(TASK.uid,)))
 
     for each in before_and_after(ledger, reopen):
         assert each.gate_lifted("pod-uid-1")
@@ -208,7 +208,7 @@ async def test_a_task_that_is_forgotten_leaves_its_grants_and_bindings(
         Batch(entries=(entry(1, notice=notice()),), tasks=(RECORD,), grants=(GRANT,))
     )
 
-    await ledger.forget(TASK.uid)
+    await ledger.commit(Batch(forgets=(TASK.uid,)))
 
     for each in before_and_after(ledger, reopen):
         assert each.record(TASK.uid) is None
@@ -225,7 +225,7 @@ async def test_a_binding_is_left_over_once_its_task_is_forgotten(
     await ledger.commit(Batch(tasks=(RECORD, other)))
     none = ledger.leftover_bindings("", 10)
 
-    await ledger.forget(TASK.uid)
+    await ledger.commit(Batch(forgets=(TASK.uid,)))
 
     assert none == []
     left = PodBinding(
@@ -248,7 +248,7 @@ async def test_a_binding_is_dropped_when_its_task_is_forgotten_and_not_before(
         with pytest.raises(EntryRefused):
             await ledger.commit(refused)
     assert ledger.bound_task(RECORD.pod_uid) == TASK.uid
-    await ledger.forget(TASK.uid)
+    await ledger.commit(Batch(forgets=(TASK.uid,)))
     await ledger.commit(drop)
 
     for each in before_and_after(ledger, reopen):
@@ -404,6 +404,6 @@ async def test_what_accounts_have_used_is_there_after_a_restart_and_goes_with_th
     await ledger.commit(Batch(entries=(entry(1),), tasks=(RECORD,), meters=meters))
     assert reopen().meters() == meters
 
-    await reopen().forget(TASK.uid)
+    await reopen().commit(Batch(forgets=(TASK.uid,)))
 
     assert reopen().meters() == {"namespace:support": Meter(used=7, at=NOW)}

@@ -150,10 +150,6 @@ class SimulatedLedger:
         with self._life.call("ledger.commit", ", ".join(said)):
             return await self._ledger.commit(batch)
 
-    async def forget(self, task_uid: str) -> None:
-        with self._life.call("ledger.commit", "forget"):
-            await self._ledger.forget(task_uid)
-
     @property
     def epoch(self) -> int:
         return self._ledger.epoch

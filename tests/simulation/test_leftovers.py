@@ -179,7 +179,7 @@ async def test_pods_that_stay_keep_no_others_waiting(world: SimulatedWorld) -> N
         entry = audit.attested(record, world.now(), Notice(reason="Attested", message=each.name))
         await ledger.commit(Batch(entries=(entry,), tasks=(record,)))
     await ledger.commit(Batch(entries=(audit.forgotten(record, 0, world.now()),)))
-    await ledger.forget(ref.uid)
+    await ledger.commit(Batch(forgets=(ref.uid,)))
     last = max(each.uid for each in pods)
     world.cluster.remove_pod(last)
 

@@ -31,7 +31,7 @@ from tests.simulation.invariants import assert_at_rest, assert_nothing_left, ass
 from tests.simulation.test_random_walk import CALLS, NAMES, Walk
 from tests.simulation.world import SimulatedWorld
 
-SEQUENCES = int(os.environ.get("TASKPASS_SEQUENCES", "1000"))
+SEQUENCES = int(os.environ.get("TASKPASS_SEQUENCES", "400"))
 """`make soak` asks for 10,000."""
 STEPS = 12
 

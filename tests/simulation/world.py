@@ -20,6 +20,7 @@ from taskpass.flows.sweep import Sweeper
 from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.reader import reading
 from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ledger.verify import verify_database
 from taskpass.ports import Key
 from taskpass.providers.fake import FakeProvider
 from tests.simulation.adapters import SimulatedCalls, SimulatedLedger, SimulatedProvider
@@ -154,8 +155,12 @@ class SimulatedWorld:
             self._ledger = None
 
     def restart(self) -> None:
-        """End the process and start another on the same ledger; nothing else is remembered."""
+        """End the process and start another on the same ledger; nothing else is remembered.
+
+        Wherever it ended, the ledger's state is what its log says.
+        """
         self.close()
+        verify_database(self.path)
         self._start()
 
     def keys(self) -> list[Key]:

@@ -147,6 +147,5 @@ async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView
 async def forget(ports: Ports, step: Forget) -> None:
     """Drop the record of a task that is gone; entries, bindings and debts stay."""
     entry = audit.forgotten(step.record, step.owed, ports.now())
-    await ports.ledger.commit(Batch(entries=(entry,)))
-    await ports.ledger.forget(step.record.task.uid)
+    await ports.ledger.commit(Batch(entries=(entry,), forgets=(step.record.task.uid,)))
     ports.budgets.forget(step.record.task.uid)

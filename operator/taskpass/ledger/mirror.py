@@ -40,8 +40,8 @@ class Mirror:
             self._records[record.task.uid] = record
         for uid, item in written.trail:
             self._trails[uid] = (*self._trails.get(uid, ()), _indexed(item))[-TRAIL_LENGTH:]
-        if written.forgotten:
-            self._forget(written.forgotten)
+        for task_uid in written.forgotten:
+            self._forget(task_uid)
 
     def grants(self, key: Key) -> tuple[Grant, ...]:
         """Return the held grants of a namespace and name."""

@@ -35,7 +35,7 @@ from taskpass.ledger.log import Log
 from taskpass.ledger.mirror import Mirror
 from taskpass.ledger.reader import LogReader, TamperEvidence
 from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.store import Forget, Written, told
+from taskpass.ledger.store import Written, told
 from taskpass.ledger.takeover import origin_of
 from taskpass.ports import Batch, Key
 
@@ -69,7 +69,7 @@ class SealedLedger:
                 trail=tuple(state.trails(db)),
             )
         )
-        self._waiting: list[Batch | Forget] = []
+        self._waiting: list[Batch] = []
         self._closed = False
 
     @classmethod
@@ -122,13 +122,8 @@ class SealedLedger:
         if batch.lifts or batch.unbinds or any(grant.state not in ENDING for grant in batch.grants):
             raise LedgerSealed(self.why)
         self._add(batch)
-        self._mirror.apply(Written(grants=batch.grants, tasks=batch.tasks))
+        self._mirror.apply(Written(grants=batch.grants, tasks=batch.tasks, forgotten=batch.forgets))
         return (UNRECORDED,) * len(batch.entries)
-
-    async def forget(self, task_uid: str) -> None:
-        """See `ports.Ledger`."""
-        self._add(Forget(task_uid))
-        self._mirror.apply(Written(forgotten=task_uid))
 
     @property
     def epoch(self) -> int:
@@ -231,7 +226,7 @@ class SealedLedger:
         self._db.close()
         self._let_go()
 
-    def _add(self, change: Batch | Forget) -> None:
+    def _add(self, change: Batch) -> None:
         if self._closed:
             raise LedgerError("The ledger is closed: the process is ending")
         self._waiting.append(change)
@@ -242,11 +237,8 @@ class SealedLedger:
             lock.release()
 
 
-async def _recorded(ledger: SqliteLedger, change: Batch | Forget) -> int:
+async def _recorded(ledger: SqliteLedger, change: Batch) -> int:
     """Record one change; return how many entries that were."""
-    if isinstance(change, Forget):
-        await ledger.forget(change.task_uid)
-        return 0
     try:
         return len(await ledger.commit(change))
     except LedgerError:

@@ -33,7 +33,6 @@ from taskpass.ledger.store import (
     Cosigned,
     Erase,
     Fold,
-    Forget,
     Outcome,
     Prune,
     Store,
@@ -220,10 +219,6 @@ class SqliteLedger:
             waiting(readers(self._path))
             await asyncio.sleep(write_ahead.PAUSE_SECONDS)
         raise StillRead(index, readers(self._path))
-
-    async def forget(self, task_uid: str) -> None:
-        """See `ports.Ledger`."""
-        await self._written(Forget(task_uid))
 
     def grants(self, key: Key) -> tuple[Grant, ...]:
         """See `ports.Ledger`."""

@@ -42,13 +42,6 @@ NO_WRITES_HERE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
-    """Drop what is remembered of a task."""
-
-    task_uid: str
-
-
-@dataclass(frozen=True, slots=True)
 class Cosigned:
     """Keep a checkpoint of this log with the lines of witnesses, instead of the one before."""
 
@@ -79,7 +72,7 @@ class Fold:
 
 Upkeep = Erase | Prune | Fold
 """Each has a transaction of its own."""
-Change = Batch | Forget | Cosigned
+Change = Batch | Cosigned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +83,8 @@ class Written:
     grants: tuple[Grant, ...] = ()
     tasks: tuple[TaskRecord, ...] = ()
     trail: tuple[tuple[str, TrailItem], ...] = ()
-    forgotten: str = ""
+    forgotten: tuple[str, ...] = ()
+    """UIDs of tasks."""
 
 
 Outcome = Written | TaskpassError
@@ -299,10 +293,6 @@ class Store:
         return int(self.db.execute("PRAGMA schema_version").fetchone()[0])
 
     def _apply(self, change: Change) -> Outcome:
-        if isinstance(change, Forget):
-            self._meters.pop(account_of_task(change.task_uid), None)
-            state.forget(self.db, change.task_uid)
-            return Written(forgotten=change.task_uid)
         if isinstance(change, Cosigned):
             self.db.execute("DELETE FROM ckpt WHERE kept = ?", (COSIGNED,))
             row = (change.size, change.note, COSIGNED)
@@ -336,7 +326,13 @@ class Store:
         )
         for uid, item in trail:
             state.write_trail(self.db, uid, item)
-        return Written(indexes=indexes, grants=grants, tasks=change.tasks, trail=trail)
+        for uid in change.forgets:
+            self._meters.pop(account_of_task(uid), None)
+            state.forget(self.db, uid)
+        return Written(
+            indexes=indexes, grants=grants, tasks=change.tasks, trail=trail,
+            forgotten=change.forgets,
+        )  # fmt: skip
 
 
 def _ids(change: Change) -> list[str]:

@@ -142,7 +142,7 @@ async def bind(path: Path, chance: random.Random) -> tuple[int, tuple[str, ...]]
         await ledger.commit(Batch(entries=(entry,), tasks=(record,)))
         price += price_of(entry)
         pods.append(record.pod_uid)
-    await ledger.forget(first.task.uid)
+    await ledger.commit(Batch(forgets=(first.task.uid,)))
     ledger.close()
     return price, tuple(pods)
 

@@ -1,10 +1,11 @@
-"""One bit flipped in every byte of an export of 600 entries: ours refuses each, as Go's does.
+"""One bit flipped in bytes of an export of 600 entries: ours refuses each, as Go's does.
 
 (`e2e/cases/audit/test_outside_verifier.py` has the program that is not ours do the same.)
 """
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +22,10 @@ from tests.unit.ledger import objects
 
 SIZE = 600
 PROCESSES = 2
+STRIDE = int(os.environ.get("TASKPASS_STRIDE", "8"))
+"""Of a large file one byte in so many; `make soak PART=ledger` takes every byte."""
+SMALL = 2048
+"""Bytes of a file of which every byte is taken: checkpoints, keys, tiles at the edge."""
 NOT_SIGNED = ("VERIFY.md", "policy")
 """For people; a reader brings a policy of their own."""
 
@@ -67,7 +72,7 @@ def accepts(files: Mapping[str, bytes], whole: Mapping[int, Piece], touched: str
 
 
 def flipped(files: dict[str, bytes], share: int) -> tuple[int, list[tuple[str, int]]]:
-    """Flip a bit in every byte that is the share's; return how many, and which were accepted."""
+    """Flip a bit in each byte that is the share's; return how many, and which were accepted."""
     source = reader(files)
     origin = parse_body(parse_note(source.note)[0]).origin
     read = Pieces(source, origin, frozenset())
@@ -75,13 +80,19 @@ def flipped(files: dict[str, bytes], share: int) -> tuple[int, list[tuple[str, i
     assert accepts(files, whole, "")
     count, accepted = 0, []
     for path, raw in sorted(files.items()):
-        for at in range(share, len(raw), PROCESSES):
+        for at in taken(raw, share):
             bit = 1 << (at * 7 + len(raw)) % 8
             damaged = raw[:at] + bytes([raw[at] ^ bit]) + raw[at + 1 :]
             count += 1
             if accepts({**files, path: damaged}, whole, path):
                 accepted.append((path, at))
     return count, accepted
+
+
+def taken(raw: bytes, share: int) -> Iterator[int]:
+    """Yield the places of the bytes that a process flips."""
+    stride = 1 if len(raw) <= SMALL else STRIDE
+    return iter(range(share * stride, len(raw), PROCESSES * stride))
 
 
 async def written(path: Path) -> None:
@@ -92,7 +103,7 @@ async def written(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_bit_in_every_byte_of_an_export_is_found(tmp_path: Path) -> None:
+def test_a_flipped_bit_of_an_export_is_found_whichever_it_is(tmp_path: Path) -> None:
     asyncio.run(written(tmp_path / "ledger.db"))
     export(tmp_path / "ledger.db", tmp_path / "export")
     paths = (
@@ -103,5 +114,6 @@ def test_one_bit_in_every_byte_of_an_export_is_found(tmp_path: Path) -> None:
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         results = list(pool.map(flipped, [files] * PROCESSES, range(PROCESSES)))
 
-    assert sum(count for count, _ in results) == sum(map(len, files.values())) > 200_000
+    assert sum(map(len, files.values())) > 200_000
+    assert sum(count for count, _ in results) > 200_000 // STRIDE
     assert [each for _, accepted in results for each in accepted] == []

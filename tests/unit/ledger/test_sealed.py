@@ -85,7 +85,7 @@ async def test_nothing_is_written_while_it_is_sealed(path: Path, sealed: SealedL
     before = path.read_bytes()
 
     await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
-    await sealed.forget(RECORD.task.uid)
+    await sealed.commit(Batch(forgets=(RECORD.task.uid,)))
 
     assert path.read_bytes() == before
     assert list(sealed.held()) == [OWED]
@@ -118,7 +118,7 @@ async def test_what_was_revoked_meanwhile_is_recorded_late_and_once(
     indexes = await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
     await sealed.commit(Batch(entries=(audit.revoke_result(GONE, NOW, None),), grants=(GONE,)))
     await sealed.commit(Batch(entries=(audit.forgotten(RECORD, 0, NOW),)))
-    await sealed.forget(RECORD.task.uid)
+    await sealed.commit(Batch(forgets=(RECORD.task.uid,)))
 
     recorded = await sealed.record_late(lambda: opened(path, now=later))
 

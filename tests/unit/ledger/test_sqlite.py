@@ -175,7 +175,7 @@ async def test_whatever_fails_before_a_commit_ends_the_ledger_and_leaves_no_trac
     with pytest.raises(LedgerError):
         await ledger.commit(Batch(entries=(entry(99),)))
     with pytest.raises(LedgerError):
-        await ledger.forget(TASK.uid)
+        await ledger.commit(Batch(forgets=(TASK.uid,)))
     with pytest.raises(LedgerError):
         await watch
     assert ledger.size == 2
@@ -303,7 +303,7 @@ async def test_a_file_of_before_says_not_where_its_pods_were_and_they_stay_bound
 
     again = opened(path)
     await again.commit(Batch(entries=(audit.forgotten(RECORD, 0, NOW),)))
-    await again.forget(TASK.uid)
+    await again.commit(Batch(forgets=(TASK.uid,)))
 
     assert again.bound_task(RECORD.pod_uid) == TASK.uid
     assert again.leftover_bindings("", 10) == []

@@ -93,7 +93,7 @@ async def test_a_binding_goes_by_an_entry_alone(tmp_path: Path, statement: str, 
         attested = audit.attested(record, NOW, objects.notice("Attested"))
         await ledger.commit(Batch(entries=(attested,), tasks=(record,)))
     await ledger.commit(Batch(entries=(audit.forgotten(second, 0, NOW),)))
-    await ledger.forget(RECORD.task.uid)
+    await ledger.commit(Batch(forgets=(RECORD.task.uid,)))
     gone = (RECORD.pod_uid,)
     await ledger.commit(Batch(entries=(audit.pods_forgotten(gone, NOW),), unbinds=gone))
     ledger.close()
