@@ -20,7 +20,7 @@ def kubeconfig(request: pytest.FixtureRequest) -> str:
     return given or str(request.getfixturevalue("control_plane"))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def everything(
     kubeconfig: str, helm: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stage]:

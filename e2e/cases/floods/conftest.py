@@ -19,7 +19,7 @@ def kubeconfig(control_plane: str) -> str:
     return control_plane
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def api(kubeconfig: str, helm: str) -> Api:
     """Return the API server as its administrator sees it, with both tenants enrolled."""
     admin = Api.from_kubeconfig(kubeconfig)
@@ -36,7 +36,7 @@ def api(kubeconfig: str, helm: str) -> Api:
     return admin
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def operator(
     api: Api, kubeconfig: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
