@@ -10,6 +10,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from taskpass.core.errors import MustEnd, TaskpassError
@@ -53,13 +54,14 @@ class Background:
         return "; ".join(text for _, (text, needed) in sorted(self._failing.items()) if needed)
 
     async def repeat(
-        self, name: str, once: Callable[[], Awaitable[float | None]], seconds: float, *,
+        self, name: str, once: Callable[[], Awaitable[timedelta | None]], seconds: float, *,
         needed: bool = False, after: float = 0.0,
     ) -> None:  # fmt: skip
         """Call `once` for ever, first after `after` seconds.
 
-        It returns how long to wait until the next time; None means `seconds`. `needed` says that
-        nothing may be issued while it fails.
+        It returns how long to wait until the next time; None means `seconds`. That is no number:
+        what counts what it did returns one. `needed` says that nothing may be issued while it
+        fails.
 
         Raises:
             MustEnd: `once` raised it.
@@ -77,7 +79,7 @@ class Background:
             else:
                 self._works(name)
                 pause = self._first_pause
-                await asyncio.sleep(seconds if wait is None else wait)
+                await asyncio.sleep(seconds if wait is None else wait.total_seconds())
 
     async def keep(
         self, name: str, run: Callable[[], Awaitable[None]], *, needed: bool = False

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from taskpass.background import Background
@@ -31,7 +32,7 @@ from taskpass.ledger.opening import AnyLedger, Opening
 from taskpass.ledger.prune import archived, limit_of
 from taskpass.ledger.requests import answer_all
 from taskpass.ledger.sealed import SealedLedger
-from taskpass.ledger.volume import room
+from taskpass.ledger.volume import RecentRoom, room
 from taskpass.ports import Batch
 from taskpass.settings import Settings
 
@@ -63,7 +64,7 @@ class Duties:
     listed_at_beginning: int = 1
     """How often kopf had begun when our kinds were last listed whole; the start lists them."""
 
-    async def check_guardrails(self) -> float | None:
+    async def check_guardrails(self) -> timedelta | None:
         """Try whether the limits on ourselves hold; sooner again where they do not."""
         try:
             said = await limits_hold(
@@ -79,7 +80,7 @@ class Duties:
             log("Limits on the operator were checked", extra={"missing": said or "nothing"})
         self.health.limits = said
         self.block_issuance_where_due()
-        return RETRY_SECONDS if said else None
+        return timedelta(seconds=RETRY_SECONDS) if said else None
 
     async def look_at_watches(self, watcher: Watcher) -> None:
         """Say what of the caches is not up to date; it keeps anything from being issued."""
@@ -208,7 +209,7 @@ def budgets_of(settings: Settings, meters: Mapping[str, Meter]) -> Budgets:
             per_day=settings.ledger_namespace_kib_per_day * KIBIBYTE,
         ),
         namespaces=len(settings.tenants),
-        room=lambda: room(settings.ledger_path),
+        room=RecentRoom(settings.ledger_path),
         meters=meters,
     )
 

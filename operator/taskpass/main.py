@@ -370,7 +370,7 @@ class Operator:
         deletions = ClassDeletions(ports, caches)
         every = [
             loops.repeat("Sweeping", lambda: duties.resync(sweeper), sweep, after=sweep),
-            loops.repeat("Forgetting pods that are gone", leftovers.sweep, sweep, after=sweep),
+            loops.repeat("Forgetting pods that are gone", leftovers.once, sweep, after=sweep),
             loops.repeat("Recording late", duties.record_late, sweep, after=sweep),
             loops.repeat("Recording kill switches", recorder.once, SWITCHES_SECONDS),
             loops.repeat("Answering requests", duties.answer_requests, REQUESTS_SECONDS),

@@ -1,7 +1,9 @@
 """Background loops go on whatever they meet; only what must end the process does."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -91,6 +93,26 @@ async def test_what_must_end_the_process_ends_the_loop(
 
     with pytest.raises(errors.MustEnd):
         await asyncio.wait_for(run(loops, looks), 5)
+
+
+async def test_a_loop_waits_between_two_rounds_for_as_long_as_it_is_told(
+    loops: Background,
+) -> None:
+    waits = [None, timedelta(milliseconds=40), None]
+    times: list[float] = []
+
+    async def looks() -> timedelta | None:
+        times.append(time.monotonic())
+        return waits[len(times) - 1]
+
+    running = asyncio.ensure_future(loops.repeat("Looking", looks, 0.02))
+    async with asyncio.timeout(5):
+        while len(times) < 3:
+            await asyncio.sleep(0.001)
+    running.cancel()
+
+    assert times[1] - times[0] >= 0.02
+    assert times[2] - times[1] >= 0.04
 
 
 async def test_the_text_of_an_error_that_is_not_ours_is_shown_nowhere(loops: Background) -> None:

@@ -1,6 +1,11 @@
-"""What a task costs the API server: counted, so that a change of it is seen."""
+"""What a task costs the API server, and what rest costs: counted, so that a change is seen."""
 
-from e2e.stage import Stage
+import os
+import threading
+import time
+from pathlib import Path
+
+from e2e.stage import Stage, until
 
 TASKS = 10
 BACKGROUND = ("list ", "watch ", "get configmaps", "get namespaces")
@@ -30,5 +35,31 @@ def test_the_calls_of_a_tasks_whole_life_are_as_many_as_recorded(stage: Stage, n
     stage.operator.stop()
 
 
+def test_an_operator_with_nothing_to_do_does_nothing(stage: Stage, name: str) -> None:
+    """A loop without a pause is seen by nothing else: all goes on, and everybody waits longer."""
+    stage.operator.start()
+    stage.begin_ready(name)
+    stage.end(name)
+    stage.wait_finished(name, "Succeeded")
+    stage.clear(name)
+    until(lambda: stage.operator.metric("taskpass_queue_length") == 0)
+    # Two sweeps come within this time: what repeats has been repeated.
+    before, began = cpu_seconds(stage.operator.pid), time.monotonic()
+    threading.Event().wait(4)
+
+    used = cpu_seconds(stage.operator.pid) - before
+
+    assert used / (time.monotonic() - began) < MOST_AT_REST
+    stage.operator.stop()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how much of a processor a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+MOST_AT_REST = 0.25
+"""Cores; some 0.05 are usual, with a sweep every two seconds."""
 MOST = 24
 """Today's count and a little; lower it with the count, and say why before you raise it."""

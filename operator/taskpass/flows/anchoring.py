@@ -7,7 +7,7 @@ remembered at most ten seconds later. What is lost of the memory by a crash is t
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from taskpass.core import audit_log
 from taskpass.core.anchor import GOOD, GROWING, AnchorReason, Concern, Head, finding_of
@@ -56,13 +56,13 @@ class Anchoring:
         self.missing = False
         """Whether that is because there is nothing that could remember it."""
 
-    async def once(self) -> float:
-        """Look if it is due; return in how many seconds it is to be asked again."""
+    async def once(self) -> timedelta:
+        """Look if it is due; return after which time it is to be asked again."""
         size, at = self._done
         due = self._clock.monotonic() - at >= COMPARE_SECONDS
         if due or self._size() != size or _reason(self._concern()) != _reason(self._shown):
-            return LOOK_SECONDS if await self.look() else RETRY_SECONDS
-        return LOOK_SECONDS
+            return timedelta(seconds=LOOK_SECONDS if await self.look() else RETRY_SECONDS)
+        return timedelta(seconds=LOOK_SECONDS)
 
     async def look(self) -> bool:
         """Compare, and remember what has grown; tell whether that could be done."""

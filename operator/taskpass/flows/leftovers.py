@@ -34,6 +34,10 @@ class Leftovers:
         """Where the next sweep goes on: what stays must not keep the others waiting."""
         self._gone_once: dict[str, PodBinding] = {}
 
+    async def once(self) -> None:
+        """See `sweep`."""
+        await self.sweep()
+
     async def sweep(self) -> int:
         """Drop what was found to be gone twice; return how many that were."""
         ports = self._ports

@@ -44,6 +44,8 @@ from taskpass.ledger.write_ahead import readers
 from taskpass.ports import Batch, Key
 
 DOMAIN = "audit.taskpass.dev"
+MOST_BOUND = 16_384
+"""Bindings that are kept in memory: a look at a task asks for each of its pods."""
 ERASED_SECONDS = 600.0
 """Longer than any decision on a task takes that began before somebody was erased."""
 
@@ -90,6 +92,8 @@ class SqliteLedger:
         self._failure: LedgerError | None = None
         self._unfolded = False
         """Whether something was erased that may still be in the write-ahead log."""
+        self._bound: dict[str, str] = {}
+        """By pod, the tasks of bindings that were looked up; what a binding says never changes."""
         self._erased: dict[str, float] = {}
         """Who was erased a moment ago, and until when records must not bring them back."""
         self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -268,10 +272,17 @@ class SqliteLedger:
 
     def bound_task(self, pod_uid: str) -> str | None:
         """See `ports.Ledger`. There may be many bindings, so they are looked up in the file."""
+        if (known := self._bound.get(pod_uid)) is not None:
+            return known
         try:
-            return state.bound_task(self._reader, pod_uid)
+            found = state.bound_task(self._reader, pod_uid)
         except sqlite3.Error as error:
             raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+        if found is not None:
+            self._bound[pod_uid] = found
+            if len(self._bound) > MOST_BOUND:
+                del self._bound[next(iter(self._bound))]
+        return found
 
     def gate_lifted(self, pod_uid: str) -> bool:
         """See `ports.Ledger`."""
@@ -392,6 +403,8 @@ class SqliteLedger:
         for _, outcome in answers:
             if isinstance(outcome, Written):
                 self._mirror.apply(outcome)
+                for pod_uid in outcome.unbound:
+                    self._bound.pop(pod_uid, None)
         for waiting, outcome in answers:
             if waiting.answer.done():  # the caller was cancelled
                 continue

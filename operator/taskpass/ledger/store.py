@@ -85,6 +85,8 @@ class Written:
     trail: tuple[tuple[str, TrailItem], ...] = ()
     forgotten: tuple[str, ...] = ()
     """UIDs of tasks."""
+    unbound: tuple[str, ...] = ()
+    """UIDs of pods."""
 
 
 Outcome = Written | TaskpassError
@@ -331,7 +333,7 @@ class Store:
             state.forget(self.db, uid)
         return Written(
             indexes=indexes, grants=grants, tasks=change.tasks, trail=trail,
-            forgotten=change.forgets,
+            forgotten=change.forgets, unbound=change.unbinds,
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ TIGHT_SHARE = 0.1
 FULL_SHARE = 0.03
 """Share of the volume that is left to revocations: nothing is issued any more."""
 PROBE_BYTES = 64 << 10
+RECENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,22 @@ def room(path: Path) -> Room:
         free=volume.f_bavail * volume.f_frsize,
         whole=volume.f_blocks * volume.f_frsize,
     )
+
+
+class RecentRoom:
+    """`room`, found out at most once a second: each decision asks for it twice."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found: Room | None = None
+        self._at = 0.0
+
+    def __call__(self) -> Room:
+        """Return what was found within the last second, or find it out."""
+        now = time.monotonic()
+        if self._found is None or now - self._at >= RECENT_SECONDS:
+            self._found, self._at = room(self._path), now
+        return self._found
 
 
 def examine(path: Path) -> Diagnosis:

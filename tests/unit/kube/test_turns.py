@@ -111,3 +111,29 @@ async def test_within_a_line_tenants_take_turns() -> None:
 
     assert calls.began == ["going", "flood-0", "support"]
     await calls.end("support", *(f"flood-{number}" for number in range(1, 5)))
+
+
+async def test_one_tenant_has_a_quarter_of_the_calls_in_flight_however_many_it_makes() -> None:
+    calls = Calls(8)
+    TENANT.set("flood")
+    for number in range(5):
+        await calls.ask(f"flood-{number}", BINDING)
+    TENANT.set("support")
+    await calls.ask("support", STATUS)
+
+    assert calls.began == ["flood-0", "flood-1", "support"]
+
+    await calls.end("support")
+    assert calls.began == ["flood-0", "flood-1", "support"]
+    await calls.end("flood-1", "flood-0", "flood-2", "flood-3", "flood-4")
+    assert calls.began[3:] == ["flood-2", "flood-3", "flood-4"]
+
+
+async def test_what_is_nobodys_may_have_all_calls_in_flight() -> None:
+    calls = Calls(8)
+
+    for number in range(8):
+        await calls.ask(f"{number}", STATUS)
+
+    assert len(calls.began) == 8
+    await calls.end(*calls.began)

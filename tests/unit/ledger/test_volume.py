@@ -21,6 +21,22 @@ def test_a_directory_with_room_is_well_and_nothing_is_left_in_it(tmp_path: Path)
     assert [p.name for p in tmp_path.iterdir()] == ["ledger.db"]
 
 
+def test_the_room_is_found_out_once_a_second_however_often_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(volume.time, "monotonic", lambda: now[0])
+    ledger = tmp_path / "ledger.db"
+    recent = volume.RecentRoom(ledger)
+
+    assert recent().used == 0
+    ledger.write_bytes(bytes(4096))
+    now[0] += 0.9
+    assert recent().used == 0
+    now[0] += 0.1
+    assert recent().used == 4096
+
+
 def test_a_directory_that_is_not_there_fails(tmp_path: Path) -> None:
     said = volume.examine(tmp_path / "absent/ledger.db")
 
