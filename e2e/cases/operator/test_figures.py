@@ -37,7 +37,6 @@ def test_the_calls_of_a_tasks_whole_life_are_as_many_as_recorded(stage: Stage, n
 
 def test_an_operator_with_nothing_to_do_does_nothing(stage: Stage, name: str) -> None:
     """A loop without a pause is seen by nothing else: all goes on, and everybody waits longer."""
-    stage.operator.start()
     stage.begin_ready(name)
     stage.end(name)
     stage.wait_finished(name, "Succeeded")
@@ -49,8 +48,9 @@ def test_an_operator_with_nothing_to_do_does_nothing(stage: Stage, name: str) ->
 
     used = cpu_seconds(stage.operator.pid) - before
 
-    assert used / (time.monotonic() - began) < MOST_AT_REST
-    stage.operator.stop()
+    cores = used / (time.monotonic() - began)
+    print(f"At rest: {cores:.3f} cores")
+    assert cores < MOST_AT_REST
 
 
 def cpu_seconds(pid: int) -> float:
