@@ -13,6 +13,7 @@ Workloads are stamped with all who created or changed their spec as well. Those 
 from the pod up to the one that no controller made have started what runs in the pod.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,10 +111,20 @@ class Origin:
     unknown: str = ""
     """Why these are not all, in a sentence with the remedy; '' where they are."""
 
+    def mentions(self, name: str) -> bool:
+        """Tell whether somebody is in it."""
+        return name in self.names or mentions(self.unknown, name)
+
     def without(self, name: str) -> "Origin":
         """Return it with one name forgotten: from then on these are not all."""
         left = tuple(each for each in self.names if each != name)
-        return Origin(names=left, unknown=self.unknown or FORGOTTEN)
+        unknown = FORGOTTEN if mentions(self.unknown, name) else self.unknown
+        return Origin(names=left, unknown=unknown or FORGOTTEN)
+
+
+def mentions(text: str, name: str) -> bool:
+    """Tell whether a text has a name in it as a word of its own."""
+    return name in text and bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text))
 
 
 def hop_objection(child: Stamped, owner: WorkloadView, controllers: Controllers) -> str:

@@ -11,7 +11,7 @@ import orjson
 
 from taskpass.core.approval import Asked
 from taskpass.core.credential import TaskRef
-from taskpass.core.ownership import Origin
+from taskpass.core.ownership import Origin, mentions
 from taskpass.core.progress import Savepoint
 
 NO_RENEWALS: Mapping[str, int] = MappingProxyType({})
@@ -83,15 +83,15 @@ class TaskRecord:
 
 def forgotten_in(record: TaskRecord, name: str) -> TaskRecord:
     """Return a record that no longer says that a person started what runs in the pod."""
-    if record.origin is None or name not in record.origin.names:
+    if record.origin is None or not record.origin.mentions(name):
         return record
     return replace(record, origin=record.origin.without(name))
 
 
 def names_in_asked(record: TaskRecord, name: str) -> bool:
     """Tell whether somebody is named in an approval that is asked for and not used up."""
-    told = orjson.dumps(name).decode()  # as `asked_text` writes it
-    return any(told in asked.text for asked in record.asked)
+    escaped = orjson.dumps(name).decode()[1:-1]  # as `asked_text` writes it
+    return any(mentions(asked.text, escaped) for asked in record.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,11 +167,15 @@ class Log:
             )
         return index
 
-    def erase(self, name: str, now: datetime) -> int:
+    def erase(self, name: str, now: datetime, *, known: bool = False) -> int:
         """Delete what is known of a person, and write the entry that says so.
 
-        Return its index; -1 where nothing was known.
+        Return its index; -1 where nothing was known. `known` says that something was, beside the
+        entries: then there is an entry though none was about them.
         """
+        if known:
+            self._people.told({"known": name})
+            self._people.write()
         ref = self._people.erase(name)
         if not ref:
             return -1

@@ -22,7 +22,7 @@ from urllib.parse import quote
 from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant
-from taskpass.core.errors import LedgerError, StillRead, TaskpassError
+from taskpass.core.errors import LedgerError, StillRead, TaskpassError, UsageError
 from taskpass.core.records import PodBinding, TaskRecord, TrailItem, forgotten_in
 from taskpass.ledger import schema, state, write_ahead
 from taskpass.ledger.examine import compare, examine
@@ -197,7 +197,11 @@ class SqliteLedger:
         """
         # Who decides on a task meanwhile holds its record as it was, and writes it whole.
         self._erased[name] = time.monotonic() + ERASED_SECONDS
-        (index,) = await self._written(Erase(name, now))
+        try:
+            (index,) = await self._written(Erase(name, now))
+        except UsageError:
+            del self._erased[name]
+            raise
         await self._folded(index, waiting)
         return index
 

@@ -19,6 +19,7 @@ from taskpass.core.errors import (
     UsageError,
 )
 from taskpass.core.merkle import TILE_WIDTH
+from taskpass.core.ownership import mentions
 from taskpass.core.records import TaskRecord, TrailItem, forgotten_in, names_in_asked
 from taskpass.ledger import place, schema, state
 from taskpass.ledger.chain import declared_chain
@@ -200,7 +201,8 @@ class Store:
         of the name is left in the file or beside it.
 
         Raises:
-            UsageError: A task waits for an approval whose text names them; nothing is written.
+            UsageError: A task that is there names them, in its trail or in an approval that it
+                waits for; nothing is written.
 
         """
         records = tuple(state.task_records(self.db))
@@ -209,11 +211,19 @@ class Store:
                 f"AgentTask {waiting[0]} waits for an approval that names them (of {len(waiting)} "
                 "such tasks): have it approved, or delete the task, and erase them then"
             )
-        named = tuple(r for r in records if r.origin is not None and name in r.origin.names)
+        told_of = {
+            uid for uid, item in state.trails(self.db) if mentions(item.notice.message, name)
+        }
+        if trails := sorted(str(r.task) for r in records if r.task.uid in told_of):
+            raise UsageError(
+                f"The trail of AgentTask {trails[0]} names them (of {len(trails)} such tasks), and "
+                "goes with the task: delete it, and erase them then"
+            )
+        named = tuple(r for r in records if r.origin is not None and r.origin.mentions(name))
         left = tuple(forgotten_in(record, name) for record in named)
         self.db.execute("PRAGMA secure_delete = ON")
         self._begin()
-        index = self.log.erase(name, now)
+        index = self.log.erase(name, now, known=bool(left))
         state.write_records(self.db, left, state.encoded(left))
         for table in ("person", "task_record"):
             self._rewrite(table)

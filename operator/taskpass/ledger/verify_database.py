@@ -162,13 +162,15 @@ def _check_trails(log: LogReader, told: Walk) -> None:
 
 def _check_item(uid: str, index: int, time: str, words: list[Any], event: dict[str, Any]) -> None:
     data, (reason, message, severity, on_pod) = event["data"], words
-    said = (data.get("task", {}).get("uid"), moment(datetime.fromisoformat(time)))
     try:
+        said = (data.get("task", {}).get("uid"), moment(datetime.fromisoformat(time)))
         notice = Notice(
             reason=reason, message=message, severity=Severity(severity), on_pod=bool(on_pod)
         )
     except ValueError:
-        raise TamperEvidence(f"an item of the trail of task {uid} has no severity") from None
+        raise TamperEvidence(
+            f"an item of the trail of task {uid} has no time or severity"
+        ) from None
     if (
         said[0] != uid
         or (said[1] != event["time"] and "clk" not in data)

@@ -171,7 +171,8 @@ def test_a_timeline_tells_the_story_in_order(place: Path) -> None:
     done = run("timeline", "support/ticket-4711", "--db", str(place / "ledger.db"))
 
     assert done.exit_code == 0
-    rows = [line.split()[2:4] for line in done.output.splitlines() if line[:7].strip().isdigit()]
+    steps = (s for s in done.output.splitlines() if s[:6].strip().isdigit() and s[6:8] == "  ")
+    rows = [step.split()[2:4] for step in steps]
     assert rows == [
         ["attest", "success"],
         ["issue", "intent"],

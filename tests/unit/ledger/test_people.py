@@ -16,8 +16,8 @@ from taskpass.cli.audit import audit
 from taskpass.core import audit as entries
 from taskpass.core.approval import Asked, asked_text
 from taskpass.core.errors import UsageError
-from taskpass.core.ownership import FORGOTTEN, Origin
-from taskpass.core.records import TaskRecord
+from taskpass.core.ownership import FORGOTTEN, Origin, mentions
+from taskpass.core.records import Notice, TaskRecord
 from taskpass.ledger.erase import erase
 from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.proven import Where, proven
@@ -221,6 +221,66 @@ async def test_who_is_named_in_an_approval_that_is_waited_for_is_not_erased_yet(
     assert index > 0
     assert traces(path, JANE) == []
     ledger.close()
+
+
+async def test_an_erasure_that_is_refused_forgets_nothing(path: Path) -> None:
+    waiting = Asked(name="t", text=asked_text({"by": JANE}, "n"), nonce="n", since=NOW, epoch=1)
+    record = TaskRecord(task=GRANT.task, origin=Origin(names=(JANE,)), asked=(waiting,))
+    ledger = objects.opened(path)
+    await ledger.commit(Batch(tasks=(record,)))
+
+    with pytest.raises(UsageError):
+        await ledger.erase(JANE, NOW)
+    await ledger.commit(Batch(tasks=(replace(record, phase="next"),)))
+
+    found = ledger.record(GRANT.task.uid)
+    assert found is not None
+    assert found.origin == Origin(names=(JANE,))
+    ledger.close()
+
+
+async def test_who_has_only_started_a_pod_is_erased_and_an_entry_says_so(path: Path) -> None:
+    unknown = f"{JANE} may have changed it"
+    started = TaskRecord(task=GRANT.task, origin=Origin(names=(JANE,), unknown=unknown))
+    ledger = objects.opened(path)
+    await ledger.commit(Batch(tasks=(started,)))
+
+    index = await ledger.erase(JANE, NOW)
+
+    assert json.loads(body(path, index))["type"] == "dev.taskpass.privacy.erase"
+    assert traces(path, JANE) == []
+    assert verify_database(path).size == index + 1
+    ledger.close()
+
+
+async def test_who_is_named_in_the_trail_of_a_task_is_erased_once_that_is_gone(path: Path) -> None:
+    notice = Notice(reason="Approved", message=f"'{JANE}' approved credential 'tickets'")
+    record = TaskRecord(task=GRANT.task)
+    ledger = objects.opened(path)
+    entry = replace(asked().entries[0], notice=notice)
+    await ledger.commit(Batch(entries=(entry,), tasks=(record,)))
+
+    with pytest.raises(UsageError, match=r"The trail of AgentTask \S+ names them"):
+        await ledger.erase(JANE, NOW)
+    gone = entries.forgotten(record, 0, NOW)
+    await ledger.commit(Batch(entries=(gone,), forgets=(GRANT.task.uid,)))
+    await ledger.erase(JANE, NOW)
+
+    assert traces(path, JANE) == []
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("read mail of jane@example.org", True),
+        ("'jane@example.org' approved", True),
+        ("mary.jane@example.org.uk", True),  # refused for nothing is better than left behind
+        ("xjane@example.orgs", False),
+    ],
+)
+def test_a_name_is_a_word_of_its_own(text: str, named: bool) -> None:
+    assert mentions(text, JANE) is named
 
 
 async def test_the_timeline_says_who_asked_and_that_they_were_erased(path: Path) -> None:

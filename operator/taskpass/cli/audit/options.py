@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from taskpass.cli.audit.story import plain
 from taskpass.core.errors import TaskpassError, UsageError
 from taskpass.ledger.proven import Where
 from taskpass.ledger.reader import Incomplete, TamperEvidence
@@ -33,7 +34,7 @@ class Failed(click.ClickException):
 
     def show(self, file: object = None) -> None:
         """Print the line."""
-        click.echo(self.format_message(), err=True)
+        click.echo(plain(self.format_message()), err=True)
 
 
 class FoundTampering(Failed):
