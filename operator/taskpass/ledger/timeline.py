@@ -43,6 +43,12 @@ def timeline(log: Proven, task: str, *, names: bool) -> Timeline:
             f"The log has no task '{task}' from entry {log.report.pruned} on; what is before was "
             "pruned: look in the archive that was written then"
         )
+    if not subjects and not log.report.is_whole:
+        first, end = log.report.bodies
+        raise UsageError(
+            f"The entries {first}..{end - 1}, which alone are here, have no task '{task}'; name a "
+            "ledger or an export of the whole log"
+        )
     if not subjects:
         raise UsageError(f"The log has no task '{task}'; write it as namespace/name")
     if len(subjects) > 1:

@@ -82,6 +82,12 @@ class Report:
     lines: tuple[tuple[str, int, int], ...] = ()
     """Files of lines, and from where up to where each has entries; all of them were checked."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every entry was there to be read that is not absent by policy."""
+        first, end = self.bodies
+        return first <= self.pruned and end >= self.size
+
 
 def verify_database(
     path: Path, *, vkey: str = "", against: Sequence[str] = (),

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
+from taskpass.cli.main import cli
 from taskpass.core import audit as entries
 from taskpass.core.credential import TaskRef
 from taskpass.core.records import Outcome
@@ -225,6 +226,43 @@ def test_an_export_of_lines_has_one_entry_a_line(place: Path, tmp_path: Path) ->
     assert verified.exit_code == 0, verified.output
     assert "entries.jsonl says what the log's entries 2..6 say" in verified.output
     assert "the entries are in no bundle here; their hashes are verified" in verified.output
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    """An export of 523 entries into which somebody has put a file that hides the last of them."""
+    path = tmp_path / "ledger.db"
+
+    async def fill() -> None:
+        ledger = objects.opened(path)
+        await objects.story(ledger)
+        await objects.filled(ledger, 520)
+        ledger.close()
+
+    asyncio.run(fill())
+    assert run("export", str(tmp_path / "new"), "--db", str(path)).exit_code == 0
+    (tmp_path / "new/range").write_text("0:512\n")
+    return tmp_path / "new"
+
+
+@pytest.mark.parametrize("command", ["open-ops", "debts"])
+def test_what_is_open_is_not_told_of_a_part_of_the_log(part: Path, command: str) -> None:
+    command_of = cli if command == "debts" else audit
+
+    done = CliRunner().invoke(command_of, [command, "--dir", str(part)])
+
+    assert done.exit_code == 3
+    assert done.stdout == ""
+    assert "entries only 0..511 are here" in done.stderr
+
+
+def test_who_is_not_in_a_part_of_the_log_may_be_in_the_rest(part: Path) -> None:
+    unknown = run("timeline", "support/no-such-task", "--dir", str(part))
+    found = run("search", "--type", "log.open", "--dir", str(part))
+
+    assert (unknown.exit_code, "0..511, which alone are here" in unknown.stderr) == (2, True)
+    assert "none that answers is left out" not in found.stderr
+    assert "only a part can be read" in found.stderr
 
 
 def test_the_policy_in_an_export_is_one_to_begin_with(place: Path) -> None:

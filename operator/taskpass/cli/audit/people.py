@@ -61,7 +61,10 @@ def erase(subject: str, db: Path | None, key_file: Path | None, as_json: bool) -
 
     What is left in it are references that confirm no guess. Where an operator has the ledger open,
     it does the work: run this beside it. Copies that were made before (`who`, backups of the
-    volume) are yours to erase. Exit code 1: nothing is known of them.
+    volume) are yours to erase.
+
+    Exit code 1: nothing is known of them; 2: a task that is there names them, or bytes are left,
+    and the message says which.
     """
     from taskpass.main import SystemClock
 

@@ -16,12 +16,13 @@ def say(report: Report) -> None:
 def lines(report: Report) -> Iterator[str]:
     """Return what was verified before a line was printed, and what nobody can tell from it."""
     yield f"Proven: every entry was hashed, under the checkpoint of size {report.size}, which key"
-    yield f"{report.keys[-1].id} has signed; none that answers is left out."
+    every = "none that answers is left out" if report.is_whole else "and only a part can be read"
+    yield f"{report.keys[-1].id} has signed; {every}."
     if not report.pinned:
         yield "That key is by the log's own word: name the one that you know with --vkey."
-    first, end = report.bodies
     if report.pruned:
         yield f"Entries before {report.pruned} are absent by policy: what they told is not here."
-    if first > report.pruned or end < report.size:
+    if not report.is_whole:
+        first, end = report.bodies
         yield f"Only the entries {first}..{end - 1} are here, and were looked through."
     yield "Whether it is the newest state, and the only one, `audit verify` tells by a memory."

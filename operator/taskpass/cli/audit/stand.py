@@ -14,6 +14,7 @@ from taskpass.core.errors import UsageError
 from taskpass.ledger import stand
 from taskpass.ledger.key_file import read_seed_file
 from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.reader import Incomplete
 from taskpass.ledger.verify import Report
 from taskpass.ledger.whois import asked_for, whois
 
@@ -90,6 +91,12 @@ def debts(where: Where, as_json: bool) -> None:
 
 def _open_operations(where: Where) -> tuple[list[stand.OpenOperation], Report]:
     with options.told(), progress.shown("verified") as tell, proven(where, progress=tell) as log:
+        if not log.report.is_whole:
+            first, end = log.report.bodies
+            raise Incomplete(
+                f"Of the log's {log.report.size} entries only {first}..{end - 1} are here: what is "
+                "open is told by all of them; name a ledger or an export of the whole log"
+            )
         return stand.open_operations(log), log.report
 
 
