@@ -31,7 +31,8 @@ from taskpass.ledger.reader import reading
 
 NAME = "taskpass"
 USER = f"system:serviceaccount:{SYSTEM}:{NAME}"
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds, more than a Lease lasts that an operator of another ledger held when it was killed."""
 TOKEN_SECONDS = 7200
 ANCHOR = thing(GROUP, "AuditAnchor", "", NAME)
 

@@ -142,8 +142,8 @@ class Duties:
                     return await ledger.erase(subject, now, tell)
                 case {"do": "prune", "archive": archive, **rest}:
                     limit, path = limit_of(rest), self.settings.ledger_path
-                    done, entry = await asyncio.to_thread(archived, path, limit, Path(archive), now)
-                    return await ledger.prune(entry, done.min_index, tell)
+                    _, drop = await asyncio.to_thread(archived, path, limit, Path(archive), now)
+                    return await ledger.prune(drop, tell)
             raise UsageError("The operator knows no such request")
 
         await answer_all(self.settings.ledger_path, do)

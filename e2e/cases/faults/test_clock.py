@@ -18,7 +18,11 @@ from e2e.cluster.errors import ClusterFailed
 from e2e.stage import Stage, until
 
 LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
-STEADY = {"LD_PRELOAD": LIBRARY, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+STEADY = {
+    "LD_PRELOAD": LIBRARY,
+    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    "PYTHONPATH": str(Path(__file__).parent / "without_uvloop"),
+}
 HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=365)
 
 

@@ -8,6 +8,7 @@ import pytest
 from e2e.admission import GROUP, TENANT, binding, task
 from e2e.cases.faults.proxy import Proxy, Rule
 from e2e.cases.faults.test_clock import library, restart
+from e2e.cases.faults.test_ledger_volume import audit
 from e2e.impersonate import thing
 from e2e.stage import Stage, condition, job, policy
 
@@ -42,6 +43,22 @@ def test_owners_that_cannot_be_read_leave_the_pod_unproven_until_they_can(
 
     assert "the proxy says so" in condition(status, "Attested")["message"]
     assert held is None
+
+
+def test_a_name_that_looks_like_a_token_keeps_nobody_from_anything_after_a_start(
+    stage: Stage, name: str
+) -> None:
+    """The log redacts it; what is noted of the task is then not literally what the log says."""
+    token_like = f"xoxb-{name}"
+    stage.begin_ready(token_like)
+
+    stage.operator.stop()
+    stage.operator.start()
+    stage.begin_ready(name)
+
+    assert stage.reads(stage.token(token_like)) == 200
+    assert audit(stage.operator, "verify")[0] == 0
+    stage.clear(token_like)
 
 
 @pytest.mark.usefixtures("itself_again")

@@ -7,7 +7,6 @@ the canonical bytes.
 """
 
 import enum
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +14,9 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid5
 
-import orjson
-
 from taskpass.core.approval import Asked, TaskApproval, Verdict
 from taskpass.core.credential import Grant, TaskRef
+from taskpass.core.entry_terms import digest_of_text, moment, of_asked, of_grant, of_saved
 from taskpass.core.kill_switch import KillSwitch
 from taskpass.core.progress import Savepoint
 from taskpass.core.records import Notice, Outcome, TaskRecord
@@ -29,6 +27,8 @@ NAMESPACE = UUID("5d6f0b3c-3c63-4a53-9d0e-0f6d1c0b7a11")
 VERSION = 1
 PREFIX = "dev.taskpass."
 NO_DATA: Mapping[str, Any] = MappingProxyType({})
+STARTED_BY = "started_by_"
+"""With a number: the role of each who started what runs in a pod."""
 
 
 class EventType(enum.StrEnum):
@@ -46,6 +46,7 @@ class EventType(enum.StrEnum):
     TASK_RESUME = "task.resume"
     TASK_FINISH = "task.finish"
     TASK_FORGET = "task.forget"
+    TASK_RETELL = "task.retell"
     APPROVAL_ASK = "approval.ask"
     APPROVAL_GIVE = "approval.give"
     BUDGET_HOLD = "budget.hold"
@@ -56,6 +57,7 @@ class EventType(enum.StrEnum):
     LOG_OPEN = "log.open"
     LOG_KEY_ROTATE = "log.key_rotate"
     LOG_PRUNE = "log.prune"
+    LOG_RETELL = "log.retell"
     LOG_RE_ORIGIN = "log.re_origin"
     PRIVACY_ERASE = "privacy.erase"
 
@@ -105,11 +107,6 @@ class Entry:
 def operation(*parts: str) -> UUID:
     """Return the id of an operation: the same parts, the same id."""
     return uuid5(NAMESPACE, "|".join(parts))
-
-
-def moment(time: datetime) -> str:
-    """Return a time as the log writes it: RFC 3339, UTC, microseconds, `Z`."""
-    return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def issue_intent(grant: Grant, now: datetime, people: Mapping[str, str] = NO_DATA) -> Entry:
@@ -184,7 +181,7 @@ def denied(
 def attested(record: TaskRecord, now: datetime, notice: Notice) -> Entry:
     """Say that a pod was proven to be the agent, and is bound to the task's UID from now on."""
     op = operation(record.task.uid, "attest", str(record.attempt), record.pod_uid)
-    data = {
+    data: dict[str, Any] = {
         "attest": {"method": "api-server", "result": "verified"},
         "pod": {"name": record.pod_name, "uid": record.pod_uid, "attempt": record.attempt},
         "service_account_uid": record.service_account_uid,
@@ -192,9 +189,17 @@ def attested(record: TaskRecord, now: datetime, notice: Notice) -> Entry:
         "images": list(record.images),
         "phase": record.phase,
     }
+    people: Mapping[str, str] = NO_DATA
+    if record.parent_uid:
+        data["parent"] = record.parent_uid
+    if (origin := record.origin) is not None:
+        people = {f"{STARTED_BY}{n}": name for n, name in enumerate(origin.names, start=1)}
+        data["starters"] = len(people)
+        if origin.unknown:
+            data["unknown"] = digest_of_text(origin.unknown)
     return entry(
         op, EventType.WORKLOAD_ATTEST, Stage.POINT, Result.SUCCESS, now, record.task, data,
-        notice=notice,
+        notice=notice, people=people,
     )  # fmt: skip
 
 
@@ -242,7 +247,7 @@ def approval_asked(
 ) -> Entry:
     """Say that people are asked; `policies` are label and digest of those that ask."""
     data = {
-        "approval": _of_asked(asked),
+        "approval": of_asked(asked),
         "policies": [{"name": name, "digest": digest} for name, digest in policies],
         "digests": {"intent": task.intent.digest},
         "task": {"uid": task.uid, "generation": task.generation},
@@ -259,7 +264,7 @@ def approval_given(
     """Say whose word counts for what was asked, as admission proved them."""
     approved = word.decision is Verdict.APPROVED
     data = {
-        "approval": {**_of_asked(asked), "object": word.name, "object_uid": word.uid},
+        "approval": {**of_asked(asked), "object": word.name, "object_uid": word.uid},
         "decision": {"by": "person", "reason_code": word.decision.value},
         "reason": word.reason,
         "task": {"uid": task.uid, "generation": task.generation},
@@ -271,17 +276,13 @@ def approval_given(
     )  # fmt: skip
 
 
-def _of_asked(asked: Asked) -> dict[str, str]:
-    what = {"credential": asked.name, "branch": asked.branch}
-    return {"digest": asked.digest} | {key: value for key, value in what.items() if value}
-
-
 def saved(record: TaskRecord, savepoint: Savepoint, now: datetime, notice: Notice) -> Entry:
     """Say how far the task has come, as it said itself, and under which intent and policies."""
     op = operation(record.task.uid, "save", savepoint.step, savepoint.sha256, moment(now))
+    said = of_saved(savepoint) or {}
     data = {
-        "savepoint": {"step": savepoint.step, "sha256": savepoint.sha256},
-        "digests": {"intent": savepoint.intent_digest, "policies": savepoint.policies_digest},
+        "savepoint": {key: said[key] for key in ("step", "sha256")},
+        "digests": {key: said[key] for key in ("intent", "policies")},
     }
     return entry(
         op, EventType.TASK_SAVE, Stage.POINT, Result.SUCCESS, now, record.task, data, notice=notice
@@ -322,6 +323,13 @@ def forgotten(record: TaskRecord, owed: int, now: datetime) -> Entry:
     return entry(
         op, EventType.TASK_FORGET, Stage.POINT, Result.SUCCESS, now, record.task, {"owed": owed}
     )
+
+
+def retold(task: TaskRef, data: Mapping[str, Any], min_index: int, now: datetime) -> Entry:
+    """Say again what was told of a task in entries before `min_index`, which are dropped."""
+    op = operation(task.uid, "retell", str(min_index))
+    told = {**data, "task": {"uid": task.uid}}
+    return entry(op, EventType.TASK_RETELL, Stage.POINT, Result.SUCCESS, now, task, told)
 
 
 def pods_forgotten(pod_uids: Sequence[str], now: datetime) -> Entry:
@@ -382,70 +390,6 @@ def people_of(task: Task, root: Task | None = None) -> Mapping[str, str]:
         "changed_by": task.changed_by.username,
         "sponsor": (root or task).sponsor,
     }
-
-
-def of_grant(grant: Grant) -> dict[str, Any]:
-    """Return what every entry about a grant says of it, as the grant is then."""
-    cred: dict[str, Any] = {
-        "ref": grant.id, "provider": grant.provider, "class": grant.class_name,
-        "name": grant.name, "actions": list(grant.actions), "resources": list(grant.resources),
-        "ttl": grant.lifetime_seconds, "record": _digest(_rest(grant)),
-    }  # fmt: skip
-    if grant.location:
-        cred["location"] = grant.location
-    if grant.approval is not None:
-        cred["approval"] = grant.approval.digest
-    if grant.renews:
-        cred |= {"renews": grant.renews, "renewal_n": grant.renewals}
-    if grant.expires_at is not None:
-        cred |= {"exp": moment(grant.expires_at), "id": grant.credential_ref}
-        cred["fp"] = grant.fingerprint
-    told: dict[str, Any] = {
-        "uid": grant.task.uid, "generation": grant.generation, "phase": grant.phase,
-        "agent": grant.service_account, "pod_uid": grant.pod_uid, "attempt": grant.attempt,
-    }  # fmt: skip
-    if grant.chain:
-        cred["within"] = grant.within
-        told["chain"] = list(grant.chain)
-    return {
-        "cred": cred,
-        "task": told,
-        "policy": {"name": grant.policy, "digest": grant.policy_digest},
-        "digests": {
-            "intent": grant.intent_digest, "request": grant.request_digest,
-            "class": grant.class_digest,
-        },
-    }  # fmt: skip
-
-
-def _rest(grant: Grant) -> dict[str, Any]:
-    """Return what is remembered of a grant and not told in its entries: revocation needs it.
-
-    What has its default is left out, so that a later version may add to it. Times are left out: an
-    entry that is told again would say another thing.
-    """
-    approval = grant.approval
-    rest = {
-        "pod": grant.pod_name, "service_account_uid": grant.service_account_uid,
-        "provider_state": grant.provider_state, "depth": grant.max_depth,
-        "children": grant.max_children, "renewals": grant.renewals, "within": grant.within,
-        "ref": grant.credential_ref, "fp": grant.fingerprint,
-    }  # fmt: skip
-    if approval is not None:
-        rest["approval"] = [approval.nonce, moment(approval.until), *approval.given_by]
-    return {name: value for name, value in rest.items() if value}
-
-
-def _digest(value: object) -> str:
-    """Return the first 16 bytes of the SHA-256 of a value's JSON, in hex."""
-    text = orjson.dumps(value, default=dict, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(text).hexdigest()[:32]
-
-
-def notice_digest(notice: Notice) -> str:
-    """Return what an entry keeps of the words that people are told with it."""
-    told = [notice.reason, notice.message, notice.severity.value, notice.on_pod]
-    return _digest(told)
 
 
 def _of_grant(

@@ -1,11 +1,12 @@
 """What the audit log says of itself: how it began, who writes it, with which key, what is gone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from taskpass.core.anchor import Head
 from taskpass.core.audit import Entry, EventType, Result, Stage, entry, operation
+from taskpass.core.records import PodBinding
 
 
 def created(origin: str, vkey: str, cluster_id: str, now: datetime) -> Entry:
@@ -39,17 +40,44 @@ def key_rotated(origin: str, before: str, after: str, reason: str, now: datetime
 
 
 def pruned(
-    origin: str, min_index: int, archive_sha256: str, policy: Mapping[str, Any], now: datetime
-) -> Entry:
+    origin: str, min_index: int, archive_sha256: str, policy: Mapping[str, Any], now: datetime,
+    *, retold: bool = True,
+) -> Entry:  # fmt: skip
     """Say that the entries before `min_index` are absent by policy from now on.
 
     Their hashes stay. `archive_sha256` is the digest of the list of checksums of the archive that
-    has them, `policy` what was asked for.
+    has them, `policy` what was asked for. `retold` says that all that state rests on was told
+    again before, of these entries and of those that went earlier.
     """
-    data = {"min_index": min_index, "archive_sha256": archive_sha256, "policy": dict(policy)}
+    data = {
+        "min_index": min_index, "archive_sha256": archive_sha256, "policy": dict(policy),
+        "retold": retold,
+    }  # fmt: skip
     return entry(
         operation(origin, "prune", str(min_index)), EventType.LOG_PRUNE, Stage.POINT,
         Result.SUCCESS, now, None, data,
+    )  # fmt: skip
+
+
+def retold(
+    origin: str, min_index: int, number: int, bound: Sequence[PodBinding],
+    people: Sequence[tuple[str, str]], now: datetime,
+) -> Entry:  # fmt: skip
+    """Say again of which task pods are, and the references and commitments of people.
+
+    It is the `number`-th such entry of what is told before `min_index` only, and dropped.
+    """
+    data: dict[str, Any] = {}
+    if bound:
+        data["bound"] = [
+            {"pod": each.pod_uid, "task": each.task_uid, "ns": each.namespace, "name": each.name}
+            for each in bound
+        ]
+    if people:
+        data["people"] = [{"ref": ref, "c": commitment} for ref, commitment in people]
+    return entry(
+        operation(origin, "retell", str(min_index), str(number)), EventType.LOG_RETELL,
+        Stage.POINT, Result.SUCCESS, now, None, data,
     )  # fmt: skip
 
 

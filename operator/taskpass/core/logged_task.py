@@ -1,11 +1,24 @@
-"""What the log's entries say of a task, to hold its record and its pods' bindings against."""
+"""What the log's entries say of a task, to hold its record and its pods' bindings against.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+Of people the log has references and commitments (core/people.py); which name a reference stands
+for is found out by whoever asks.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from typing import Any
 
-from taskpass.core.audit import PREFIX, EventType, Result
+from taskpass.core.approval import Asked
+from taskpass.core.audit import PREFIX, STARTED_BY, EventType, Result
+from taskpass.core.entry_terms import digest_of_text, moment, of_asked, of_saved
+from taskpass.core.ownership import FORGOTTEN, Origin
+from taskpass.core.people import is_person
 from taskpass.core.records import Outcome, TaskRecord
+from taskpass.core.redaction import INSTEAD, could_be
+
+_NOBODY: Mapping[str, Any] = {}
+Who = tuple[str, str]
+"""`name` and a name of the cluster's own, or `ref` and a person's reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,84 +29,266 @@ class TaskStep:
     uid: str
     task: str
     """`namespace/name`."""
+    time: str
+    """'' where it was moved forward: then it is not the one that the record has."""
     data: Mapping[str, Any]
 
 
 @dataclass(slots=True)
+class LoggedAsk:
+    """An approval that was asked for, and whose credential is not in front of a pod."""
+
+    what: Mapping[str, str]
+    since: str
+    given: set[str] = field(default_factory=set)
+    """UIDs of the TaskApprovals that count for it, by entries."""
+
+
+@dataclass(slots=True)
 class LoggedTask:
-    """A task that a pod was attested for, and that was not forgotten."""
+    """A task of which an entry says what its record has to say, and that was not forgotten."""
 
     task: str
-    pod: Mapping[str, Any]
-    """Of the last attestation: name, UID, and the attempt that it is."""
-    data: Mapping[str, Any]
+    at: int
+    """Index of an entry (or before it) from which on all is told of it."""
+    pod: Mapping[str, Any] = field(default_factory=lambda: _NOBODY)
+    """Of the last attestation: name, UID, and the attempt that it is. Empty before the first."""
+    data: Mapping[str, Any] = field(default_factory=lambda: _NOBODY)
     """Of the entry that tells of it."""
+    started: str = ""
+    """When the first pod was attested; '' where that is not told."""
     phase: str | None = None
     """That it is in; None where no entry of this version names it."""
     suspended: str | None = None
-    """Why it holds nothing, '' while it goes on; None where no entry since its first pod says."""
+    """Why it holds nothing, '' while it goes on; None where no entry says."""
     outcome: str = ""
     """As which it ended; '' while it has not."""
+    asked: dict[str, LoggedAsk] = field(default_factory=dict)
+    """By digest."""
+    saved: Mapping[str, str] | None = None
+    """What it last said of its progress."""
+    whole: bool = True
+    """Whether all entries about it, or what retells them, were there to be followed."""
 
-    def differences(self, record: TaskRecord) -> Iterator[str]:
-        """Return the names of what a record says otherwise than the log does."""
+    def differences(
+        self, record: TaskRecord, refs: Mapping[str, str], erased: Set[str]
+    ) -> Iterator[str]:
+        """Return the names of what a record says otherwise than the log does.
+
+        `refs` are the references of the people that are known, by name; `erased` those of whom an
+        entry says that they were.
+        """
         if str(record.task) != self.task:
             yield "task"
-        if record.attempt != self.pod.get("attempt"):
+        if record.attempt != self.pod.get("attempt", 0):
             yield "attempt"
-        if record.pod_uid and (record.pod_uid, record.pod_name) != (
-            self.pod.get("uid"), self.pod.get("name"),
-        ):  # fmt: skip
+        if record.pod_uid and record.pod_uid != self.pod.get("uid"):
             yield "pod_uid"
-        for name in ("service_account_uid", "workload_uid"):
-            if getattr(record, name) != self.data.get(name):
-                yield name
-        images = list(record.images) if record.pod_uid else self.data.get("images")
-        if "redacted" not in self.data and images != self.data.get("images"):
-            yield "images"
-        if self.phase is not None and record.phase != self.phase:
+        if record.pod_uid and not could_be(self.pod.get("name"), record.pod_name):
+            yield "pod_name"
+        if self.pod:
+            yield from self._of_pod(record, refs, erased)
+        if self.phase is not None and not could_be(self.phase, record.phase):
             yield "phase"
         if self.suspended is not None and record.suspended != self.suspended:
             yield "suspended"
+        if self.whole and not all(self._was_asked(each) for each in record.asked):
+            yield "asked"
+        if (self.whole or self.saved is not None) and not could_be(
+            self.saved, of_saved(record.saved)
+        ):
+            yield "saved"
         # What it will end as is noted before its last credential is gone, and told afterwards.
         if (record.finished_at is not None) != bool(self.outcome):
             yield "finished_at"
         if self.outcome and record.outcome != self.outcome:
             yield "outcome"
 
+    def _of_pod(
+        self, record: TaskRecord, refs: Mapping[str, str], erased: Set[str]
+    ) -> Iterator[str]:
+        for name in ("service_account_uid", "workload_uid"):
+            if getattr(record, name) != self.data.get(name):
+                yield name
+        images = list(record.images) if record.pod_uid else self.data.get("images")
+        if not could_be(self.data.get("images"), images):
+            yield "images"
+        if "starters" not in self.data:  # a version of before has written it
+            return
+        if record.parent_uid != self.data.get("parent", ""):
+            yield "parent_uid"
+        if (
+            self.whole
+            and self.started
+            and (record.started_at is None or moment(record.started_at) != self.started)
+        ):
+            yield "started_at"
+        if record.pod_uid and not self._was_started(record.origin, refs, erased):
+            yield "origin"
+        if not record.pod_uid and record.origin is not None:
+            yield "origin"
+
+    def _was_started(
+        self, origin: Origin | None, refs: Mapping[str, str], erased: Set[str]
+    ) -> bool:
+        """Tell whether it was those who started the pod, but for whoever was erased since."""
+        if origin is None:
+            return False
+        told = set(starters_of(self.data))
+        left = {who for who in told if who[0] == "name" or who[1] not in erased}
+        there = {_who(name, refs) for name in origin.names}
+        sure = {who for who in left if INSTEAD not in who[1]}
+        count = self.data["starters"] - len(told - left)
+        if not sure <= there or not len(there) == len(origin.names) == count:
+            return False
+        if origin.unknown == FORGOTTEN and (erased or self.data.get("forgot")):
+            return True
+        unknown = digest_of_text(origin.unknown) if origin.unknown else ""
+        return unknown == self.data.get("unknown", "") and (left == told or bool(unknown))
+
+    def _was_asked(self, asked: Asked) -> bool:
+        told = self.asked.get(asked.digest)
+        return (
+            told is not None
+            and could_be({"digest": asked.digest, **told.what}, of_asked(asked))
+            and told.given.issuperset(asked.noted)
+            and told.since in ("", moment(asked.since))
+        )
+
+
+def starters_of(data: Mapping[str, Any]) -> Iterator[Who]:
+    """Return who started a pod, as the entry of its attestation (or what retells it) says."""
+    by = data.get("by", _NOBODY)
+    told = [who for role, who in by.items() if role.startswith(STARTED_BY)]
+    for who in (*told, *data.get("started_by", ())):
+        yield ("ref", str(who["ref"])) if "ref" in who else ("name", str(who["name"]))
+
+
+def _who(name: str, refs: Mapping[str, str]) -> Who:
+    return ("ref", refs.get(name, "")) if is_person(name) else ("name", name)
+
 
 def task_step_of(event: Mapping[str, Any]) -> TaskStep | None:
     """Return what an entry says that a task's record has to say as well; None for others."""
     kind = str(event["type"]).removeprefix(PREFIX)
-    if kind not in _KINDS or event["data"].get("outcome") != Result.SUCCESS:
-        return None
     data = event["data"]
-    return TaskStep(kind, str(data["task"]["uid"]), event.get("subject", ""), data)
+    if kind not in _KINDS or data.get("outcome") not in _KINDS[kind]:
+        return None
+    time = "" if "clk" in data else str(event["time"])
+    return TaskStep(kind, str(data["task"]["uid"]), event.get("subject", ""), time, data)
 
 
-def follow(tasks: dict[str, LoggedTask], step: TaskStep) -> None:
-    """Take in the next entry about a task."""
-    found = tasks.get(step.uid)
-    if step.kind == EventType.WORKLOAD_ATTEST:
-        made = LoggedTask(step.task, step.data["pod"], step.data)
-        if found is not None:
-            made.phase, made.suspended, made.outcome = found.phase, found.suspended, found.outcome
-        made.phase = step.data.get("phase", made.phase)
-        tasks[step.uid] = made
-    elif step.kind == EventType.TASK_FORGET:
+def follow(tasks: dict[str, LoggedTask], step: TaskStep, at: int) -> None:
+    """Take in the next entry about a task; `at` is its index, or one before."""
+    data, found = step.data, tasks.get(step.uid)
+    if step.kind == EventType.TASK_FORGET:
         tasks.pop(step.uid, None)
-    elif found is not None and step.kind in (EventType.TASK_SUSPEND, EventType.TASK_RESUME):
-        suspends = step.kind == EventType.TASK_SUSPEND
-        found.suspended = str(step.data.get("suspend")) if suspends else ""
-    elif found is not None and "phase" in step.data:
-        found.phase = str(step.data["phase"])
-    elif found is not None and step.data.get("finish") in set(Outcome):
-        found.outcome = str(step.data["finish"])
+        return
+    if step.kind == EventType.TASK_RETELL:
+        tasks[step.uid] = _retold(step, at)
+        return
+    if found is None:
+        if step.kind not in _FIRST:
+            return
+        found = tasks[step.uid] = LoggedTask(step.task, at)
+    match step.kind:
+        case EventType.WORKLOAD_ATTEST:
+            _attest(found, step)
+        case EventType.TASK_SUSPEND | EventType.TASK_RESUME:
+            suspends = step.kind == EventType.TASK_SUSPEND
+            found.suspended = str(data.get("suspend")) if suspends else ""
+        case EventType.APPROVAL_ASK:
+            told = {k: v for k, v in data["approval"].items() if k != "digest"}
+            found.asked[str(data["approval"]["digest"])] = LoggedAsk(told, step.time)
+        case EventType.APPROVAL_GIVE:
+            if asked := found.asked.get(str(data["approval"]["digest"])):
+                asked.given.add(str(data["approval"]["object_uid"]))
+        case EventType.TASK_SAVE:
+            found.saved = {**data["savepoint"], **data["digests"]}
+        case EventType.CREDENTIAL_DELIVER:
+            found.asked.pop(str(data["cred"].get("approval")), None)
+        case EventType.TASK_PHASE if "phase" in data:
+            found.phase = str(data["phase"])
+            found.asked.pop(str(data.get("approval")), None)
+        case EventType.TASK_FINISH if data.get("finish") in set(Outcome):
+            found.outcome = str(data["finish"])
 
 
-_KINDS = frozenset(
+def _attest(found: LoggedTask, step: TaskStep) -> None:
+    if not found.pod:
+        found.started = step.time
+        if found.suspended is None and "starters" in step.data:
+            found.suspended = ""
+    found.pod, found.data = step.data["pod"], step.data
+    found.phase = step.data.get("phase", found.phase)
+
+
+def _retold(step: TaskStep, at: int) -> LoggedTask:
+    data = step.data
+    return LoggedTask(
+        step.task, at, data.get("pod", _NOBODY), data, data["started"], data.get("phase"),
+        data.get("suspend"), data["finish"],
+        {
+            str(each["digest"]): LoggedAsk(each["what"], each["since"], set(each["given"]))
+            for each in data["asked"]
+        },
+        data.get("saved"),
+    )  # fmt: skip
+
+
+def retelling_of(task: LoggedTask, erased: Set[str]) -> dict[str, Any]:
+    """Return what an entry says that retells all that was told of a task, to be pruned."""
+    told: dict[str, Any] = {
+        "started": task.started, "finish": task.outcome,
+        "asked": [
+            {"digest": digest, "what": dict(a.what), "since": a.since, "given": sorted(a.given)}
+            for digest, a in task.asked.items()
+        ],
+    }  # fmt: skip
+    if task.phase is not None:
+        told["phase"] = task.phase
+    if task.suspended is not None:
+        told["suspend"] = task.suspended
+    if task.saved is not None:
+        told["saved"] = dict(task.saved)
+    if not task.pod:
+        return told
+    kept = ("service_account_uid", "workload_uid", "images", "parent", "unknown")
+    told |= {key: task.data[key] for key in kept if key in task.data}
+    told["pod"] = dict(task.pod)
+    if "starters" in task.data:
+        whole = [dict(who) for who in _told_starters(task.data)]
+        left = [who for who in whole if who.get("ref") not in erased]
+        told |= {"starters": len(left), "started_by": left}
+        if erased or task.data.get("forgot"):
+            told["forgot"] = True
+    return told
+
+
+def _told_starters(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    by = data.get("by", _NOBODY)
+    yield from (who for role, who in by.items() if role.startswith(STARTED_BY))
+    yield from data.get("started_by", ())
+
+
+_DONE = frozenset({Result.SUCCESS.value})
+_KINDS: Mapping[str, frozenset[str]] = {
+    EventType.WORKLOAD_ATTEST.value: _DONE,
+    EventType.TASK_PHASE.value: _DONE,
+    EventType.TASK_FINISH.value: _DONE,
+    EventType.TASK_FORGET.value: _DONE,
+    EventType.TASK_SUSPEND.value: _DONE,
+    EventType.TASK_RESUME.value: _DONE,
+    EventType.TASK_RETELL.value: _DONE,
+    EventType.TASK_SAVE.value: _DONE,
+    EventType.APPROVAL_ASK.value: frozenset({Result.PENDING.value}),
+    EventType.APPROVAL_GIVE.value: frozenset({Result.SUCCESS.value, Result.DENIED.value}),
+    EventType.CREDENTIAL_DELIVER.value: _DONE,
+}
+_FIRST = frozenset(
     {
-        EventType.WORKLOAD_ATTEST, EventType.TASK_PHASE, EventType.TASK_FINISH,
-        EventType.TASK_FORGET, EventType.TASK_SUSPEND, EventType.TASK_RESUME,
+        EventType.WORKLOAD_ATTEST, EventType.TASK_SUSPEND, EventType.TASK_RESUME,
+        EventType.TASK_FINISH, EventType.TASK_SAVE,
     }
 )  # fmt: skip
+"""What may be told of a task first."""

@@ -1,7 +1,7 @@
 """What the ledger remembers of a task beside its grants, and what is told to people."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -82,16 +82,36 @@ class TaskRecord:
 
 
 def forgotten_in(record: TaskRecord, name: str) -> TaskRecord:
-    """Return a record that no longer says that a person started what runs in the pod."""
-    if record.origin is None or not record.origin.mentions(name):
+    """Return a record without a person's name.
+
+    They are not among those who started what runs in the pod any more, and an approval whose text
+    has the name is asked for anew.
+    """
+    asked = tuple(each for each in record.asked if not _names(each, name))
+    origin = record.origin
+    if origin is not None and origin.mentions(name):
+        origin = origin.without(name)
+    if origin is record.origin and len(asked) == len(record.asked):
         return record
-    return replace(record, origin=record.origin.without(name))
+    return replace(record, origin=origin, asked=asked)
 
 
 def names_in_asked(record: TaskRecord, name: str) -> bool:
     """Tell whether somebody is named in an approval that is asked for and not used up."""
-    escaped = orjson.dumps(name).decode()[1:-1]  # as `asked_text` writes it
-    return any(mentions(asked.text, escaped) for asked in record.asked)
+    return any(_names(asked, name) for asked in record.asked)
+
+
+def _names(asked: Asked, name: str) -> bool:
+    return any(mentions(text, name) for text in _texts(orjson.loads(asked.text)))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Return every text in a JSON value but the keys, which are ours."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,17 @@ def _forms(secret: bytes) -> Iterator[str]:
         yield inner.translate(str.maketrans("+/", "-_"))
 
 
+def could_be(told: object, said: object) -> bool:
+    """Tell whether an entry says what a value is; what was redacted may have been anything."""
+    if isinstance(told, str) and isinstance(said, str) and INSTEAD in told:
+        return True
+    if isinstance(told, list | tuple) and isinstance(said, list | tuple):
+        return len(told) == len(said) and all(map(could_be, told, said))
+    if isinstance(told, Mapping) and isinstance(said, Mapping):
+        return told.keys() == said.keys() and all(could_be(told[k], said[k]) for k in told)
+    return told == said
+
+
 def suspicious(body: bytes) -> bool:
     """Tell whether an entry's bytes are to be looked at closely; cheap, and right when False."""
     for each in _RARE:

@@ -29,25 +29,35 @@ class Follower:
 
         """
         with reading(self._path) as log:
-            head = _head(log)
-            size = self._walk.tree.size
-            if head.size < size:
-                raise TamperEvidence(f"ROLLBACK: the log had {size} entries, and has {head.size}")
-            pieces = Verified(log, "", (), ()).pieces(self._query)
-            found: list[tuple[int, bytes]] = []
-            while self._walk.tree.size < head.size:
-                piece = pieces.rest(self._walk.tree.size)
-                if not piece.leaves:
-                    raise TamperEvidence(f"entry {self._walk.tree.size} is missing")
-                self._walk.take(piece)
-                found += piece.found
-            if self._walk.tree.root() != head.root:
-                raise TamperEvidence("FORK: the log is not grown from what was read before")
-            try:
-                self._walk.keys.open(log.note, verify_signature)
-            except BadCheckpoint as error:
-                raise TamperEvidence(f"the checkpoint does not hold: {error}") from error
-        return found
+            return caught_up(self._walk, log, self._query)
+
+
+def caught_up(walk: Walk, log: LogReader, query: Query) -> Entries:
+    """Take into a walk what a log has grown by since; return those entries that were asked for.
+
+    Raises:
+        TamperEvidence: It is not grown from what was walked, or not signed.
+
+    """
+    head = _head(log)
+    size = walk.tree.size
+    if head.size < size:
+        raise TamperEvidence(f"ROLLBACK: the log had {size} entries, and has {head.size}")
+    pieces = Verified(log, "", (), ()).pieces(query)
+    found: list[tuple[int, bytes]] = []
+    while walk.tree.size < head.size:
+        piece = pieces.rest(walk.tree.size)
+        if not piece.leaves:
+            raise TamperEvidence(f"entry {walk.tree.size} is missing")
+        walk.take(piece)
+        found += piece.found
+    if walk.tree.root() != head.root:
+        raise TamperEvidence("FORK: the log is not grown from what was read before")
+    try:
+        walk.keys.open(log.note, verify_signature)
+    except BadCheckpoint as error:
+        raise TamperEvidence(f"the checkpoint does not hold: {error}") from error
+    return found
 
 
 def _head(log: LogReader) -> Checkpoint:

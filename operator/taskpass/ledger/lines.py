@@ -9,7 +9,7 @@ from taskpass.core import tiles
 from taskpass.core.merkle import HASH_SIZE, TILE_WIDTH, leaf_hash
 from taskpass.ledger.files import FileReader
 from taskpass.ledger.formats import FORMATS, LineFormat
-from taskpass.ledger.reader import TamperEvidence
+from taskpass.ledger.reader import Incomplete, TamperEvidence
 
 MOST_CHARACTERS = 1 << 20
 """Of one line: an entry has 64 KiB at most, and is in it once or twice, escaped."""
@@ -39,10 +39,14 @@ def check_lines(files: FileReader, lines: Lines) -> tuple[tuple[str, int, int], 
 @contextmanager
 def lines_of(directory: Path, name: str) -> Iterator[IO[str] | None]:
     """Open a file of lines in a directory."""
-    if not (directory / name).exists():
+    try:
+        file = (directory / name).open(encoding="utf-8", newline="\n")
+    except FileNotFoundError:
         yield None
         return
-    with (directory / name).open(encoding="utf-8", newline="\n") as file:
+    except OSError as error:
+        raise Incomplete(f"{directory / name} cannot be read ({error.strerror})") from error
+    with file:
         yield file
 
 

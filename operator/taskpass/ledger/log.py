@@ -14,7 +14,7 @@ from datetime import datetime
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import Entry, EventType, Stage, moment, notice_digest
+from taskpass.core.audit import Entry, EventType, Stage
 from taskpass.core.audit_log import erased
 from taskpass.core.canonical import MAX_BYTES, entry_bytes
 from taskpass.core.checkpoint import (
@@ -26,6 +26,7 @@ from taskpass.core.checkpoint import (
     signed_note,
 )
 from taskpass.core.credential import SecretValue
+from taskpass.core.entry_terms import moment, notice_digest
 from taskpass.core.errors import EntryRefused, LedgerError
 from taskpass.core.merkle import TILE_WIDTH, Tree, leaf_hash
 from taskpass.core.redaction import forms

@@ -40,6 +40,11 @@ class Mirror:
             self._records[record.task.uid] = record
         for uid, item in written.trail:
             self._trails[uid] = (*self._trails.get(uid, ()), _indexed(item))[-TRAIL_LENGTH:]
+        if written.pruned:
+            self._trails = {
+                uid: tuple(item for item in items if item.audit_index >= written.pruned)
+                for uid, items in self._trails.items()
+            }
         for task_uid in written.forgotten:
             self._forget(task_uid)
 

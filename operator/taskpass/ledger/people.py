@@ -57,8 +57,8 @@ class People:
 def known(log: LogReader, told: Walk) -> dict[str, Person]:
     """Return everybody who was not erased, by reference, with every commitment opened.
 
-    `told` is what the log's entries come to. Somebody of whom no entry is left speaks (they were
-    pruned) is not among them: nothing proves the name.
+    `told` is what the log's entries come to. Somebody of whom only entries spoke that a version of
+    before has pruned is not among them: nothing proves the name.
 
     Raises:
         TamperEvidence: A name is not the one that the log's entries were about; or it is gone, and
@@ -71,7 +71,7 @@ def known(log: LogReader, told: Walk) -> dict[str, Person]:
         commitments = told.people.get(ref, set())
         if ref in told.erased:
             raise TamperEvidence(f"there is a name for {ref}, and an entry says that it was erased")
-        if not commitments and not told.min_index:
+        if not commitments and not told.untold:
             raise TamperEvidence(f"there is a name for {ref}, of whom no entry speaks")
         if commitments - {person.told()["c"]}:
             raise TamperEvidence(f"the name noted for {ref} is not whom the log's entries mean")

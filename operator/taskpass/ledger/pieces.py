@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,11 @@ _GENESIS, _ROTATE = str(EventType.LOG_GENESIS), str(EventType.LOG_KEY_ROTATE)
 _HEEDED = frozenset(
     {
         _GENESIS, _ROTATE, str(EventType.LOG_PRUNE), str(EventType.LOG_OPEN),
-        str(EventType.PRIVACY_ERASE), str(EventType.WORKLOAD_FORGET),
+        str(EventType.PRIVACY_ERASE), str(EventType.WORKLOAD_FORGET), str(EventType.LOG_RETELL),
     }
 )  # fmt: skip
 _CREDENTIAL = "credential."
+_DELIVER = str(EventType.CREDENTIAL_DELIVER)
 _KEEPABLE = frozenset({_GENESIS, _ROTATE})
 LARGE = 100_000
 """Logs of so many entries are worth more than one process."""
@@ -242,18 +243,30 @@ def _note(piece: Piece, index: int, row: IndexRow, event: dict[str, Any]) -> Non
         step = step_of(index, event)
         if step is not None:
             _move(piece, str(row[5]), step)
+        if kind == _DELIVER and "approval" in data["cred"]:
+            _step(piece, event)
     elif kind in _HEEDED or index == 0:
         piece.events.append((index, event))
     else:
-        moved = task_step_of(event)
-        if moved is not None:
-            piece.tasks.append(moved)
+        _step(piece, event)
     if "notice" in data and row[4] is not None:
         piece.noticed.append((str(row[4]), index))
     if "by" in data:
-        for who in data["by"].values():
-            if "ref" in who:
-                piece.people.setdefault(str(who["ref"]), set()).add(str(who.get("c")))
+        _meet(piece, data["by"].values())
+    if "started_by" in data:
+        _meet(piece, data["started_by"])
+
+
+def _step(piece: Piece, event: dict[str, Any]) -> None:
+    moved = task_step_of(event)
+    if moved is not None:
+        piece.tasks.append(moved)
+
+
+def _meet(piece: Piece, people: Iterable[Mapping[str, Any]]) -> None:
+    for who in people:
+        if "ref" in who:
+            piece.people.setdefault(str(who["ref"]), set()).add(str(who.get("c")))
 
 
 def _move(piece: Piece, grant: str, step: Step) -> None:

@@ -2,8 +2,8 @@
 
 What stays: every hash, so that an entry that somebody has can still be proven, and any two
 checkpoints can still be compared; the entries that the keys follow from; and `log.prune`, which
-says under the log's own signature what is absent and where it went. No entry of a grant that is
-held is ever dropped, nor any after it.
+says under the log's own signature what is absent and where it went. What state still rests on is
+told again first (`retell.py`). No entry of a grant that is held is ever dropped, nor any after it.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import orjson
 
-from taskpass.core import audit, audit_log
-from taskpass.core.audit import Entry
+from taskpass.core import audit_log
+from taskpass.core.entry_terms import moment
 from taskpass.core.errors import LedgerError, StillRead, UsageError
 from taskpass.core.merkle import TILE_WIDTH
 from taskpass.ledger import export
@@ -27,7 +27,7 @@ from taskpass.ledger.keys import Signer
 from taskpass.ledger.proven import NOTHING
 from taskpass.ledger.reader import LogReader, reading
 from taskpass.ledger.sqlite import DOMAIN
-from taskpass.ledger.store import Store
+from taskpass.ledger.store import Prune, Store
 from taskpass.ledger.verify import Verified
 from taskpass.ledger.walk import Walk
 from taskpass.ledger.write_ahead import readers, wait_until_folded
@@ -80,10 +80,14 @@ def plan(log: LogReader, limit: Limit, now: datetime) -> Plan:
         TamperEvidence, Incomplete: It is not what was signed.
 
     """
+    return _planned(log, limit, now, _verified(log))
+
+
+def _verified(log: LogReader) -> Walk:
     verified = Verified(log, "", (), ())
     verified.walk(verified.pieces(NOTHING).all(), lambda done, size: None)
     verified.report()
-    return _planned(log, limit, now, verified.told)
+    return verified.told
 
 
 def _planned(log: LogReader, limit: Limit, now: datetime, told: Walk) -> Plan:
@@ -133,8 +137,8 @@ def prune(
         now=now, fail_point=lambda _: None,
     )  # fmt: skip
     try:
-        done, entry = archived(path, limit, archive, now)
-        store.prune(entry, done.min_index)
+        done, drop = archived(path, limit, archive, now)
+        store.prune(drop)
         with contextlib.suppress(sqlite3.Error):  # no room for it: the space is used again
             store.db.execute("VACUUM")
         if not wait_until_folded(store.wal.fold, path, waiting):
@@ -146,8 +150,8 @@ def prune(
     return done
 
 
-def archived(path: Path, limit: Limit, archive: Path, now: datetime) -> tuple[Plan, Entry]:
-    """Write the archive of what may go; return that, and the entry that is to tell of it.
+def archived(path: Path, limit: Limit, archive: Path, now: datetime) -> tuple[Plan, Prune]:
+    """Write the archive of what may go; return that, and what drops it.
 
     An operator may be writing the ledger: what may go does not change. The archive is durable on
     return.
@@ -158,7 +162,8 @@ def archived(path: Path, limit: Limit, archive: Path, now: datetime) -> tuple[Pl
 
     """
     with reading(path) as log:
-        planned = plan(log, limit, now)
+        told = _verified(log)
+        planned = _planned(log, limit, now, told)
         if planned.min_index == planned.first:
             held = f"; grant {planned.holding} is held" if planned.holding else ""
             raise UsageError(f"There is nothing to drop{held}")
@@ -166,8 +171,8 @@ def archived(path: Path, limit: Limit, archive: Path, now: datetime) -> tuple[Pl
         origin = declared_key(log).name
     asked = {"older_than_days": limit.days} if limit.days is not None else {}
     asked |= {"before": limit.before} if limit.before is not None else {}
-    entry = audit_log.pruned(origin, planned.min_index, digest, asked, now)
-    return replace(planned, archive_sha256=digest), entry
+    entry = audit_log.pruned(origin, planned.min_index, digest, asked, now, retold=not told.untold)
+    return replace(planned, archive_sha256=digest), Prune(entry, planned.min_index, told)
 
 
 def _wanted(log: LogReader, limit: Limit, now: datetime) -> int:
@@ -175,7 +180,7 @@ def _wanted(log: LogReader, limit: Limit, now: datetime) -> int:
         return limit.before
     if limit.days is None:
         return log.min_index
-    cut = audit.moment(now - timedelta(days=limit.days))
+    cut = moment(now - timedelta(days=limit.days))
     low, high = log.min_index, log.size
     while low < high:  # time never decreases in the log
         middle = (low + high) // 2

@@ -198,6 +198,13 @@ def reading(path: Path) -> Iterator[LogReader]:
             yield LogReader(db)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise _meaning(error, path) from error
+        except (TypeError, ValueError, OverflowError, MemoryError) as error:
+            # Nothing is assumed: either a value explains it, or it is a fault of ours.
+            if where := schema.strange_value(db):
+                raise TamperEvidence(
+                    f"{path} has a value in {where} of another kind than any that is written"
+                ) from error
+            raise
 
 
 def unzipped(stored: bytes, number: int) -> list[bytes]:

@@ -126,6 +126,37 @@ def foreign(db: sqlite3.Connection) -> str:
     return f"the {lacking[0][0]} '{lacking[0][1]}' is missing, or another" if lacking else ""
 
 
+def strange_value(db: sqlite3.Connection) -> str:
+    """Return the `table.column` that has a value of another kind than is written; '' if none.
+
+    The tables are STRICT, but whoever takes that word away for a moment can put anything in.
+    """
+    for table, columns in _kinds().items():
+        there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        for column, kinds in columns.items():
+            marks = ", ".join("?" * len(kinds))
+            sql = f"SELECT 1 FROM {table} WHERE typeof({column}) NOT IN ({marks}) LIMIT 1"  # noqa: S608 (ours)
+            if column in there and db.execute(sql, kinds).fetchone():
+                return f"{table}.{column}"
+    return ""
+
+
+@functools.cache
+def _kinds() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return which kinds of values each column of each table may have."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        for statement in TABLES:
+            db.execute(statement)
+        for (table,) in db.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table'"
+        ).fetchall():
+            for _, column, kind, not_null, _, key in db.execute(f"PRAGMA table_info({table})"):
+                nullable = () if not_null or key else ("null",)
+                found.setdefault(table, {})[column] = (str(kind).lower(), *nullable)
+    return found
+
+
 def _objects(db: sqlite3.Connection) -> frozenset[tuple[str, str, str, str]]:
     rows = db.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema")
     return frozenset((str(a), str(b), str(c), str(d)) for a, b, c, d in rows)

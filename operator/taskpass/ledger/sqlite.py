@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from taskpass.core.audit import Entry
 from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, StillRead, TaskpassError, UsageError
@@ -126,7 +125,7 @@ class SqliteLedger:
         )  # fmt: skip
         try:
             return cls(path, store)
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError, MemoryError) as error:
             store.close()
             raise LedgerError(
                 f"The ledger's state cannot be read ({error}); run the version of taskpass that "
@@ -205,11 +204,9 @@ class SqliteLedger:
         await self._folded(index, waiting)
         return index
 
-    async def prune(
-        self, entry: Entry, min_index: int, waiting: Callable[[str], None] = lambda who: None
-    ) -> int:
+    async def prune(self, asked: Prune, waiting: Callable[[str], None] = lambda who: None) -> int:
         """See `Store.prune`: of what goes there is an archive. Else as `erase`."""
-        (index,) = await self._written(Prune(entry, min_index))
+        (index,) = await self._written(asked)
         await self._folded(index, waiting)
         return index
 

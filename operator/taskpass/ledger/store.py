@@ -23,10 +23,14 @@ from taskpass.core.ownership import mentions
 from taskpass.core.records import TaskRecord, TrailItem, forgotten_in, names_in_asked
 from taskpass.ledger import place, schema, state
 from taskpass.ledger.chain import declared_chain
+from taskpass.ledger.follow import caught_up
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.log import Log
+from taskpass.ledger.proven import NOTHING
 from taskpass.ledger.reader import COSIGNED, LogReader, TamperEvidence
+from taskpass.ledger.retell import retellings
 from taskpass.ledger.takeover import taken_over
+from taskpass.ledger.walk import Walk
 from taskpass.ledger.write_ahead import WriteAheadLog
 from taskpass.ports import Batch
 
@@ -63,7 +67,11 @@ class Prune:
     """Drop the entries before an index, of which there is an archive."""
 
     entry: Entry
+    """That tells of it."""
     min_index: int
+    """It begins a bundle."""
+    told: Walk
+    """What the entries come to, verified; the log may have grown since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,8 @@ class Written:
     """UIDs of tasks."""
     unbound: tuple[str, ...] = ()
     """UIDs of pods."""
+    pruned: int = 0
+    """Items of trails before it are gone."""
 
 
 Outcome = Written | TaskpassError
@@ -154,7 +164,7 @@ class Store:
                     "space and health"
                 ) from error
             # SQLite's own words about a damaged file need not be UTF-8.
-            if isinstance(error, sqlite3.Error | OSError | TamperEvidence | UnicodeDecodeError):
+            if isinstance(error, _UNUSABLE):
                 raise LedgerError(
                     f"The ledger {path} cannot be opened ({told(error)}); check its volume, or "
                     "restore a copy that `taskpass audit verify` accepts"
@@ -188,7 +198,7 @@ class Store:
         if isinstance(upkeep, Fold):
             return Written(indexes=(int(self.wal.fold()),))
         if isinstance(upkeep, Prune):
-            return Written(indexes=(self.prune(upkeep.entry, upkeep.min_index),))
+            return Written(indexes=(self.prune(upkeep),), pruned=upkeep.min_index)
         try:
             return self.erase(upkeep.name, upkeep.now)
         except UsageError as refusal:
@@ -233,22 +243,26 @@ class Store:
         self.db.execute("PRAGMA secure_delete = OFF")
         return Written(indexes=(index,), tasks=left)
 
-    def prune(self, entry: Entry, min_index: int) -> int:
+    def prune(self, asked: Prune) -> int:
         """Write the entry that tells of it, and drop the entries before `min_index`, in one.
 
         Return the entry's index.
 
-        Their hashes stay, and so do the entries that the keys follow from. `min_index` begins a
-        bundle. Once `wal.fold` has returned True as well, nothing of what is dropped is left in the
-        file or beside it.
+        Their hashes stay, and so do the entries that the keys follow from. What state still rests
+        on is told again before. Items of trails go with their entries. Once `wal.fold` has returned
+        True as well, nothing of what is dropped is left in the file or beside it.
         """
+        entry, min_index = asked.entry, asked.min_index
         stored = LogReader(self.db)
         kept = [i for i in declared_chain(stored).entries if i < min_index]
         bodies = [(i, stored.entry(i)) for i in kept]
         self.db.execute("PRAGMA secure_delete = ON")
         self._begin()
-        (admitted,) = self.log.admit((entry,))
-        index = self.log.append(admitted)
+        caught_up(asked.told, LogReader(self.db), NOTHING)
+        again = retellings(asked.told, min_index, self.log.origin, entry.time)
+        admitted = self.log.admit((*again, entry))
+        index = [self.log.append(each) for each in admitted][-1]
+        self.db.execute("DELETE FROM trail WHERE audit_index < ?", (min_index,))
         self.db.execute("UPDATE head SET min_index = ? WHERE k = 1", (min_index,))
         self.db.execute("DELETE FROM bundle WHERE n < ?", (min_index // TILE_WIDTH,))
         self.db.execute("DELETE FROM entry WHERE seq < ?", (min_index,))
@@ -345,6 +359,12 @@ class Store:
             indexes=indexes, grants=grants, tasks=change.tasks, trail=trail,
             forgotten=change.forgets, unbound=change.unbinds,
         )  # fmt: skip
+
+
+_UNUSABLE = (
+    sqlite3.Error, OSError, TamperEvidence, ValueError, TypeError, OverflowError, MemoryError,
+)  # fmt: skip
+"""What comes of a damaged file, or one with values of no kind that is written."""
 
 
 def _ids(change: Change) -> list[str]:

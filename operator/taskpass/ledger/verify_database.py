@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 import orjson
 
 from taskpass.core import tiles
-from taskpass.core.audit import moment, notice_digest
 from taskpass.core.checkpoint import Checkpoint, parse_body, parse_note
 from taskpass.core.credential import Grant
+from taskpass.core.entry_terms import moment, notice_digest
+from taskpass.core.logged_task import LoggedTask
 from taskpass.core.merkle import TILE_WIDTH
 from taskpass.core.records import Notice, Severity, TaskRecord
+from taskpass.core.redaction import could_be
 from taskpass.ledger import schema, state
 from taskpass.ledger.encoding import decode
 from taskpass.ledger.people import known
@@ -82,10 +84,10 @@ def check_head(log: LogReader, head: Checkpoint, told: Walk) -> None:
 def check_state(log: LogReader, told: Walk) -> None:
     """Compare the tables of what is held and remembered with what the entries say of it."""
     check_grants(log.db, told)
-    _check_records(log.db, told)
+    refs = {person.name: ref for ref, person in known(log, told).items()}
+    _check_records(log.db, told, refs)
     _check_bindings(log.db, told)
     _check_trails(log, told)
-    known(log, told)
 
 
 def check_grants(db: sqlite3.Connection, told: Walk) -> None:
@@ -109,7 +111,7 @@ def check_grants(db: sqlite3.Connection, told: Walk) -> None:
         raise TamperEvidence(f"the log says that grant {id_} is held, and nothing is noted of it")
 
 
-def _check_records(db: sqlite3.Connection, told: Walk) -> None:
+def _check_records(db: sqlite3.Connection, told: Walk, refs: Mapping[str, str]) -> None:
     noted = set()
     for uid, body in db.execute("SELECT uid, body FROM task_record"):
         record = _decoded(TaskRecord, body, f"task {uid}")
@@ -117,25 +119,31 @@ def _check_records(db: sqlite3.Connection, told: Walk) -> None:
             raise TamperEvidence(f"what is noted of task {uid} is of another")
         noted.add(uid)
         logged = told.tasks.get(uid)
-        if logged is None and record.attempt and not told.min_index:
-            raise TamperEvidence(f"a pod is noted for task {uid}, and no entry tells of one")
-        if logged is not None and (different := sorted(logged.differences(record))):
+        if logged is None and told.untold:
+            continue
+        if logged is None:
+            logged = LoggedTask(str(record.task), 0, suspended="")
+        logged.whole = not told.untold
+        if different := sorted(logged.differences(record, refs, told.erased)):
             raise TamperEvidence(
                 f"what is noted of task {uid} is not what the log says: {', '.join(different)}"
             )
     for uid in sorted(told.tasks.keys() - noted):
-        raise TamperEvidence(f"the log tells of a pod of task {uid}, and nothing is noted of it")
+        raise TamperEvidence(f"the log tells of task {uid}, and nothing is noted of it")
 
 
 def _check_bindings(db: sqlite3.Connection, told: Walk) -> None:
     noted = {each.pod_uid: each for each in state.bindings(db)}
     for pod, logged in told.bindings.items():
+        found = noted.get(pod)
         of_before = replace(logged, namespace="", name="")
-        if noted.get(pod) not in (logged, of_before):
+        if found is not None and could_be(logged.name, found.name):
+            found = replace(found, name=logged.name)
+        if found not in (logged, of_before):
             raise TamperEvidence(f"pod {pod} is not noted as the one of task {logged.task_uid}")
     if back := sorted(noted.keys() & told.unbound):
         raise TamperEvidence(f"pod {back[0]} is noted as a task's, and the log says it is gone")
-    if not told.min_index and (more := sorted(noted.keys() - told.bindings.keys())):
+    if not told.untold and (more := sorted(noted.keys() - told.bindings.keys())):
         raise TamperEvidence(f"pod {more[0]} is noted as a task's, and no entry tells of it")
 
 
@@ -144,7 +152,7 @@ def _check_trails(log: LogReader, told: Walk) -> None:
     rows = log.db.execute(
         "SELECT task_uid, seq, time, audit_index, reason, message, severity, on_pod FROM trail"
         " WHERE audit_index >= ? OR seq <> audit_index ORDER BY audit_index",
-        (told.min_index,),
+        (told.untold,),
     )
     number, entries, noted = -1, [], set()
     for uid, seq, time, index, *words in rows:

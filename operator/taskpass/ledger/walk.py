@@ -1,7 +1,7 @@
 """Go through a log's bundles in order, and compute from them all that the log should say."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ _PRUNE = PREFIX + EventType.LOG_PRUNE
 _OPEN = PREFIX + EventType.LOG_OPEN
 _ERASE = PREFIX + EventType.PRIVACY_ERASE
 _FORGET_PODS = PREFIX + EventType.WORKLOAD_FORGET
+_RETELL = PREFIX + EventType.LOG_RETELL
 _ID_BYTES = 16
 
 
@@ -34,13 +35,19 @@ class Walk:
         self.first_time = self.last_time = ""
         self.min_index = 0
         """Up to where entries are absent by policy, as the last `log.prune` says."""
+        self.untold = 0
+        """Up to where what they said was not told again when they went (a version of before)."""
         self.held: dict[str, LoggedGrant] = {}
         """By id, the grants whose intent is told, and not yet their end: also what failed to be
         issued is revoked."""
         self.tasks: dict[str, LoggedTask] = {}
-        """By UID, the tasks that a pod was attested for, and that were not forgotten."""
+        """By UID, those of which something is told that their record has to say, and that were not
+        forgotten."""
         self.bindings: dict[str, PodBinding] = {}
         """By UID, of the pods that were attested, and that were not forgotten."""
+        self.told_at: dict[str, int] = {}
+        """By UID of a pod or reference of a person: an index at or before the last entry that tells
+        of the binding or has the commitment."""
         self.unbound: set[str] = set()
         """UIDs of pods that were forgotten."""
         self.noticed: dict[str, deque[int]] = {}
@@ -97,21 +104,29 @@ class Walk:
         for uid, index in piece.noticed:
             self.noticed.setdefault(uid, deque(maxlen=TRAIL_LENGTH)).append(index)
         for moved in piece.tasks:
-            follow(self.tasks, moved)
-            if moved.uid not in self.tasks:
+            follow(self.tasks, moved, piece.start)
+            if moved.kind == EventType.TASK_FORGET:
                 self.noticed.pop(moved.uid, None)
             pod = moved.data.get("pod")
             if pod:
-                self.bindings[str(pod["uid"])] = PodBinding(
-                    pod_uid=str(pod["uid"]), task_uid=moved.uid,
-                    namespace=moved.task.partition("/")[0], name=str(pod["name"]),
-                )  # fmt: skip
+                place = (moved.task.partition("/")[0], str(pod["name"]))
+                self._bind(str(pod["uid"]), moved.uid, *place, piece.start)
         for ref, commitments in piece.people.items():
-            self.people.setdefault(ref, set()).update(commitments)
+            self._meet(ref, commitments, piece.start)
         for day, count in piece.counts.items():
             self.counts[day] = self.counts.get(day, 0) + count
         for at in range(0, len(piece.ids), _ID_BYTES):
             self._ids[piece.ids[at]] += piece.ids[at : at + _ID_BYTES]
+
+    def _bind(self, pod: str, task: str, namespace: str, name: str, at: int) -> None:
+        self.told_at[pod] = at
+        self.bindings[pod] = PodBinding(
+            pod_uid=pod, task_uid=task, namespace=namespace, name=name
+        )  # fmt: skip
+
+    def _meet(self, ref: str, commitments: Iterable[str], at: int) -> None:
+        self.told_at[ref] = at
+        self.people.setdefault(ref, set()).update(commitments)
 
     def _heed(self, event: dict[str, Any], index: int) -> None:
         """Take in what an entry says of the log itself."""
@@ -121,7 +136,7 @@ class Walk:
             elif event["type"] == ROTATE:
                 self._keys = self.keys.handed_over(event, index + 1)
             elif event["type"] == _PRUNE:
-                self._absent(event["data"].get("min_index"), index)
+                self._absent(event["data"], index)
             elif event["type"] == _OPEN:
                 self.epoch = event["data"].get("epoch", 0)
             elif event["type"] == _ERASE:
@@ -129,16 +144,28 @@ class Walk:
             elif event["type"] == _FORGET_PODS:
                 for pod in event["data"].get("pods", ()):
                     self.bindings.pop(str(pod), None)
+                    self.told_at.pop(str(pod), None)
                     self.unbound.add(str(pod))
+            elif event["type"] == _RETELL:
+                for each in event["data"].get("bound", ()):
+                    place = (str(each["ns"]), str(each["name"]))
+                    self._bind(str(each["pod"]), str(each["task"]), *place, index)
+                for who in event["data"].get("people", ()):
+                    self._meet(str(who["ref"]), [str(who["c"])], index)
             elif event["type"] == GENESIS:
                 raise BadChain(f"entry {index} begins the log a second time")
         except BadChain as error:
             raise TamperEvidence(str(error)) from error
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise TamperEvidence(f"entry {index} is not an event of ours") from None
 
-    def _absent(self, min_index: object, index: int) -> None:
+    def _absent(self, told: Mapping[str, Any], index: int) -> None:
+        min_index = told.get("min_index")
         if type(min_index) is not int or not self.min_index <= min_index <= index:
             raise TamperEvidence(f"entry {index} does not say what is absent from where on")
         self.min_index = min_index
+        if told.get("retold") is not True:
+            self.untold = min_index
 
     def _grow(self, piece: Piece) -> list[Tile]:
         if not piece.leaves:

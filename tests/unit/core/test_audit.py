@@ -12,9 +12,10 @@ from taskpass.core.approval import Asked, TaskApproval, Verdict
 from taskpass.core.audit import Entry, EventType, Stage
 from taskpass.core.canonical import entry_bytes
 from taskpass.core.credential import Grant, GrantState, TaskRef
+from taskpass.core.entry_terms import moment
 from taskpass.core.kill_switch import KillSwitch, Target
 from taskpass.core.progress import Savepoint
-from taskpass.core.records import Notice, Outcome, TaskRecord
+from taskpass.core.records import Notice, Outcome, PodBinding, TaskRecord
 from taskpass.core.task import Task, User
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, 123, tzinfo=UTC)
@@ -47,6 +48,8 @@ WORD = TaskApproval(
     task_uid="u-1", digest=ASKED.digest, decision=Verdict.APPROVED, approver=User(username="lea"),
 )  # fmt: skip
 
+BOUND = (PodBinding(pod_uid="pu", task_uid="u-1", namespace="support", name="p"),)
+COMMITTED = (("p-1", 64 * "c"),)
 Make = Callable[[datetime], Entry]
 ALL: dict[str, Make] = {
     "issue intent": lambda now: audit.issue_intent(GRANT, now),
@@ -78,6 +81,8 @@ ALL: dict[str, Make] = {
         "uid-1", Head(origin="o", size=9, root=bytes(32)), "lost", now
     ),
     "erased": lambda now: audit_log.erased("o", "p-1", now),
+    "retold of a task": lambda now: audit.retold(TASK, {"finish": ""}, 256, now),
+    "retold of the log": lambda now: audit_log.retold("o", 256, 1, BOUND, COMMITTED, now),
     "pruned": lambda now: audit_log.pruned("o", 256, 64 * "a", {"older_than_days": 400}, now),
 }
 OF_THE_ISSUE = {
@@ -89,7 +94,7 @@ OF_THE_ISSUE = {
 
 @pytest.mark.parametrize("make", [*ALL.values(), *OF_THE_ISSUE.values()], ids=[*ALL, *OF_THE_ISSUE])
 def test_every_entry_can_be_written(make: Make) -> None:
-    body = entry_bytes(make(NOW), source="o", time=audit.moment(NOW), adjusted=False)
+    body = entry_bytes(make(NOW), source="o", time=moment(NOW), adjusted=False)
 
     assert b'"v":1' in body
 
@@ -152,4 +157,4 @@ def test_an_intent_holds_nothing_of_what_is_not_there_yet() -> None:
 
 
 def test_times_are_written_with_microseconds_and_z() -> None:
-    assert audit.moment(NOW) == "2026-11-25T10:00:00.000123Z"
+    assert moment(NOW) == "2026-11-25T10:00:00.000123Z"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from taskpass.core import audit
 from taskpass.core.canonical import canonical, entry_bytes
+from taskpass.core.entry_terms import moment
 from taskpass.core.redaction import INSTEAD, forms, redacted, suspicious
 from tests.unit.core.test_audit import ALL, NOW
 
@@ -59,7 +60,7 @@ def test_what_only_resembles_one_is_written_as_it_is(text: str) -> None:
 
 def test_every_kind_of_entry_passes_unchanged() -> None:
     for make in ALL.values():
-        body = entry_bytes(make(NOW), source="o", time=audit.moment(NOW), adjusted=False)
+        body = entry_bytes(make(NOW), source="o", time=moment(NOW), adjusted=False)
 
         assert b"redacted" not in body
 
@@ -102,7 +103,7 @@ def test_an_entry_that_was_cleaned_says_so() -> None:
         id=entry.id, type=entry.type, time=NOW, task=entry.task, data=data, grant_id="g"
     )
 
-    body = entry_bytes(dirty, source="o", time=audit.moment(NOW), adjusted=False)
+    body = entry_bytes(dirty, source="o", time=moment(NOW), adjusted=False)
 
     assert b'"redacted":1' in body
     assert b'"resources":["[redacted]","ticket/1"]' in body

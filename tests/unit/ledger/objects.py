@@ -7,9 +7,13 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from taskpass.core import audit
+from taskpass.core.approval import Asked, TaskApproval, Verdict
 from taskpass.core.audit import Entry, EventType
 from taskpass.core.credential import Grant, GrantState, TaskRef
+from taskpass.core.ownership import Origin
+from taskpass.core.progress import Savepoint
 from taskpass.core.records import Notice, TaskRecord
+from taskpass.core.task import Task, User
 from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.sqlite import SqliteLedger
 from taskpass.ports import Batch
@@ -43,6 +47,7 @@ GRANT = Grant(
     provider_state={"serviceAccount": "g-1", "bindings": [{"namespace": "a", "uid": None}]},
     intent_at=NOW,
 )
+SECOND = replace(TASK, name="ticket-4712", uid="task-uid-2")
 RECORD = TaskRecord(task=TASK, phase="research", attempt=1, pod_name="pod", pod_uid="pod-uid-1")
 
 
@@ -104,6 +109,61 @@ async def revoke(ledger: SqliteLedger, grant: Grant, now: datetime = NOW) -> Gra
     result = audit.revoke_result(gone, now, notice("Revoked 'tickets'"))
     await ledger.commit(Batch(entries=(result,), grants=(gone,)))
     return gone
+
+
+async def end(ledger: SqliteLedger, grant: Grant, now: datetime = NOW) -> None:
+    """Take back what is held, wherever it stands."""
+    if grant.state is GrantState.REVOKING:
+        gone = replace(grant, state=GrantState.REVOKED)
+        result = audit.revoke_result(gone, now, notice("Revoked 'tickets'"))
+        await ledger.commit(Batch(entries=(result,), grants=(gone,)))
+    else:
+        await revoke(ledger, grant, now)
+
+
+async def life_of_people(ledger: SqliteLedger) -> TaskRecord:
+    """Write a second task, up to where it waits: who started it, what is asked, and of whom."""
+    origin = Origin(
+        names=("jane@example.org", "lea@example.org", "system:serviceaccount:support:ci"),
+        unknown="who created Job 'triage' is not known",
+    )
+    task = Task(
+        namespace=SECOND.namespace, name=SECOND.name, uid=SECOND.uid, generation=1,
+        resource_version="1", created_at=NOW, service_account="triage-agent",
+    )  # fmt: skip
+    first, branch = (
+        Asked(name=name, branch=to, text=f'{{"nonce":"n-{name}{to}"}}', nonce=f"n-{name}{to}",
+              since=NOW, epoch=1)
+        for name, to in (("tickets", ""), ("", "deploy"))
+    )  # fmt: skip
+    word = TaskApproval(
+        namespace="support", name="yes", uid="approval-1", generation=1, created_at=NOW,
+        task_name=SECOND.name, task_uid=SECOND.uid, digest=first.digest,
+        decision=Verdict.APPROVED, approver=User(username="joe@example.org"),
+    )  # fmt: skip
+    saved = Savepoint(
+        step="sorted", sha256=64 * "a", at=NOW, intent_digest="sha256:bb", policies_digest="p"
+    )
+    record = replace(
+        RECORD, task=SECOND, pod_uid="pod-uid-2", pod_name="pod-2", images=("agent@sha256:aa",),
+        origin=origin, parent_uid="task-uid-1", started_at=NOW, service_account_uid="sa-uid-1",
+        workload_uid="job-uid-1",
+    )  # fmt: skip
+    asked = replace(
+        record, asked=(first, branch), asked_at=(NOW,), saved=saved, renewals={"tickets": 1},
+        secret_uid="secret-uid-2", secret_written=True, delivered=("g-1",), denial="d",
+        activity="a", active_at=NOW,
+    )  # fmt: skip
+    heard = replace(asked, asked=(replace(first, noted=(word.uid,)), branch))
+    for entries, after in (
+        ((audit.attested(record, NOW, notice("Attested")),), record),
+        ((audit.approval_asked(task, first, (("p", "d"),), NOW, notice("Asked")),
+          audit.approval_asked(task, branch, (("p", "d"),), NOW, notice("Asked")),
+          audit.saved(asked, saved, NOW, notice("Saved"))), asked),
+        ((audit.approval_given(task, first, word, NOW, notice("Approved")),), heard),
+    ):  # fmt: skip
+        await ledger.commit(Batch(entries=entries, tasks=(after,)))
+    return heard
 
 
 async def story(ledger: SqliteLedger) -> None:

@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,11 +32,12 @@ from taskpass.core.errors import TaskpassError
 from taskpass.ledger.export import export
 from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.prune import Limit, prune
 from taskpass.ledger.query import Query
 from taskpass.ledger.verify import verify_database
 from taskpass.ports import Batch
 from tests.unit.ledger import objects
-from tests.unit.ledger.objects import NOW, RECORD, another
+from tests.unit.ledger.objects import NOW, another
 
 SIZE = 300
 NEXT_SEED = bytes([8]) * 32
@@ -76,12 +77,9 @@ async def write(path: Path) -> None:
     ledger = objects.opened(path)
     await objects.story(ledger)
     delivered = await objects.issue(ledger, another(2))
-    second = replace(objects.TASK, name="ticket-4712", uid="task-uid-2")
-    record = replace(RECORD, task=second, pod_uid="pod-uid-2", pod_name="pod-2")
-    attested = audit.attested(record, NOW, objects.notice("Attested"))
-    await ledger.commit(Batch(entries=(attested,), tasks=(record,)))
+    await objects.life_of_people(ledger)
     for number, name in ((3, "jane@example.org"), (4, "joe@example.org"), (5, "mallory")):
-        grant = replace(another(number, task=second), pod_uid="pod-uid-2")
+        grant = replace(another(number, task=objects.SECOND), pod_uid="pod-uid-2")
         intent = audit.issue_intent(grant, NOW, {"requester": name})
         await ledger.commit(Batch(entries=(intent,), grants=(grant,)))
     owed = replace(
@@ -97,6 +95,26 @@ async def write(path: Path) -> None:
     ledger = objects.opened(path, seed=NEXT_SEED, previous=SeedSigner(objects.SEED), reason="due")
     await objects.filled(ledger, SIZE)
     ledger.close()
+
+
+async def write_pruned(path: Path) -> None:
+    """Write it, and drop the entries that tell of all but what is held.
+
+    The grants are let go first, as nothing of what is held is ever dropped. Then a task whose pod
+    the dropped entries told of gets another credential.
+    """
+    await write(path)
+    ledger = objects.opened(path, seed=NEXT_SEED)
+    for grant in list(ledger.held()):
+        await objects.end(ledger, grant)
+    await objects.filled(ledger, 3 * SIZE)
+    await objects.issue(ledger, replace(another(9, task=objects.SECOND), pod_uid="pod-uid-2"))
+    late = objects.entry("late", task=objects.SECOND, notice=objects.notice("Late"))
+    await ledger.commit(Batch(entries=(late,)))
+    ledger.close()
+    archive = path.parent / "archive"
+    done = prune(path, Limit(before=2 * 256), archive, SeedSigner(NEXT_SEED), NOW)
+    assert done.min_index == 2 * 256
 
 
 def changes(path: Path, *, every_row: bool) -> Iterator[Change]:
@@ -160,13 +178,31 @@ def _where(columns: list[str], keys: list[str], row: Row) -> tuple[str, Row]:
 
 
 def _edits(value: Any) -> Iterator[tuple[str, Any]]:
-    """Return other values; of a text that is an object in JSON, one for each of its fields."""
+    """Return other values; of a text that is an object in JSON, some for each of its fields."""
     if isinstance(value, str) and value.startswith("{"):
-        said = json.loads(value)
-        for name, inner in said.items():
-            yield name, json.dumps({**said, name: _edited(inner, name)})
+        for path, new in _within(json.loads(value)):
+            yield path, json.dumps(new)
         return
     yield "", _edited(value)
+
+
+def _within(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Return a value with one thing in it changed, and the path of that.
+
+    Of a list its last item is changed, dropped, and told twice, and the list is emptied.
+    """
+    match value:
+        case dict() if value:
+            for key, inner in value.items():
+                for path, new in _within(inner, key):
+                    yield f"{key}.{path}".rstrip("."), {**value, key: new}
+        case [*before, last]:
+            for path, new in _within(last):
+                yield path, [*before, new]
+            for shorter_or_longer in (before, [], [*value, last]):
+                yield "", shorter_or_longer
+        case _:
+            yield "", _edited(value, name)
 
 
 def _edited(value: Any, name: str = "") -> Any:
@@ -195,10 +231,12 @@ def _edited(value: Any, name: str = "") -> Any:
 class Bench:
     """The untouched ledger, and what it tells."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(
+        self, place: Path, written: Callable[[Path], Coroutine[Any, Any, None]] = write
+    ) -> None:
         self.place = place
         self.path = place / "ledger.db"
-        asyncio.run(write(self.path))
+        asyncio.run(written(self.path))
         self.vkey = verify_database(self.path).vkey
         self.told = self.read(self.path)
         self.shown = self.outside(self.path)
@@ -267,7 +305,8 @@ class Refused(Exception):
 def read_outside(directory: Path, vkey: str) -> list[bytes]:
     """Return the entries of an export, once they hash to what the key has signed.
 
-    RFC 6962 and Ed25519 from the format's page, by nothing of taskpass.
+    RFC 6962 and Ed25519 from the format's page, by nothing of taskpass. Where a bundle is absent
+    its hashes are taken, and the last `log.prune` must say so.
     """
     try:
         text = (directory / "checkpoint").read_text()
@@ -280,26 +319,41 @@ def read_outside(directory: Path, vkey: str) -> list[bytes]:
         (signature,) = [each[4:] for each in made if each[:4] == key_id]
         Ed25519PublicKey.from_public_bytes(raw[1:]).verify(signature, f"{body}\n".encode())
         entries: list[bytes] = []
+        hashes: list[bytes] = []
         for number in range(-(-int(size) // 256)):
             width = min(256, int(size) - number * 256)
-            file = directory / f"tile/entries/{number:03d}{'' if width == 256 else f'.p/{width}'}"
+            file_name = f"{number:03d}{'' if width == 256 else f'.p/{width}'}"
+            file = directory / f"tile/entries/{file_name}"
+            if not entries and not file.exists():
+                tile = (directory / f"tile/0/{file_name}").read_bytes()
+                hashes += [tile[at : at + 32] for at in range(0, len(tile), 32)]
+                continue
             packed = file.read_bytes()
             while packed:
                 length = int.from_bytes(packed[:2])
                 entries.append(packed[2 : 2 + length])
                 packed = packed[2 + length :]
+        absent = [0, *(d["min_index"] for d in map(_data, entries) if "archive_sha256" in d)][-1]
     except (OSError, ValueError, InvalidSignature) as error:
         raise Refused(str(error)) from error
-    if name != origin or len(entries) != int(size) or _root(entries) != base64.b64decode(root):
+    leaves = [*hashes, *(hashlib.sha256(b"\0" + each).digest() for each in entries)]
+    if name != origin or len(leaves) != int(size) or _root(leaves) != base64.b64decode(root):
         raise Refused("the entries are not those that were signed")
+    if len(hashes) != absent:
+        raise Refused("entries are absent that no entry tells of, or there that are said to be")
     return entries
 
 
-def _root(entries: list[bytes]) -> bytes:
-    if len(entries) == 1:
-        return hashlib.sha256(b"\0" + entries[0]).digest()
-    cut = 1 << (len(entries) - 1).bit_length() - 1
-    return hashlib.sha256(b"\1" + _root(entries[:cut]) + _root(entries[cut:])).digest()
+def _data(entry: bytes) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(entry)["data"]
+    return data
+
+
+def _root(leaves: list[bytes]) -> bytes:
+    if len(leaves) == 1:
+        return leaves[0]
+    cut = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + _root(leaves[:cut]) + _root(leaves[cut:])).digest()
 
 
 TIMES = "when it was; nothing is valid for longer by it, as the end of validity is in the log"
@@ -310,24 +364,23 @@ MEANING: dict[tuple[str, str], str] = {
     ("grant_state", "body.issued_at"): TIMES,
     ("grant_state", "body.delivered_at"): TIMES,
     ("grant_state", "body.revoking_since"): f"{TIMES}; the metric of the oldest debt says it",
-    ("task_record", "body.parent_uid"): "the parent is looked up anew; a child of none holds none",
-    ("task_record", "body.started_at"): "the deadline counts from it: a task may live longer, by "
-    "renewals that policy allows",
     (
         "task_record",
         "body.secret_uid",
     ): "the Secret is deleted by UID or stays until its owner goes; what was in it is revoked",
     ("task_record", "body.secret_written"): "a Secret without credentials may be left",
     ("task_record", "body.delivered"): "the Secret is written anew, or a credential replaced",
-    ("task_record", "body.suspended"): OWN,
     ("task_record", "body.blocked_branch"): OWN,
     (
         "task_record",
-        "body.renewals",
+        "body.renewals.tickets",
     ): "the number of the next renewal, up to the policy's own limit",
-    ("task_record", "body.asked"): OWN,
+    ("task_record", "body.asked"): "an approval that is asked for is asked for once more",
+    ("task_record", "body.asked.nonce"): "the same",
+    ("task_record", "body.asked.epoch"): "the same",
+    ("task_record", "body.asked.noted"): "an approval is told once more: it is one entry",
     ("task_record", "body.asked_at"): "people may be asked once more",
-    ("task_record", "body.saved"): "the savepoint that the pod is shown; entry task.save has it",
+    ("task_record", "body.saved.at"): TIMES,
     ("task_record", "body.activity"): OWN,
     ("task_record", "body.active_at"): "a task may be idle for longer",
     ("task_record", "body.denial"): "a refusal is told once more, or not again",
@@ -405,10 +458,11 @@ def page(found: dict[tuple[str, str, str], set[Verdict]]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Try every change (`--all`: to every row), and print the page; 1 where one must not be."""
-    with tempfile.TemporaryDirectory() as here:
+    with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as there:
         found = judged(Bench(Path(here)), every_row="--all" in arguments)
+        pruned = judged(Bench(Path(there), write_pruned), every_row="--all" in arguments)
     print(page(found))
-    wrong = complaints(found)
+    wrong = [*complaints(found), *(f"pruned: {each}" for each in complaints(pruned))]
     for each in wrong:
         print(each, file=sys.stderr)
     print(f"{len(found)} kinds of changes, {len(wrong)} complaints", file=sys.stderr)

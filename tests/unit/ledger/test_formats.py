@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2e.demo.documents import ROOT
-from taskpass.core import audit
 from taskpass.core.audit import EventType
 from taskpass.core.canonical import canonical, entry_bytes
+from taskpass.core.entry_terms import moment
 from taskpass.core.merkle import leaf_hash
 from taskpass.ledger.export import export
 from taskpass.ledger.formats import FORMATS, ecs, ocsf, table
@@ -26,7 +26,7 @@ from tests.unit.test_documents import table as table_of
 
 SIZE = 300
 KINDS = {
-    name: entry_bytes(make(NOW), source="o", time=audit.moment(NOW), adjusted=False)
+    name: entry_bytes(make(NOW), source="o", time=moment(NOW), adjusted=False)
     for name, make in ALL.items()
 }
 
@@ -108,7 +108,7 @@ def test_types_and_outcomes_are_those_of_ocsf(name: str, type_uid: int, status_i
 def test_a_revocation_is_a_deletion_of_a_credential_in_ecs() -> None:
     document = json.loads(FORMATS["ecs"].line(KINDS["revoke result"], 9))
 
-    assert document["@timestamp"] == audit.moment(NOW)
+    assert document["@timestamp"] == moment(NOW)
     assert document["event"]["category"] == ["iam"]
     assert document["event"]["type"] == ["deletion", "admin"]
     assert document["event"]["action"] == "credential.revoke"

@@ -223,6 +223,40 @@ async def test_who_is_named_in_an_approval_that_is_waited_for_is_not_erased_yet(
     ledger.close()
 
 
+async def test_a_name_that_is_a_key_of_what_is_asked_is_not_taken_for_somebody(path: Path) -> None:
+    waiting = Asked(
+        name="tickets", text=asked_text({"requester": BOT}, "n"), nonce="n", since=NOW, epoch=1
+    )
+    ledger = objects.opened(path)
+    await ledger.commit(asked(people={"requester": "requester"}))
+    await ledger.commit(Batch(tasks=(TaskRecord(task=GRANT.task, asked=(waiting,)),)))
+
+    assert await ledger.erase("requester", NOW) > 0
+    ledger.close()
+
+
+async def test_what_was_being_asked_while_somebody_is_erased_does_not_bring_them_back(
+    path: Path,
+) -> None:
+    text = asked_text({"agent": {"started_by": [JANE]}}, "n")
+    decided = TaskRecord(
+        task=GRANT.task, origin=Origin(names=(JANE,)),
+        asked=(Asked(name="tickets", text=text, nonce="n", since=NOW, epoch=1),),
+    )  # fmt: skip
+    ledger = objects.opened(path)
+    await ledger.commit(asked())
+    erased = asyncio.create_task(ledger.erase(JANE, NOW))
+    await asyncio.sleep(0)
+    await ledger.commit(Batch(tasks=(decided,)))
+    await erased
+
+    found = ledger.record(GRANT.task.uid)
+    assert found is not None
+    assert (found.asked, found.origin) == ((), Origin(unknown=FORGOTTEN))
+    ledger.close()
+    assert traces(path, JANE) == []
+
+
 async def test_an_erasure_that_is_refused_forgets_nothing(path: Path) -> None:
     waiting = Asked(name="t", text=asked_text({"by": JANE}, "n"), nonce="n", since=NOW, epoch=1)
     record = TaskRecord(task=GRANT.task, origin=Origin(names=(JANE,)), asked=(waiting,))

@@ -239,11 +239,42 @@ def test_a_question_that_nothing_can_answer_is_refused(
     assert said in done.stderr
 
 
-def test_a_question_that_nothing_answers_is_told_so(path: Path) -> None:
-    done = run("search", "--agent", "nobody", "--db", path)
+@pytest.mark.parametrize("command", ["search", "tail"])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--agent", "nobody"], "; no entry at all has --agent nobody"),
+        (["--task", "support/ticket-47111"], "; no entry at all has --task support/ticket-47111"),
+        (
+            ["--task", "support/ticket-4711", "--reason", "PodEnded", "--cred", "g-0"],
+            "; no entry at all has --cred g-0 or --reason PodEnded",
+        ),
+        (["--outcome", "pending", "--until", "2020-01-01"], ""),
+    ],
+    ids=str,
+)
+def test_a_question_that_nothing_answers_is_told_so(
+    path: Path, command: str, asked: list[str], said: str
+) -> None:
+    done = run(command, *asked, "--db", path)
 
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr.startswith("No entry matches\nProven: every entry was hashed")
+    assert done.stderr.startswith(f"No entry matches{said}\n")
+    assert "Proven: every entry was hashed" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["search", "tail", "stats", "open-ops"])
+def test_of_a_part_of_the_log_no_answer_is_whole(place: Path, tmp_path: Path, command: str) -> None:
+    """A file `range` may be put into any export: it hides all the rest."""
+    part = Path(shutil.copytree(place / "export", tmp_path / "part"))
+    (part / "range").write_text("0:256\n")
+    for name in ("tile/entries/001.p", "tile/0/001.p"):
+        assert (part / name).exists()
+
+    done = run(command, "--dir", part)
+
+    assert done.exit_code == 3
+    assert "name a ledger or an export of the whole log" in done.stderr
 
 
 def test_a_wrong_path_is_no_evidence(place: Path) -> None:

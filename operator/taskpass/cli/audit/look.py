@@ -11,7 +11,8 @@ import click
 import orjson
 
 from taskpass.cli.audit import options, progress, proof, story
-from taskpass.core.audit import PREFIX, EventType, Result, moment
+from taskpass.core.audit import PREFIX, EventType, Result
+from taskpass.core.entry_terms import moment
 from taskpass.core.errors import UsageError
 from taskpass.ledger import prove as proving
 from taskpass.ledger.follow import Follower
@@ -20,6 +21,7 @@ from taskpass.ledger.query import Query
 
 FOLLOW_SECONDS = 0.5
 """How often a followed ledger is looked at: its size is one row."""
+_NAMED = ("task", "cred", "agent", "reason", "outcome")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _FILTERS = (
     click.option(
@@ -92,7 +94,8 @@ def find(query: Query, limit: int, where: Where, as_json: bool) -> None:
     """List the entries that match all that is asked for, the newest last.
 
     The whole log is verified first, so what is listed is in it, and nothing that matches is left
-    out (but what is more than --limit).
+    out (but what is more than --limit): that none matches is proven as well. Exit code 3: of the
+    log only a part is there, and what is listed is of that.
     """
     with options.told(), progress.shown("verified") as tell:
         with proven(where, query, newest=limit, progress=tell) as log:
@@ -101,9 +104,10 @@ def find(query: Query, limit: int, where: Where, as_json: bool) -> None:
             report, count = log.report, len(log.entries)
     if count == limit:
         click.echo(f"These are the last {limit}; --limit shows more", err=True)
-    if not count:
-        click.echo("No entry matches", err=True)
-    proof.say(report)
+    with options.told():
+        if not count:
+            _say_none(query, where)
+        proof.conclude(report)
 
 
 @click.command(epilog="Example: taskpass audit tail -f --type credential. --db ledger.db")
@@ -124,11 +128,31 @@ def tail(query: Query, lines: int, follow: bool, where: Where, as_json: bool) ->
         with proven(where, query, newest=lines) as log:
             _check_type(query, log)
             _print(log.entries, as_json)
-            proof.say(log.report)
+            if lines and not log.entries:
+                _say_none(query, where)
+            proof.conclude(log.report)
             follower = Follower(where.database, query, log.told) if where.database else None
         while follow and follower is not None:
             time.sleep(FOLLOW_SECONDS)
             _print(follower.grown(), as_json)
+
+
+def _say_none(query: Query, where: Where) -> None:
+    """Say that no entry matches, and which of several things that were asked for is never told."""
+    asked = {name: getattr(query, name) for name in _NAMED if getattr(query, name)}
+    alone = {name: Query(**{name: value}) for name, value in asked.items()}
+    never = [
+        f"--{name} {asked[name]}"
+        for name, question in alone.items()
+        if question == query or not _any(question, where)
+    ]
+    none = f"; no entry at all has {' or '.join(never)}" if never else ""
+    click.echo(story.plain(f"No entry matches{none}"), err=True)
+
+
+def _any(query: Query, where: Where) -> bool:
+    with proven(where, query, newest=1) as log:
+        return bool(log.entries)
 
 
 def _check_type(query: Query, log: Proven) -> None:

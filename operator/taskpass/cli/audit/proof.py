@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 
+from taskpass.ledger.reader import Incomplete
 from taskpass.ledger.verify import Report
 
 
@@ -11,6 +12,20 @@ def say(report: Report) -> None:
     """Print it, so that what is printed for programs stays as it is."""
     for line in lines(report):
         click.echo(line, err=True)
+
+
+def conclude(report: Report) -> None:
+    """Print it of an answer that only the whole log can give.
+
+    Raises:
+        Incomplete: Only a part was there to be looked through.
+
+    """
+    say(report)
+    if not report.is_whole:
+        raise Incomplete(
+            "What the other entries tell is not known; name a ledger or an export of the whole log"
+        )
 
 
 def lines(report: Report) -> Iterator[str]:

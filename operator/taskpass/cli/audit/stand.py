@@ -28,6 +28,7 @@ def stats(where: Where, as_json: bool) -> None:
     """Count entries by kind and day, what is held, and what it takes on disk."""
     with options.told(), progress.shown("verified") as tell:
         with proven(where, progress=tell) as log:
+            _demand_whole(log.report)
             found, report = stand.stats(log, _size(where)), log.report
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found)))
@@ -91,13 +92,17 @@ def debts(where: Where, as_json: bool) -> None:
 
 def _open_operations(where: Where) -> tuple[list[stand.OpenOperation], Report]:
     with options.told(), progress.shown("verified") as tell, proven(where, progress=tell) as log:
-        if not log.report.is_whole:
-            first, end = log.report.bodies
-            raise Incomplete(
-                f"Of the log's {log.report.size} entries only {first}..{end - 1} are here: what is "
-                "open is told by all of them; name a ledger or an export of the whole log"
-            )
+        _demand_whole(log.report)
         return stand.open_operations(log), log.report
+
+
+def _demand_whole(report: Report) -> None:
+    if not report.is_whole:
+        first, end = report.bodies
+        raise Incomplete(
+            f"Of the log's {report.size} entries only {first}..{end - 1} are here: what is held "
+            "and open is told by all of them; name a ledger or an export of the whole log"
+        )
 
 
 def _size(where: Where) -> int:

@@ -22,6 +22,7 @@ _STEPS = {
     "approval.give": "give",
     "task.finish": "finish",
     "task.forget": "forget",
+    "task.retell": "retell",
     "workload.forget": "unbind",
     "budget.hold": "hold",
     "orphan.undo": "orphan",
@@ -31,6 +32,7 @@ _STEPS = {
     "log.open": "open",
     "log.key_rotate": "rotate",
     "log.prune": "prune",
+    "log.retell": "retell",
     "log.re_origin": "forgot",
     "privacy.erase": "erase",
 }
@@ -136,6 +138,10 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
             return f"{data['finish']}, nothing is held any more"
         case "forget":
             return f"the task's object is gone, {data['owed']} credentials are still owed"
+        case "retell" if "task" in data:
+            return "what the log told of it before is told again, as those entries are archived"
+        case "retell":
+            return "of which tasks pods are, and whom the log means: told again"
         case "hold":
             told = ", ".join(f"{count} {what}" for what, count in sorted(data["held"].items()))
             return f"of {data['tasks']} tasks in {data['ns']} was held back: {told}"

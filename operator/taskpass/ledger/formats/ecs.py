@@ -23,6 +23,7 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.TASK_RESUME: ("process", ("change",)),
     EventType.TASK_FINISH: ("process", ("end",)),
     EventType.TASK_FORGET: ("process", ("info",)),
+    EventType.TASK_RETELL: ("configuration", ("info",)),
     EventType.APPROVAL_ASK: ("process", ("info",)),
     EventType.APPROVAL_GIVE: ("iam", ("info", "admin")),
     EventType.BUDGET_HOLD: ("configuration", ("info",)),
@@ -33,6 +34,7 @@ CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
     EventType.LOG_OPEN: ("configuration", ("info",)),
     EventType.LOG_KEY_ROTATE: ("configuration", ("change",)),
     EventType.LOG_PRUNE: ("configuration", ("deletion",)),
+    EventType.LOG_RETELL: ("configuration", ("info",)),
     EventType.LOG_RE_ORIGIN: ("configuration", ("change",)),
     EventType.PRIVACY_ERASE: ("configuration", ("deletion",)),
 }

@@ -29,6 +29,7 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.TASK_RESUME: (UPDATE, "AgentTask"),
     EventType.TASK_FINISH: (UPDATE, "AgentTask"),
     EventType.TASK_FORGET: (DELETE, "AgentTask"),
+    EventType.TASK_RETELL: (UPDATE, "AuditLog"),
     EventType.APPROVAL_ASK: (UPDATE, "AgentTask"),
     EventType.APPROVAL_GIVE: (CREATE, "TaskApproval"),
     EventType.BUDGET_HOLD: (UPDATE, "AuditLog"),
@@ -39,6 +40,7 @@ ACTIVITIES: Mapping[EventType, tuple[int, str]] = {
     EventType.LOG_OPEN: (UPDATE, "AuditLog"),
     EventType.LOG_KEY_ROTATE: (UPDATE, "AuditLog"),
     EventType.LOG_PRUNE: (UPDATE, "AuditLog"),
+    EventType.LOG_RETELL: (UPDATE, "AuditLog"),
     EventType.LOG_RE_ORIGIN: (UPDATE, "AuditLog"),
     EventType.PRIVACY_ERASE: (UPDATE, "AuditLog"),
 }

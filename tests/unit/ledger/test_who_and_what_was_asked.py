@@ -1,0 +1,207 @@
+"""Who started a pod and what people were asked is by the log, whatever a record says of it.
+
+Whoever can write the ledger's file would have himself left out of those who started a pod, so that
+his own word counts; or put back an approval that was used.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from taskpass.core import audit
+from taskpass.core.credential import Approval
+from taskpass.core.ownership import FORGOTTEN, Origin
+from taskpass.core.records import TaskRecord
+from taskpass.ledger.encoding import decode, encode
+from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ledger.verify import verify_database
+from taskpass.ports import Batch
+from tests.unit.ledger import objects
+from tests.unit.ledger.forging import execute
+from tests.unit.ledger.objects import NOW, RECORD, SECOND, another, notice
+
+JANE, LEA, CI = "jane@example.org", "lea@example.org", "system:serviceaccount:support:ci"
+
+
+async def waiting(path: Path) -> TaskRecord:
+    """Write a task that Jane and Lea and a ServiceAccount started, and that waits for approval."""
+    ledger = objects.opened(path)
+    record = await objects.life_of_people(ledger)
+    ledger.close()
+    return record
+
+
+def put(path: Path, record: TaskRecord) -> None:
+    body = encode(record).replace("'", "''")
+    execute(path, f"UPDATE task_record SET body = '{body}' WHERE uid = '{record.task.uid}'")
+
+
+async def differs(path: Path) -> str:
+    ledger = objects.opened(path)
+    try:
+        return await ledger.compare()
+    finally:
+        ledger.close()
+
+
+def reference(path: Path, name: str) -> str:
+    with proven(Where(database=path)) as log:
+        return next(ref for ref, person in log.people.items() if person.name == name)
+
+
+def started(record: TaskRecord, *names: str, unknown: str | None = None) -> TaskRecord:
+    origin = record.origin
+    assert origin is not None
+    told = origin.unknown if unknown is None else unknown
+    return replace(record, origin=Origin(names=names, unknown=told))
+
+
+async def test_what_was_written_is_what_the_log_says(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    await waiting(path)
+
+    assert await differs(path) == ""
+    assert verify_database(path).size > 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(LEA, CI), (JANE, LEA), (), (JANE, LEA, CI, "eve@example.org"), (JANE, "eve@example.org", CI),
+     (JANE, JANE, CI), (JANE, LEA, "system:serviceaccount:support:other")],
+    ids=", ".join,
+)  # fmt: skip
+async def test_nobody_is_left_out_of_who_started_a_pod_or_put_in(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    path = tmp_path / "ledger.db"
+    put(path, started(await waiting(path), *names))
+
+    assert "is not what the log says: origin" in await differs(path)
+
+
+async def test_a_reference_in_the_place_of_its_name_is_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    put(path, started(record, reference(path, JANE), LEA, CI))
+
+    assert "origin" in await differs(path)
+
+
+@pytest.mark.parametrize("unknown", ["", "somebody else", FORGOTTEN])
+async def test_that_these_are_not_all_is_not_taken_back(tmp_path: Path, unknown: str) -> None:
+    path = tmp_path / "ledger.db"
+    put(path, started(await waiting(path), JANE, LEA, CI, unknown=unknown))
+
+    assert "origin" in await differs(path)
+
+
+async def test_somebody_who_was_erased_is_neither_missed_nor_put_back(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    before = await waiting(path)
+    ledger = objects.opened(path)
+    await ledger.erase(LEA, NOW)
+    ledger.close()
+
+    assert await differs(path) == ""
+    put(path, before)
+    assert "origin" in await differs(path)
+
+
+async def test_an_approval_that_was_used_cannot_be_asked_for_again_by_its_old_text(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    ledger = objects.opened(path)
+    first, branch = record.asked
+    approval = Approval(
+        digest=first.digest, nonce=first.nonce, until=NOW, given_by=("approval-1",)
+    )  # fmt: skip
+    grant = replace(another(4, task=SECOND), pod_uid="pod-uid-2", approval=approval)
+    await objects.issue(ledger, grant)
+    used = replace(record, asked=(branch,))
+    await ledger.commit(Batch(tasks=(used,)))
+    ledger.close()
+
+    assert await differs(path) == ""
+    put(path, record)
+    assert "is not what the log says: asked" in await differs(path)
+
+
+async def test_a_move_that_was_approved_cannot_be_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    ledger = objects.opened(path)
+    moved = replace(record, phase="deploy", asked=record.asked[:1])
+    went = audit.phase_entered(
+        SECOND, "research", "deploy", NOW, notice("Moved"), record.asked[1].digest
+    )
+    await ledger.commit(Batch(entries=(went,), tasks=(moved,)))
+    ledger.close()
+
+    assert await differs(path) == ""
+    put(path, replace(record, phase="deploy"))
+    assert "is not what the log says: asked" in await differs(path)
+
+
+async def test_that_a_word_was_recorded_is_not_made_up(tmp_path: Path) -> None:
+    """It would be counted, and no entry would ever tell whose it was."""
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    first, branch = record.asked
+    put(path, replace(record, asked=(first, replace(branch, noted=("approval-2",)))))
+
+    assert "asked" in await differs(path)
+
+
+@pytest.mark.parametrize("field", ["text", "name", "branch"])
+async def test_what_is_asked_is_not_another_thing(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    first, branch = record.asked
+    put(path, replace(record, asked=(replace(first, **{field: "other"}), branch)))
+
+    assert "asked" in await differs(path)
+
+
+SECRET_LIKE = "xoxb-aaaaaaaaaaaaaaaaaaaa"  # the shape of a token, and a name that Kubernetes takes
+
+
+async def test_names_that_look_like_secrets_are_kept_out_of_the_log_and_hold_nobody_up(
+    tmp_path: Path,
+) -> None:
+    """Each is a tenant's own choice: a start that stumbled over one would stop everybody."""
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    record = replace(
+        RECORD, pod_name=SECRET_LIKE, phase=SECRET_LIKE, images=(f"registry/{SECRET_LIKE}",),
+        started_at=NOW,
+        origin=Origin(names=(JANE, f"system:serviceaccount:{SECRET_LIKE}:{SECRET_LIKE}")),
+    )  # fmt: skip
+    await ledger.commit(
+        Batch(entries=(audit.attested(record, NOW, notice("Attested")),), tasks=(record,))
+    )
+    await say(ledger, record)
+    told = b"".join(bytes(row[0]) for row in ledger._reader.execute("SELECT body FROM entry"))
+    ledger.close()
+
+    assert SECRET_LIKE.encode() not in told
+    assert await differs(path) == ""
+    assert verify_database(path).size > 0
+    put(path, replace(record, pod_uid="pod-uid-9"))
+    assert "pod_uid" in await differs(path)
+
+
+async def say(ledger: SqliteLedger, record: TaskRecord) -> None:
+    moved = audit.phase_entered(record.task, "a", SECRET_LIKE, NOW, notice("Moved"))
+    await ledger.commit(Batch(entries=(moved,), tasks=(record,)))
+
+
+async def test_a_stored_record_reads_back_as_it_was(tmp_path: Path) -> None:
+    record = await waiting(tmp_path / "ledger.db")
+
+    assert decode(TaskRecord, encode(record)) == record
+    assert orjson.loads(encode(record))["origin"]["names"] == [JANE, LEA, CI]
