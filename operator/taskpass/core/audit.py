@@ -143,9 +143,22 @@ def delivered(grant: Grant, now: datetime, secret_uid: str) -> Entry:
     )
 
 
-def revoke_intent(grant: Grant, now: datetime) -> Entry:
-    """Say that it is about to be taken back; `grant.revoke_reason` says why."""
-    return _of_grant(grant, now, EventType.CREDENTIAL_REVOKE, Stage.INTENT, Result.PENDING)
+def revoke_intent(grant: Grant, now: datetime, ending: Outcome | None = None) -> Entry:
+    """Say that it is about to be taken back; `grant.revoke_reason` says why.
+
+    `ending` is how its task is to end, where that is decided with it.
+    """
+    more: dict[str, Any] = {} if ending is None else {"finish": ending.value}
+    return _of_grant(grant, now, EventType.CREDENTIAL_REVOKE, Stage.INTENT, Result.PENDING, **more)
+
+
+def ending(record: TaskRecord, outcome: Outcome, now: datetime) -> Entry:
+    """Say how the task is to end, where nothing of its own is to be taken back for it."""
+    op = operation(record.task.uid, "finish")
+    return entry(
+        op, EventType.TASK_FINISH, Stage.INTENT, Result.PENDING, now, record.task,
+        {"finish": outcome.value},
+    )  # fmt: skip
 
 
 def revoke_result(grant: Grant, now: datetime, notice: Notice | None) -> Entry:
@@ -325,10 +338,15 @@ def forgotten(record: TaskRecord, owed: int, now: datetime) -> Entry:
     )
 
 
-def retold(task: TaskRef, data: Mapping[str, Any], min_index: int, now: datetime) -> Entry:
-    """Say again what was told of a task in entries before `min_index`, which are dropped."""
-    op = operation(task.uid, "retell", str(min_index))
-    told = {**data, "task": {"uid": task.uid}}
+def retold(
+    task: TaskRef, part: int, data: Mapping[str, Any], min_index: int, now: datetime
+) -> Entry:
+    """Say again what was told of a task in entries before `min_index`, which are dropped.
+
+    In parts, from 0 on, as an entry has a limit.
+    """
+    op = operation(task.uid, "retell", str(min_index), str(part))
+    told = {"part": part, **data, "task": {"uid": task.uid}}
     return entry(op, EventType.TASK_RETELL, Stage.POINT, Result.SUCCESS, now, task, told)
 
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskpass.core.approval import Asked
-from taskpass.core.audit import PREFIX, STARTED_BY, EventType, Result
+from taskpass.core.audit import PREFIX, STARTED_BY, EventType, Result, Stage
 from taskpass.core.entry_terms import digest_of_text, moment, of_asked, of_saved
 from taskpass.core.ownership import FORGOTTEN, Origin
 from taskpass.core.people import is_person
 from taskpass.core.records import Outcome, TaskRecord
-from taskpass.core.redaction import INSTEAD, could_be
+from taskpass.core.redaction import as_logged
 
 _NOBODY: Mapping[str, Any] = {}
+MOST_GIVEN = 500
+"""UIDs in one entry: some 20 KiB."""
 Who = tuple[str, str]
 """`name` and a name of the cluster's own, or `ref` and a person's reference."""
 
@@ -61,6 +63,8 @@ class LoggedTask:
     """That it is in; None where no entry of this version names it."""
     suspended: str | None = None
     """Why it holds nothing, '' while it goes on; None where no entry says."""
+    ending: str = ""
+    """As which it is to end once nothing is held; '' while that is not decided."""
     outcome: str = ""
     """As which it ended; '' while it has not."""
     asked: dict[str, LoggedAsk] = field(default_factory=dict)
@@ -84,24 +88,24 @@ class LoggedTask:
             yield "attempt"
         if record.pod_uid and record.pod_uid != self.pod.get("uid"):
             yield "pod_uid"
-        if record.pod_uid and not could_be(self.pod.get("name"), record.pod_name):
+        if record.pod_uid and self.pod.get("name") != as_logged(record.pod_name):
             yield "pod_name"
         if self.pod:
             yield from self._of_pod(record, refs, erased)
-        if self.phase is not None and not could_be(self.phase, record.phase):
+        if self.phase is not None and self.phase != as_logged(record.phase):
             yield "phase"
         if self.suspended is not None and record.suspended != self.suspended:
             yield "suspended"
         if self.whole and not all(self._was_asked(each) for each in record.asked):
             yield "asked"
-        if (self.whole or self.saved is not None) and not could_be(
-            self.saved, of_saved(record.saved)
+        if (self.whole or self.saved is not None) and self.saved != as_logged(
+            of_saved(record.saved)
         ):
             yield "saved"
-        # What it will end as is noted before its last credential is gone, and told afterwards.
         if (record.finished_at is not None) != bool(self.outcome):
             yield "finished_at"
-        if self.outcome and record.outcome != self.outcome:
+        ends = self.outcome or self.ending
+        if (ends or "starters" in self.data) and (record.outcome or "") != ends:
             yield "outcome"
 
     def _of_pod(
@@ -111,7 +115,7 @@ class LoggedTask:
             if getattr(record, name) != self.data.get(name):
                 yield name
         images = list(record.images) if record.pod_uid else self.data.get("images")
-        if not could_be(self.data.get("images"), images):
+        if self.data.get("images") != as_logged(images):
             yield "images"
         if "starters" not in self.data:  # a version of before has written it
             return
@@ -137,20 +141,18 @@ class LoggedTask:
         told = set(starters_of(self.data))
         left = {who for who in told if who[0] == "name" or who[1] not in erased}
         there = {_who(name, refs) for name in origin.names}
-        sure = {who for who in left if INSTEAD not in who[1]}
         count = self.data["starters"] - len(told - left)
-        if not sure <= there or not len(there) == len(origin.names) == count:
+        if there != left or len(origin.names) != count:
             return False
-        if origin.unknown == FORGOTTEN and (erased or self.data.get("forgot")):
-            return True
         unknown = digest_of_text(origin.unknown) if origin.unknown else ""
-        return unknown == self.data.get("unknown", "") and (left == told or bool(unknown))
+        as_told = unknown == self.data.get("unknown", "") and (left == told or bool(unknown))
+        return as_told or (origin.unknown == FORGOTTEN and may_be_forgotten(self.data, erased))
 
     def _was_asked(self, asked: Asked) -> bool:
         told = self.asked.get(asked.digest)
         return (
             told is not None
-            and could_be({"digest": asked.digest, **told.what}, of_asked(asked))
+            and {"digest": asked.digest, **told.what} == as_logged(of_asked(asked))
             and told.given.issuperset(asked.noted)
             and told.since in ("", moment(asked.since))
         )
@@ -165,7 +167,13 @@ def starters_of(data: Mapping[str, Any]) -> Iterator[Who]:
 
 
 def _who(name: str, refs: Mapping[str, str]) -> Who:
-    return ("ref", refs.get(name, "")) if is_person(name) else ("name", name)
+    return ("ref", refs.get(name, "")) if is_person(name) else ("name", as_logged(name))
+
+
+def may_be_forgotten(data: Mapping[str, Any], erased: Set[str]) -> bool:
+    """Tell whether somebody who started a pod may have been erased since: it, or a sentence."""
+    gone = any(who in erased for kind, who in starters_of(data) if kind == "ref")
+    return gone or "forgot" in data or ("unknown" in data and bool(erased))
 
 
 def task_step_of(event: Mapping[str, Any]) -> TaskStep | None:
@@ -185,7 +193,10 @@ def follow(tasks: dict[str, LoggedTask], step: TaskStep, at: int) -> None:
         tasks.pop(step.uid, None)
         return
     if step.kind == EventType.TASK_RETELL:
-        tasks[step.uid] = _retold(step, at)
+        if data["part"] == 0:
+            tasks[step.uid] = _retold(step, at)
+        elif found is not None:
+            _told_more(found, data)
         return
     if found is None:
         if step.kind not in _FIRST:
@@ -211,7 +222,12 @@ def follow(tasks: dict[str, LoggedTask], step: TaskStep, at: int) -> None:
             found.phase = str(data["phase"])
             found.asked.pop(str(data.get("approval")), None)
         case EventType.TASK_FINISH if data.get("finish") in set(Outcome):
-            found.outcome = str(data["finish"])
+            if data["stage"] == Stage.INTENT:
+                found.ending = str(data["finish"])
+            else:
+                found.outcome = str(data["finish"])
+        case EventType.CREDENTIAL_REVOKE:
+            found.ending = str(data["finish"])
 
 
 def _attest(found: LoggedTask, step: TaskStep) -> None:
@@ -227,23 +243,39 @@ def _retold(step: TaskStep, at: int) -> LoggedTask:
     data = step.data
     return LoggedTask(
         step.task, at, data.get("pod", _NOBODY), data, data["started"], data.get("phase"),
-        data.get("suspend"), data["finish"],
-        {
-            str(each["digest"]): LoggedAsk(each["what"], each["since"], set(each["given"]))
-            for each in data["asked"]
-        },
-        data.get("saved"),
+        data.get("suspend"), data["ending"], data["finish"], {}, data.get("saved"),
     )  # fmt: skip
 
 
-def retelling_of(task: LoggedTask, erased: Set[str]) -> dict[str, Any]:
-    """Return what an entry says that retells all that was told of a task, to be pruned."""
+def _told_more(found: LoggedTask, data: Mapping[str, Any]) -> None:
+    """Take in a further part of what is told again of a task."""
+    if "images" in data:
+        found.data = {**found.data, "images": data["images"]}
+    if "digest" in data:
+        told = LoggedAsk(data["what"], data["since"])
+        found.asked.setdefault(str(data["digest"]), told).given.update(data["given"])
+
+
+def retelling_of(task: LoggedTask, erased: Set[str]) -> Iterator[dict[str, Any]]:
+    """Return what entries say that retell all that was told of a task, to be pruned.
+
+    In parts, as one entry has a limit: none is larger than those that they stand for.
+    """
+    yield _base_of(task, erased)
+    if task.data.get("images"):
+        yield {"images": task.data["images"]}
+    for digest, asked in task.asked.items():
+        given = sorted(asked.given)
+        for start in range(0, max(1, len(given)), MOST_GIVEN):
+            yield {
+                "digest": digest, "what": dict(asked.what), "since": asked.since,
+                "given": given[start : start + MOST_GIVEN],
+            }  # fmt: skip
+
+
+def _base_of(task: LoggedTask, erased: Set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "started": task.started, "finish": task.outcome,
-        "asked": [
-            {"digest": digest, "what": dict(a.what), "since": a.since, "given": sorted(a.given)}
-            for digest, a in task.asked.items()
-        ],
+        "started": task.started, "ending": task.ending, "finish": task.outcome,
     }  # fmt: skip
     if task.phase is not None:
         told["phase"] = task.phase
@@ -253,14 +285,14 @@ def retelling_of(task: LoggedTask, erased: Set[str]) -> dict[str, Any]:
         told["saved"] = dict(task.saved)
     if not task.pod:
         return told
-    kept = ("service_account_uid", "workload_uid", "images", "parent", "unknown")
+    kept = ("service_account_uid", "workload_uid", "parent", "unknown")
     told |= {key: task.data[key] for key in kept if key in task.data}
-    told["pod"] = dict(task.pod)
+    told |= {"pod": dict(task.pod), "images": []}
     if "starters" in task.data:
         whole = [dict(who) for who in _told_starters(task.data)]
         left = [who for who in whole if who.get("ref") not in erased]
         told |= {"starters": len(left), "started_by": left}
-        if erased or task.data.get("forgot"):
+        if may_be_forgotten(task.data, erased):
             told["forgot"] = True
     return told
 
@@ -275,7 +307,8 @@ _DONE = frozenset({Result.SUCCESS.value})
 _KINDS: Mapping[str, frozenset[str]] = {
     EventType.WORKLOAD_ATTEST.value: _DONE,
     EventType.TASK_PHASE.value: _DONE,
-    EventType.TASK_FINISH.value: _DONE,
+    EventType.TASK_FINISH.value: frozenset({Result.SUCCESS.value, Result.PENDING.value}),
+    EventType.CREDENTIAL_REVOKE.value: frozenset({Result.PENDING.value}),
     EventType.TASK_FORGET.value: _DONE,
     EventType.TASK_SUSPEND.value: _DONE,
     EventType.TASK_RESUME.value: _DONE,

@@ -36,6 +36,7 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
     now = ports.now()
     entries: list[audit.Entry] = []
     moving: list[Grant] = []
+    ending = step.record.outcome if step.record is not None else None
     for grant, reason in step.grants:
         if grant.state is GrantState.REVOKING:
             continue
@@ -45,7 +46,9 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
             grant, state=GrantState.REVOKING, revoke_reason=reason.value, revoking_since=now
         )
         moving.append(moved)
-        entries.append(audit.revoke_intent(moved, now))
+        entries.append(audit.revoke_intent(moved, now, ending))
+    if step.record is not None and ending is not None and not moving:
+        entries.append(audit.ending(step.record, ending, now))
     tasks = (step.record,) if step.record is not None else ()
     batch = Batch(entries=tuple(entries), grants=tuple(moving), tasks=tasks)
     ports.fail_point("revoke.before-intent")

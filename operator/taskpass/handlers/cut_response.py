@@ -4,8 +4,9 @@ kopf keeps the last object of each worker for seconds, the events that wait for 
 its list; all of that whole would be some hundred megabytes of one tenant's annotations.
 """
 
-from collections.abc import AsyncIterator
-from typing import Any
+import functools
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar
 
 import aiohttp
 import orjson
@@ -19,11 +20,17 @@ LONGEST_LINE = 16 * 1024 * 1024
 class CutResponse(aiohttp.ClientResponse):
     """An answer whose lists, and whose watches' lines, are cut."""
 
+    heard: ClassVar[Callable[[str], None]] = staticmethod(lambda plural: None)
+    """Told the kind of each list or watch that is answered, and of each part of a watch."""
+
     async def start(self, connection: Connection) -> "CutResponse":
         """Begin; the lines of a watch are cut as they come."""
         await super().start(connection)
-        if self.status == 200 and self.url.query.get("watch") == "true":
-            self.content = _Lines(self.content)  # type: ignore[assignment]
+        if self.status == 200:
+            tell = functools.partial(type(self).heard, self.url.name)
+            tell()
+            if self.url.query.get("watch") == "true":
+                self.content = _Lines(self.content, tell)  # type: ignore[assignment]
         return self
 
     async def json(self, **_: Any) -> Any:
@@ -33,11 +40,17 @@ class CutResponse(aiohttp.ClientResponse):
         return cut_list(orjson.loads(raw)) if raw else None
 
 
+def telling(heard: Callable[[str], None]) -> type[CutResponse]:
+    """Return a class of answers that tell of themselves."""
+    return type("TellingResponse", (CutResponse,), {"heard": staticmethod(heard)})
+
+
 class _Lines:
     """A stream of whole lines, each cut; all else is the stream's own."""
 
-    def __init__(self, content: aiohttp.StreamReader) -> None:
+    def __init__(self, content: aiohttp.StreamReader, tell: Callable[[], None]) -> None:
         self._content = content
+        self._tell = tell
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._content, name)
@@ -46,6 +59,7 @@ class _Lines:
         """Yield what has come, as lines."""
         rest = bytearray()
         async for chunk in self._content.iter_any():
+            self._tell()
             rest += chunk
             end = rest.rfind(b"\n") + 1
             if end:

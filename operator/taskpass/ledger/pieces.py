@@ -243,7 +243,7 @@ def _note(piece: Piece, index: int, row: IndexRow, event: dict[str, Any]) -> Non
         step = step_of(index, event)
         if step is not None:
             _move(piece, str(row[5]), step)
-        if kind == _DELIVER and "approval" in data["cred"]:
+        if (kind == _DELIVER and "approval" in data["cred"]) or "finish" in data:
             _step(piece, event)
     elif kind in _HEEDED or index == 0:
         piece.events.append((index, event))

@@ -29,7 +29,8 @@ def retellings(told: Walk, min_index: int, origin: str, now: datetime) -> Iterat
             done.add(task.pod.get("uid"))
             namespace, _, name = task.task.partition("/")
             ref = TaskRef(namespace=namespace, name=name, uid=uid)
-            yield audit.retold(ref, retelling_of(task, told.erased), min_index, now)
+            for part, data in enumerate(retelling_of(task, told.erased)):
+                yield audit.retold(ref, part, data, min_index, now)
     numbers = count(1)
     pods = [
         each

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -21,8 +21,8 @@ from urllib.parse import quote
 
 from taskpass.core.budget import Meter
 from taskpass.core.credential import Grant
-from taskpass.core.errors import LedgerError, StillRead, TaskpassError, UsageError
-from taskpass.core.records import PodBinding, TaskRecord, TrailItem, forgotten_in
+from taskpass.core.errors import LedgerError, StillRead, TaskpassError
+from taskpass.core.records import PodBinding, TaskRecord, TrailItem
 from taskpass.ledger import schema, state, write_ahead
 from taskpass.ledger.examine import compare, examine
 from taskpass.ledger.keys import Signer
@@ -45,8 +45,6 @@ from taskpass.ports import Batch, Key
 DOMAIN = "audit.taskpass.dev"
 MOST_BOUND = 16_384
 """Bindings that are kept in memory: a look at a task asks for each of its pods."""
-ERASED_SECONDS = 600.0
-"""Longer than any decision on a task takes that began before somebody was erased."""
 
 
 logger = logging.getLogger(__name__)
@@ -93,8 +91,6 @@ class SqliteLedger:
         """Whether something was erased that may still be in the write-ahead log."""
         self._bound: dict[str, str] = {}
         """By pod, the tasks of bindings that were looked up; what a binding says never changes."""
-        self._erased: dict[str, float] = {}
-        """Who was erased a moment ago, and until when records must not bring them back."""
         self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self.on_append: Callable[[float], None] = lambda seconds: None
         """Told how long each transaction took until it was durable, in the writer's thread."""
@@ -165,18 +161,7 @@ class SqliteLedger:
             LedgerError: The ledger is at its end.
 
         """
-        return await self._written(self._without_erased(batch))
-
-    def _without_erased(self, batch: Batch) -> Batch:
-        """Return a batch in whose records nobody stands who was erased a moment ago."""
-        now = time.monotonic()
-        self._erased = {name: until for name, until in self._erased.items() if until > now}
-        if not self._erased or not batch.tasks:
-            return batch
-        tasks = batch.tasks
-        for name in self._erased:
-            tasks = tuple(forgotten_in(record, name) for record in tasks)
-        return replace(batch, tasks=tasks)
+        return await self._written(batch)
 
     async def keep_cosigned(self, size: int, note: str) -> None:
         """Make a checkpoint durable that witnesses have cosigned, instead of the one before."""
@@ -194,13 +179,7 @@ class SqliteLedger:
             StillRead: It is deleted, but somebody reads a state in which it was there.
 
         """
-        # Who decides on a task meanwhile holds its record as it was, and writes it whole.
-        self._erased[name] = time.monotonic() + ERASED_SECONDS
-        try:
-            (index,) = await self._written(Erase(name, now))
-        except UsageError:
-            del self._erased[name]
-            raise
+        (index,) = await self._written(Erase(name, now))
         await self._folded(index, waiting)
         return index
 

@@ -184,6 +184,12 @@ def held_grants(db: sqlite3.Connection) -> Iterator[Grant]:
     return (decode(Grant, row[0], texts) for row in rows)
 
 
+def task_record(db: sqlite3.Connection, uid: str) -> TaskRecord | None:
+    """Read a task's record; None where there is none."""
+    row = db.execute("SELECT body FROM task_record WHERE uid = ?", (uid,)).fetchone()
+    return None if row is None else decode(TaskRecord, row[0])
+
+
 def task_records(db: sqlite3.Connection) -> Iterator[TaskRecord]:
     """Read every record."""
     rows = db.execute("SELECT body FROM task_record ORDER BY rowid")

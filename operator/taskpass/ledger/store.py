@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +21,7 @@ from taskpass.core.errors import (
 )
 from taskpass.core.merkle import TILE_WIDTH
 from taskpass.core.ownership import mentions
+from taskpass.core.people import is_person
 from taskpass.core.records import TaskRecord, TrailItem, forgotten_in, names_in_asked
 from taskpass.ledger import place, schema, state
 from taskpass.ledger.chain import declared_chain
@@ -36,6 +38,8 @@ from taskpass.ports import Batch
 
 MAX_ENTRIES = 256
 """What one transaction takes at most of what waits; it always takes one batch whole."""
+ERASED_SECONDS = 600.0
+"""Longer than any decision on a task takes that began before somebody was erased."""
 _AT_ONCE = 10_000
 """Free pages that are overwritten by one row."""
 NO_WRITES = frozenset(
@@ -122,6 +126,9 @@ class Store:
         self._schema = self._schema_version()
         self._meters: dict[str, Meter] = {}
         """The same of meters."""
+        self._erased: dict[str, float] = {}
+        """Who was erased a moment ago, and until when records may still be written that were read
+        before."""
 
     @classmethod
     def open(
@@ -197,12 +204,16 @@ class Store:
         """Do it durably; its index is of the entry that tells of it, -1 where there is none."""
         if isinstance(upkeep, Fold):
             return Written(indexes=(int(self.wal.fold()),))
-        if isinstance(upkeep, Prune):
-            return Written(indexes=(self.prune(upkeep),), pruned=upkeep.min_index)
         try:
+            if isinstance(upkeep, Prune):
+                return Written(indexes=(self.prune(upkeep),), pruned=upkeep.min_index)
             return self.erase(upkeep.name, upkeep.now)
         except UsageError as refusal:
             return refusal
+        except EntryRefused as refusal:  # before anything was written
+            self.db.execute("ROLLBACK")
+            self.db.execute("PRAGMA secure_delete = OFF")
+            return UsageError(f"It cannot be done: {refusal}")
 
     def erase(self, name: str, now: datetime) -> Written:
         """Delete what is known of a person, and write the entry that says so, durably.
@@ -211,10 +222,15 @@ class Store:
         of the name is left in the file or beside it.
 
         Raises:
-            UsageError: A task that is there names them, in its trail or in an approval that it
-                waits for; nothing is written.
+            UsageError: It is no person; or a task that is there names them, in its trail or in an
+                approval that it waits for. Nothing is written.
 
         """
+        if not is_person(name):
+            raise UsageError(
+                f"'{name}' is a user of the cluster's own, whom the log names as they are; people "
+                "can be erased"
+            )
         records = tuple(state.task_records(self.db))
         if waiting := sorted(str(r.task) for r in records if names_in_asked(r, name)):
             raise UsageError(
@@ -241,7 +257,33 @@ class Store:
         self.log.seal()
         self.db.execute("COMMIT")
         self.db.execute("PRAGMA secure_delete = OFF")
+        if index >= 0:
+            self._erased[name] = time.monotonic() + ERASED_SECONDS
         return Written(indexes=(index,), tasks=left)
+
+    def _without_erased(self, change: Batch) -> Batch:
+        """Return a batch whose records do not bring back who was erased after they were read.
+
+        Who decides on a task meanwhile holds its record as it was, and writes it whole. A pod that
+        is attested anew names whoever started it, as its entry does.
+        """
+        now = time.monotonic()
+        self._erased = {name: until for name, until in self._erased.items() if until > now}
+        if not self._erased:
+            return change
+        anew = {
+            e.task.uid for e in change.entries if e.type is EventType.WORKLOAD_ATTEST and e.task
+        }
+        tasks = []
+        for record in change.tasks:
+            if record.origin is not None and record.task.uid not in anew:
+                stored = state.task_record(self.db, record.task.uid)
+                before = stored.origin if stored else None
+                for name in self._erased:
+                    if before is None or not before.mentions(name):
+                        record = forgotten_in(record, name)
+            tasks.append(record)
+        return replace(change, tasks=tuple(tasks))
 
     def prune(self, asked: Prune) -> int:
         """Write the entry that tells of it, and drop the entries before `min_index`, in one.
@@ -324,6 +366,7 @@ class Store:
             row = (change.size, change.note, COSIGNED)
             self.db.execute("INSERT INTO ckpt (size, note, kept) VALUES (?, ?, ?)", row)
             return Written()
+        change = self._without_erased(change)
         try:
             # All that can refuse the batch comes before its first write: nothing is to be undone.
             state.check_bindings(self.db, change.tasks)

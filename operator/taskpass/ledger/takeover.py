@@ -12,7 +12,7 @@ from taskpass.core.audit import Entry
 from taskpass.core.checkpoint import BadCheckpoint, PublicKey, parse_body, parse_note
 from taskpass.core.errors import LedgerError, LedgerUnwritable
 from taskpass.ledger import schema, state
-from taskpass.ledger.chain import signer_of
+from taskpass.ledger.chain import declared_chain, signer_of
 from taskpass.ledger.keys import Signer
 from taskpass.ledger.log import Log
 from taskpass.ledger.reader import LogReader
@@ -101,6 +101,10 @@ def _hand_over(
     fail_point: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Let the new key take over, durably, before anything else is written with it."""
+    if any(span.key.raw == signer.public_key for span in declared_chain(LogReader(db)).spans):
+        raise LedgerError(
+            "The log had this key before, and each signs for one time only; make a new one"
+        )
     before = PublicKey(log.origin, log.public_key).vkey()
     after = PublicKey(log.origin, signer.public_key).vkey()
     log.hand_over(signer, audit_log.key_rotated(log.origin, before, after, reason, now))

@@ -19,8 +19,8 @@ from taskpass.core.credential import Grant
 from taskpass.core.entry_terms import moment, notice_digest
 from taskpass.core.logged_task import LoggedTask
 from taskpass.core.merkle import TILE_WIDTH
-from taskpass.core.records import Notice, Severity, TaskRecord
-from taskpass.core.redaction import could_be
+from taskpass.core.records import Notice, PodBinding, Severity, TaskRecord
+from taskpass.core.redaction import as_logged
 from taskpass.ledger import schema, state
 from taskpass.ledger.encoding import decode
 from taskpass.ledger.people import known
@@ -40,7 +40,8 @@ class Rows:
         db = self._db = log.db
         self._first, size = log.min_index, log.size
         begins, full = log.min_index // TILE_WIDTH, size // TILE_WIDTH
-        if _numbers(db, "SELECT n FROM bundle ORDER BY n") != list(range(begins, full)):
+        found = db.execute("SELECT count(*), min(n), max(n) FROM bundle").fetchone()
+        if found != (full - begins, begins, full - 1) and (found[0] or full != begins):
             raise TamperEvidence("bundles of entries are missing, or too many")
         between = (log.min_index, full * TILE_WIDTH)
         stray = "SELECT count(*) FROM entry WHERE seq >= ? AND seq < ?"
@@ -136,15 +137,18 @@ def _check_bindings(db: sqlite3.Connection, told: Walk) -> None:
     noted = {each.pod_uid: each for each in state.bindings(db)}
     for pod, logged in told.bindings.items():
         found = noted.get(pod)
-        of_before = replace(logged, namespace="", name="")
-        if found is not None and could_be(logged.name, found.name):
-            found = replace(found, name=logged.name)
-        if found not in (logged, of_before):
+        if found not in (logged, replace(logged, namespace="", name="")) and (
+            found is None or _as_logged(found) != _as_logged(logged)
+        ):
             raise TamperEvidence(f"pod {pod} is not noted as the one of task {logged.task_uid}")
     if back := sorted(noted.keys() & told.unbound):
         raise TamperEvidence(f"pod {back[0]} is noted as a task's, and the log says it is gone")
     if not told.untold and (more := sorted(noted.keys() - told.bindings.keys())):
         raise TamperEvidence(f"pod {more[0]} is noted as a task's, and no entry tells of it")
+
+
+def _as_logged(bound: PodBinding) -> PodBinding:
+    return replace(bound, namespace=as_logged(bound.namespace), name=as_logged(bound.name))
 
 
 def _check_trails(log: LogReader, told: Walk) -> None:
@@ -193,7 +197,3 @@ def _decoded(kind: type[Value], body: str, what: str) -> Value:
         return decode(kind, body)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise TamperEvidence(f"what is noted of {what} is not what an operator writes") from error
-
-
-def _numbers(db: sqlite3.Connection, query: str) -> list[int]:
-    return [row[0] for row in db.execute(query)]

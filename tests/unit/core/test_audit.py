@@ -81,7 +81,8 @@ ALL: dict[str, Make] = {
         "uid-1", Head(origin="o", size=9, root=bytes(32)), "lost", now
     ),
     "erased": lambda now: audit_log.erased("o", "p-1", now),
-    "retold of a task": lambda now: audit.retold(TASK, {"finish": ""}, 256, now),
+    "ending": lambda now: audit.ending(RECORD, Outcome.FAILED, now),
+    "retold of a task": lambda now: audit.retold(TASK, 0, {"finish": ""}, 256, now),
     "retold of the log": lambda now: audit_log.retold("o", 256, 1, BOUND, COMMITTED, now),
     "pruned": lambda now: audit_log.pruned("o", 256, 64 * "a", {"older_than_days": 400}, now),
 }

@@ -6,10 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import orjson
+import pytest
 
 from taskpass.core import audit
+from taskpass.core.approval import TaskApproval, Verdict
+from taskpass.core.errors import UsageError
 from taskpass.core.ownership import Origin
 from taskpass.core.records import Outcome, TaskRecord
+from taskpass.core.task import Task, User
 from taskpass.ledger import retell, walk
 from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.proven import Where, proven
@@ -66,7 +70,8 @@ async def test_all_that_was_told_of_a_task_is_still_held_against_its_record_twic
 
     assert told_of(proven_tasks(path)) == told_of(before)
     assert await differs(path) == ""
-    assert len(entries(path, "task.retell")) == 1  # the first one is archived, and told again
+    again = entries(path, "task.retell")  # those of the first time are archived
+    assert [each["part"] for each in again] == [0, 1, 2, 3]
 
 
 def proven_tasks(path: Path) -> walk.Walk:
@@ -152,7 +157,7 @@ async def test_what_changes_while_the_archive_is_written_is_told_as_it_is_then(
     await ledger.prune(drop)
     ledger.close()
 
-    assert [each["phase"] for each in entries(path, "task.retell")] == ["two"]
+    assert [e["phase"] for e in entries(path, "task.retell") if e["part"] == 0] == ["two"]
     assert await differs(path) == ""
 
 
@@ -173,6 +178,59 @@ async def test_a_task_that_ended_before_and_is_still_there_is_held_against_what_
     assert await differs(path) == ""
     execute(path, """UPDATE task_record SET body = replace(body, '"Succeeded"', '"Failed"')""")
     assert "outcome" in await differs(path)
+
+
+async def test_whatever_fitted_into_entries_is_told_again(tmp_path: Path) -> None:
+    """In parts: a tenant's largest image, step and approvals together would be no entry."""
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    waiting = await objects.life_of_people(ledger)
+    large = replace(
+        waiting, attempt=2, images=("registry.example/" + 64_000 * "x",), pod_uid="pod-uid-9"
+    )
+    await attest(ledger, large)
+    first = large.asked[0]
+    noted = list(first.noted)
+    task = Task(
+        namespace=SECOND.namespace, name=SECOND.name, uid=SECOND.uid, generation=1,
+        resource_version="1", created_at=NOW, service_account="triage-agent",
+    )  # fmt: skip
+    for number in range(1100):
+        word = TaskApproval(
+            namespace="support", name="yes", uid=f"{number:036d}", generation=1, created_at=NOW,
+            task_name=SECOND.name, task_uid=SECOND.uid, digest=first.digest,
+            decision=Verdict.APPROVED, approver=User(username="joe@example.org"),
+        )  # fmt: skip
+        noted.append(word.uid)
+        told = audit.approval_given(task, first, word, NOW, notice("Approved"))
+        await ledger.commit(Batch(entries=(told,)))
+    heard = replace(large, asked=(replace(first, noted=tuple(noted)), *large.asked[1:]))
+    await ledger.commit(Batch(tasks=(heard,)))
+    await objects.filled(ledger, 1600)
+    ledger.close()
+
+    assert dropped(path, 1600, "archive") == 1536
+
+    assert await differs(path) == ""
+
+
+async def test_a_prune_that_cannot_be_told_is_refused_and_the_ledger_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    await attest(ledger, RECORD)
+    await objects.filled(ledger, 300)
+    _, drop = archived(path, Limit(before=300), tmp_path / "archive", LATER)
+    too_large = replace(drop.entry, data={**drop.entry.data, "more": 70_000 * "x"})
+
+    with pytest.raises(UsageError, match="It cannot be done"):
+        await ledger.prune(replace(drop, entry=too_large))
+    await ledger.commit(Batch(entries=(objects.entry("on"),)))
+    await ledger.prune(drop)
+    ledger.close()
+
+    assert verify_database(path).pruned == 256
 
 
 async def test_items_of_trails_go_with_their_entries(tmp_path: Path) -> None:

@@ -136,6 +136,23 @@ async def test_a_start_without_the_key_of_today_is_refused_and_writes_nothing(
     assert verify_database(path) == before
 
 
+@pytest.mark.parametrize("again", [0, 1])
+async def test_no_key_takes_over_a_second_time_and_the_log_stays_as_it_is(
+    tmp_path: Path, again: int
+) -> None:
+    """Each key signs for one time only; the log could never be verified any more."""
+    path = tmp_path / "ledger.db"
+    for number in range(3):
+        previous = SIGNERS[number - 1] if number else None
+        objects.opened(path, seed=SEEDS[number], previous=previous).close()
+
+    with pytest.raises(LedgerError, match="had this key before"):
+        objects.opened(path, seed=SEEDS[again], previous=SIGNERS[2])
+
+    objects.opened(path, seed=SEEDS[2]).close()
+    assert len(verify_database(path).keys) == 3
+
+
 async def test_a_log_does_not_go_back_to_a_key_that_it_had(path: Path) -> None:
     with pytest.raises(UsageError, match="has or had that key"):
         rotate(path, SIGNERS[3], SIGNERS[1], reason="back", now=NOW)

@@ -11,11 +11,14 @@ import orjson
 import pytest
 
 from taskpass.core import audit
-from taskpass.core.credential import Approval
+from taskpass.core.credential import Approval, GrantState
+from taskpass.core.errors import UsageError
 from taskpass.core.ownership import FORGOTTEN, Origin
-from taskpass.core.records import TaskRecord
+from taskpass.core.records import Outcome, TaskRecord
 from taskpass.ledger.encoding import decode, encode
+from taskpass.ledger.keys import SeedSigner
 from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.prune import Limit, prune
 from taskpass.ledger.sqlite import SqliteLedger
 from taskpass.ledger.verify import verify_database
 from taskpass.ports import Batch
@@ -167,6 +170,103 @@ async def test_what_is_asked_is_not_another_thing(tmp_path: Path, field: str) ->
     assert "asked" in await differs(path)
 
 
+async def test_a_pod_that_somebody_started_who_was_erased_a_moment_ago_names_them_anew(
+    tmp_path: Path,
+) -> None:
+    """Their CronJob still runs: its next pod is theirs, by another reference."""
+    path = tmp_path / "ledger.db"
+    before = await waiting(path)
+    ledger = objects.opened(path)
+    (old,) = {reference(path, LEA)}
+    await ledger.erase(LEA, NOW)
+    again = replace(before, attempt=2, pod_uid="pod-uid-3", pod_name="pod-3")
+    await ledger.commit(
+        Batch(entries=(audit.attested(again, NOW, notice("Attested")),), tasks=(again,))
+    )
+    later = replace(again, asked=again.asked[:1])
+    await ledger.commit(Batch(tasks=(later,)))
+    ledger.close()
+
+    assert await differs(path) == ""
+    assert reference(path, LEA) != old
+
+
+async def test_erasing_somebody_whom_nothing_names_changes_nothing_later(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    assert await ledger.erase(LEA, NOW) == -1
+    await objects.life_of_people(ledger)
+    ledger.close()
+
+    assert await differs(path) == ""
+
+
+async def test_a_user_of_the_clusters_own_is_not_erased(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    await waiting(path)
+    ledger = objects.opened(path)
+    with pytest.raises(UsageError, match="people can be erased"):
+        await ledger.erase(CI, NOW)
+    ledger.close()
+
+    assert await differs(path) == ""
+
+
+async def test_only_who_may_have_been_erased_may_be_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    first = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
+    await ledger.commit(
+        Batch(entries=(audit.attested(first, NOW, notice("Attested")),), tasks=(first,))
+    )
+    other = audit.issue_intent(another(8), NOW, {"requester": "eve@example.org"})
+    await ledger.commit(Batch(entries=(other,), grants=(another(8),)))
+    await ledger.erase("eve@example.org", NOW)
+    ledger.close()
+
+    put(path, started(first, JANE, unknown=FORGOTTEN))
+    assert "origin" in await differs(path)
+
+
+@pytest.mark.parametrize("grants", [0, 1])
+async def test_how_a_task_is_to_end_is_by_an_entry_before_it_has(
+    tmp_path: Path, grants: int
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    record = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
+    await ledger.commit(
+        Batch(entries=(audit.attested(record, NOW, notice("Attested")),), tasks=(record,))
+    )
+    ends = replace(record, outcome=Outcome.EXPIRED)
+    if grants:
+        held = await objects.issue(ledger, another(8))
+        back = replace(
+            held, state=GrantState.REVOKING, revoke_reason="Deadline", revoking_since=NOW
+        )
+        entries = (audit.revoke_intent(back, NOW, Outcome.EXPIRED),)
+        await ledger.commit(Batch(entries=entries, grants=(back,), tasks=(ends,)))
+    else:
+        told = audit.ending(ends, Outcome.EXPIRED, NOW)
+        await ledger.commit(Batch(entries=(told,), tasks=(ends,)))
+    ledger.close()
+
+    assert await differs(path) == ""
+    put(path, replace(ends, outcome=Outcome.SUCCEEDED))
+    assert "outcome" in await differs(path)
+    put(path, record)
+    assert "outcome" in await differs(path)
+
+
+async def test_an_end_that_was_not_decided_is_not_made_up(tmp_path: Path) -> None:
+    """The operator would take everything back, and sign that the task succeeded."""
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    put(path, replace(record, outcome=Outcome.SUCCEEDED))
+
+    assert "outcome" in await differs(path)
+
+
 SECRET_LIKE = "xoxb-aaaaaaaaaaaaaaaaaaaa"  # the shape of a token, and a name that Kubernetes takes
 
 
@@ -191,13 +291,45 @@ async def test_names_that_look_like_secrets_are_kept_out_of_the_log_and_hold_nob
     assert SECRET_LIKE.encode() not in told
     assert await differs(path) == ""
     assert verify_database(path).size > 0
-    put(path, replace(record, pod_uid="pod-uid-9"))
-    assert "pod_uid" in await differs(path)
+    for field, other in (
+        ("pod_uid", "pod-uid-9"), ("pod_name", "other"), ("phase", "deploy"),
+        ("images", ("registry/other",)), ("origin", Origin(names=(JANE, "system:nobody"))),
+    ):  # fmt: skip
+        put(path, replace(record, **{field: other}))  # type: ignore[arg-type]
+        assert field in await differs(path)
+
+
+async def test_a_namespace_that_looks_like_a_secret_is_held_against_what_pruning_told_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    task = replace(objects.TASK, namespace=SECRET_LIKE)
+    for attempt in (1, 2):
+        record = replace(
+            RECORD, task=task, started_at=NOW, attempt=attempt, pod_uid=f"pod-{attempt}"
+        )
+        told = audit.attested(record, NOW, notice("Attested"))
+        await ledger.commit(Batch(entries=(told,), tasks=(record,)))
+    await objects.filled(ledger, 300)
+    ledger.close()
+    prune(path, Limit(before=300), tmp_path / "archive", SeedSigner(objects.SEED), NOW)
+
+    assert await differs(path) == ""
 
 
 async def say(ledger: SqliteLedger, record: TaskRecord) -> None:
     moved = audit.phase_entered(record.task, "a", SECRET_LIKE, NOW, notice("Moved"))
     await ledger.commit(Batch(entries=(moved,), tasks=(record,)))
+
+
+async def test_a_record_whose_attempt_is_said_to_have_ended_is_believed(tmp_path: Path) -> None:
+    """No entry tells of it, as docs/tampering.md says."""
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    put(path, replace(record, pod_uid="", pod_name="", images=(), origin=None))
+
+    assert await differs(path) == ""
 
 
 async def test_a_stored_record_reads_back_as_it_was(tmp_path: Path) -> None:

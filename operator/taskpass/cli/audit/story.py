@@ -134,6 +134,8 @@ def _what(step: str, data: Mapping[str, Any]) -> str:
         case "give":
             said = data["decision"]["reason_code"].lower()
             return f"{said}: {_approval(data)}" + (f" ({data['reason']})" if data["reason"] else "")
+        case "finish" if first:
+            return f"it is to end as {data['finish']}"
         case "finish":
             return f"{data['finish']}, nothing is held any more"
         case "forget":
