@@ -15,22 +15,22 @@ from uuid import uuid4
 from bench.life import NOTHING_LEFT, Life, Moment
 from bench.players import CLASS, HOLDS_SECONDS, Players
 from e2e.admission import GRANTS
-from taskpass.core.attestation import PodView
-from taskpass.core.credential import Grant, GrantState, Issued
 from taskpass.core.errors import ProviderUnavailable
-from taskpass.core.records import Severity
-from taskpass.core.task import CredentialClass, Task
-from taskpass.kube.client import KubeClient
-from taskpass.kube.connection import Connection
-from taskpass.kube.convert import class_from, pod_from, task_from
-from taskpass.kube.events import KubeEvents
-from taskpass.kube.pods import KubePods
-from taskpass.kube.reviews import KubeReviews
-from taskpass.kube.secrets import SecretSink
-from taskpass.kube.tasks import KubeTasks
-from taskpass.main import SystemClock
-from taskpass.ports import Delivery
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.model.grant import Grant, GrantState, Issued
+from taskpass.core.model.notice import Severity
+from taskpass.core.model.task import CredentialClass, Task
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.api.connection import Connection
+from taskpass.kube.cache.convert import class_from, pod_from, task_from
+from taskpass.kube.writers.access_reviews import KubeReviews
+from taskpass.kube.writers.events import KubeEvents
+from taskpass.kube.writers.pods import KubePods
+from taskpass.kube.writers.secrets import SecretSink
+from taskpass.kube.writers.tasks import KubeTasks
+from taskpass.ports.credentials import Delivery
 from taskpass.providers.kubernetes import KubernetesProvider
+from taskpass.runtime.app import SystemClock
 
 Object = Mapping[str, Any]
 CONDITIONS = ("Attested", "Authorized", "CredentialsIssued", "Ready", "Finished", "Stalled")

@@ -18,16 +18,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.figures import say, spread, tell
-from taskpass.core import audit
-from taskpass.core.credential import Grant, GrantState, TaskRef
-from taskpass.core.merkle import check_inclusion, inclusion_proof, leaf_hash
-from taskpass.core.records import Notice
-from taskpass.core.tiles import TileSubtrees
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import reading
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.core.audit import events as audit
+from taskpass.core.model.grant import Grant, GrantState, TaskRef
+from taskpass.core.model.notice import Notice
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
+from taskpass.tlog.merkle import check_inclusion, inclusion_proof, leaf_hash
+from taskpass.tlog.tiles import TileSubtrees
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CALLERS = (1, 10, 100, 256)

@@ -15,8 +15,8 @@ from e2e import admission
 from e2e.admission import TENANT
 from e2e.stage import READ_ME, request
 from taskpass.core.errors import NotFound
-from taskpass.kube import connection
-from taskpass.kube.client import KubeClient
+from taskpass.kube.api import connection
+from taskpass.kube.api.client import KubeClient
 
 ALICE = (
     ("Impersonate-User", "alice"),

@@ -14,15 +14,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from bench.figures import say, tell
-from taskpass.core.credential import Grant, GrantState, TaskRef
-from taskpass.core.records import TaskRecord
-from taskpass.flows.observe import _ahead, _siblings_ahead
-from taskpass.flows.standing import StandingReporter
-from taskpass.kube.client import KubeClient
-from taskpass.kube.connection import Connection
-from taskpass.kube.world import Caches
-from taskpass.ledger.mirror import Mirror
-from taskpass.ledger.store import Written
+from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.model.grant import Grant, GrantState, TaskRef
+from taskpass.flows.cluster.ready_conditions import StandingReporter
+from taskpass.flows.task.observe import _ahead, _siblings_ahead
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.api.connection import Connection
+from taskpass.kube.cache.cluster_view import Caches
+from taskpass.ledger.store.read_model import Mirror
+from taskpass.ledger.store.transaction import Written
 
 TASKS, SWITCHES, LOOKS = 10_000, 50, 20
 NAMESPACE, AGENT = "support", "triage-agent"

@@ -19,8 +19,8 @@ from e2e.cluster import tools
 from e2e.impersonate import Api, Object, path_of, thing
 from e2e.operator_process import OperatorProcess
 from e2e.stage import credential_class, policy
-from taskpass.kube import connection
-from taskpass.kube.client import KubeClient
+from taskpass.kube.api import connection
+from taskpass.kube.api.client import KubeClient
 
 USE = {
     "apiGroups": ["taskpass.dev"], "resources": ["credentialclasses"], "verbs": ["use"],
@@ -127,7 +127,7 @@ class Stage:
                 events.cancel()
 
     async def _held(self) -> int:
-        """Return how many grants are held; `/metrics` may be a second old (endpoints/probes.py)."""
+        """Return how many grants are held; `/metrics` may be a second old (server/probes.py)."""
         deadline = time.monotonic() + 2
         while (held := int(await self.metric("taskpass_grants_held"))) and (
             time.monotonic() < deadline

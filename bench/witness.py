@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from bench.life import Life, Moment
 from e2e.admission import GATE, GRANTS, LABEL, TARGET, TENANT
-from taskpass.kube.client import KubeClient
-from taskpass.kube.reflector import Reflector
-from taskpass.ports import Key
+from taskpass.core.model.key import Key
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.cache.reflector import Reflector
 from taskpass.providers.kubernetes.objects import GRANT_LABEL
 
 OWNER = "taskpass.dev/task"

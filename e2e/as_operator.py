@@ -10,9 +10,9 @@ import pytest
 
 from e2e.admission import SYSTEM, TENANT, prepare, remove, task
 from e2e.impersonate import Api, Object, thing
-from taskpass.core.attestation import PodView
-from taskpass.core.task import Task
-from taskpass.kube.client import KubeClient
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.model.task import Task
+from taskpass.kube.api.client import KubeClient
 
 T0 = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"

@@ -25,9 +25,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from e2e.admission import GROUP, ROLE, SYSTEM, TARGET, TENANT
 from e2e.cluster import Cluster
 from e2e.impersonate import Api, Refused, path_of, thing
-from taskpass.core.checkpoint import parse_body, parse_note
 from taskpass.core.errors import TaskpassError
-from taskpass.ledger.reader import reading
+from taskpass.ledger.log.reader import reading
+from taskpass.tlog.checkpoint import parse_body, parse_note
 
 NAME = "taskpass"
 USER = f"system:serviceaccount:{SYSTEM}:{NAME}"

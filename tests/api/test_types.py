@@ -14,8 +14,8 @@ import pytest
 from api_objects import good
 from crd_validation import refusals, schema_of
 
-from taskpass.cli.policy_shapes import SPECS
-from taskpass.kube.convert import (
+from taskpass.cli.policy.schema import SPECS
+from taskpass.kube.cache.convert import (
     approval_from,
     class_from,
     kill_switch_from,

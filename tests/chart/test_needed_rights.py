@@ -6,7 +6,7 @@ doctor` compares the same list with a cluster.
 
 from rendering import ENROLLED, NAMESPACE, Object, of_kind, render
 
-from taskpass.kube.rights import Right, needed
+from taskpass.cli.doctor.rights import Right, needed
 
 TENANTS = ["support", "sales"]
 TARGETS = {

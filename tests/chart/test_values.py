@@ -7,7 +7,7 @@ import pytest
 import yaml
 from rendering import CHART, ENROLLED, NAMESPACE, HelmFailed, Object, of_kind, one, pod_spec, render
 
-from taskpass.core.ownership import CONTROLLERS
+from taskpass.core.lifecycle.ownership import CONTROLLERS
 
 
 def test_the_defaults_install_an_operator_that_serves_nobody() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.inquiry import Answer, Examined, Inquiry
-from taskpass.core.policy_types import Effect, Policy, Validation
-from taskpass.core.policy_variables import values_of
-from taskpass.ports import Evaluator
+from taskpass.core.policy.expression_input import Answer, Examined, Inquiry
+from taskpass.core.policy.types import Effect, Policy, Validation
+from taskpass.core.policy.variables import values_of
+from taskpass.ports.policies import Evaluator
 from tests.unit.core.policies import ALLOW, CLASS, QUESTION
 
 VALUES = values_of(QUESTION, CLASS)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.credential import Grant, GrantState, Issued, SecretValue, TaskRef
 from taskpass.core.errors import ProviderRefused
-from taskpass.core.task import CredentialClass, CredentialRequest
-from taskpass.ports import CredentialProvider
+from taskpass.core.model.grant import Grant, GrantState, Issued, SecretValue, TaskRef
+from taskpass.core.model.task import CredentialClass, CredentialRequest
+from taskpass.ports.credentials import CredentialProvider
 
 T0 = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 

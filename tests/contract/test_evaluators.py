@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from taskpass.expressions.direct import DirectEvaluator
-from taskpass.expressions.evaluator import ProcessEvaluator
-from taskpass.ports import Evaluator
+from taskpass.cel.evaluator import ProcessEvaluator
+from taskpass.cel.in_process import DirectEvaluator
+from taskpass.ports.policies import Evaluator
 from tests.contract.evaluator_suite import EvaluatorSuite, Still
 
 

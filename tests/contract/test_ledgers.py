@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core import audit
-from taskpass.core.budget import Meter
-from taskpass.core.credential import GrantState, TaskRef
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import EntryRefused, LedgerError, PodAlreadyBound
-from taskpass.core.records import Outcome, PodBinding, Severity, TaskRecord
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch, Ledger
+from taskpass.core.lifecycle.records import Outcome, PodBinding, TaskRecord
+from taskpass.core.model.grant import GrantState, TaskRef
+from taskpass.core.model.notice import Severity
+from taskpass.core.rate_limit.budget import Meter
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ports.ledger import Batch, Ledger
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, TASK, entry, notice
 

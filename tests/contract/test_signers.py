@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from taskpass.core.errors import LedgerError
-from taskpass.ledger.key_file import make_seed_file, read_seed_file
-from taskpass.ledger.keys import SeedSigner, Signer, verify_signature
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.ledger.log.key_file import make_seed_file, read_seed_file
+from taskpass.ledger.log.signing import SeedSigner, Signer, verify_signature
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import NOW, entry
 

@@ -5,19 +5,23 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from taskpass.core.attestation import PodView
-from taskpass.core.audit import Entry
-from taskpass.core.budget import Meter
-from taskpass.core.credential import Grant, Issued
+from taskpass.cel.in_process import DirectEvaluator
 from taskpass.core.errors import SecretNameTaken
-from taskpass.core.inquiry import Answer, Answered, Examined, Inquiry
-from taskpass.core.ownership import WorkloadView
-from taskpass.core.policy import Policy
-from taskpass.core.records import PodBinding, Severity, TaskRecord, TrailItem
-from taskpass.core.task import CredentialClass, CredentialRequest, Task, User
-from taskpass.expressions.direct import DirectEvaluator
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch, Delivery, Key, Standing
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.lifecycle.ownership import WorkloadView
+from taskpass.core.lifecycle.records import PodBinding, TaskRecord, TrailItem
+from taskpass.core.model.entry import Entry
+from taskpass.core.model.grant import Grant, Issued
+from taskpass.core.model.key import Key
+from taskpass.core.model.notice import Severity
+from taskpass.core.model.task import CredentialClass, CredentialRequest, Task, User
+from taskpass.core.policy.evaluate import Policy
+from taskpass.core.policy.expression_input import Answer, Answered, Examined, Inquiry
+from taskpass.core.rate_limit.budget import Meter
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ports.credentials import Delivery
+from taskpass.ports.ledger import Batch
+from taskpass.ports.tasks import Standing
 from taskpass.providers.fake import FakeProvider
 from tests.simulation.cluster import Cluster, StoredEvent, StoredSecret
 from tests.simulation.faults import Life

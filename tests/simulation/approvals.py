@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from taskpass.core.policy_types import ApprovalRule
-from taskpass.core.task import User
+from taskpass.core.model.task import User
+from taskpass.core.policy.types import ApprovalRule
 from tests.simulation.builders import ASKS_LEADS, LEA, policy, request, task, word
 from tests.simulation.world import SimulatedWorld
 

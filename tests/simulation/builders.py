@@ -5,13 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from taskpass.core.approval import TaskApproval, Verdict
-from taskpass.core.attestation import PodView
-from taskpass.core.kill_switch import KillSwitch, Target
-from taskpass.core.ownership import CONTROLLERS, Owner, WorkloadView
-from taskpass.core.policy import Agents, CompiledPolicy, Effect, Policy
-from taskpass.core.policy_types import ApprovalRule
-from taskpass.core.task import (
+from taskpass.core.lifecycle.approval import TaskApproval, Verdict
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.lifecycle.ownership import CONTROLLERS, Owner, WorkloadView
+from taskpass.core.model.kill_switch import KillSwitch, Target
+from taskpass.core.model.task import (
     LABEL,
     CredentialClass,
     CredentialRequest,
@@ -25,6 +23,8 @@ from taskpass.core.task import (
     WorkloadRef,
     digest,
 )
+from taskpass.core.policy.evaluate import Agents, CompiledPolicy, Effect, Policy
+from taskpass.core.policy.types import ApprovalRule
 
 T0 = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 NAMESPACE = "support"

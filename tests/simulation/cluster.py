@@ -9,17 +9,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from taskpass.core.approval import TaskApproval
-from taskpass.core.attestation import PodView
 from taskpass.core.errors import KindNotServed
-from taskpass.core.kill_switch import KillSwitch
-from taskpass.core.ownership import WorkloadView
-from taskpass.core.policy import CompiledPolicy
-from taskpass.core.snapshot import SEES_ALL, Sight
-from taskpass.core.task import FINALIZER, LABEL, CredentialClass, Task
-from taskpass.core.template import Template
-from taskpass.kube.convert import task_from
-from taskpass.ports import Key, Standing
+from taskpass.core.lifecycle.approval import TaskApproval
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.lifecycle.ownership import WorkloadView
+from taskpass.core.lifecycle.snapshot import SEES_ALL, Sight
+from taskpass.core.lifecycle.template import Template
+from taskpass.core.model.key import Key
+from taskpass.core.model.kill_switch import KillSwitch
+from taskpass.core.model.task import FINALIZER, LABEL, CredentialClass, Task
+from taskpass.core.policy.evaluate import CompiledPolicy
+from taskpass.kube.cache.convert import task_from
+from taskpass.ports.tasks import Standing
 from tests.simulation.builders import ACCOUNT, NAMESPACE, T0, credential_class, policy
 
 

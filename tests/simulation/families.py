@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from taskpass.core.task import Task
+from taskpass.core.model.task import Task
 from tests.simulation.builders import (
     NAMESPACE,
     pod,

@@ -3,8 +3,8 @@
 from collections import Counter
 from datetime import datetime
 
-from taskpass.core.credential import Grant, GrantState
-from taskpass.ledger.verify import verify_database
+from taskpass.core.model.grant import Grant, GrantState
+from taskpass.ledger.verify.log import verify_database
 from tests.simulation.world import SimulatedWorld
 
 OF_A_GRANT = (

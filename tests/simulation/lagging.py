@@ -15,13 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from taskpass.core.attestation import PodView
-from taskpass.core.credential import GrantState
 from taskpass.core.errors import LedgerError
-from taskpass.core.task import Task
-from taskpass.flows.sweep import Sweeper
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Delivery, Key
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.model.grant import GrantState
+from taskpass.core.model.key import Key
+from taskpass.core.model.task import Task
+from taskpass.flows.cluster.orphans import Sweeper
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ports.credentials import Delivery
 from tests.simulation.adapters import SimulatedCalls, SimulatedLedger, SimulatedProvider
 from tests.simulation.caches import LaggingCaches
 from tests.simulation.cluster import Cluster

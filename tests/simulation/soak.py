@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from taskpass.ledger import schema, state
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Key
+from taskpass.core.model.key import Key
+from taskpass.ledger.log import schema
+from taskpass.ledger.state import tables as state
+from taskpass.ledger.verify.log import verify_database
 from tests.simulation.builders import NAMESPACE, phase, pod, policy, request, task
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
 from tests.simulation.soak_worker import POINTS, Kill, Worker

@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from taskpass.core.credential import Issued, SecretValue
+from taskpass.cel.in_process import DirectEvaluator
 from taskpass.core.errors import TransientError
-from taskpass.expressions.direct import DirectEvaluator
+from taskpass.core.model.grant import Issued, SecretValue
+from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.context import Ports
-from taskpass.flows.reconcile import Reconciler
-from taskpass.flows.sweep import Sweeper
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Delivery
+from taskpass.flows.task.reconcile import Reconciler
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ports.credentials import Delivery
 from tests.simulation.adapters import SimulatedCalls, SimulatedProvider
 from tests.simulation.cluster import Clock
 from tests.simulation.faults import Life

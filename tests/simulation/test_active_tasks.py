@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from taskpass.core.errors import ProviderUnavailable
-from taskpass.core.policy import Agents, Effect
+from taskpass.core.policy.evaluate import Agents, Effect
 from tests.simulation.builders import ACCOUNT, NAMESPACE, pod, policy, request, task
 from tests.simulation.faults import Crash, When
 from tests.simulation.invariants import assert_at_rest

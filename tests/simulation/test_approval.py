@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from taskpass.core.policy import Effect
-from taskpass.core.policy_types import ApprovalRule
-from taskpass.core.task import TaskUser, User
+from taskpass.core.model.task import TaskUser, User
+from taskpass.core.policy.evaluate import Effect
+from taskpass.core.policy.types import ApprovalRule
 from tests.simulation.approvals import LEO, READ, approved, asking, give, pending, said
 from tests.simulation.builders import ASKS_LEADS, LEA, policy, request, task, word
 from tests.simulation.invariants import assert_at_rest

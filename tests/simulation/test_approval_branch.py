@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from taskpass.core.policy import Effect
-from taskpass.core.task import User
+from taskpass.core.model.task import User
+from taskpass.core.policy.evaluate import Effect
 from tests.simulation.approvals import give, pending
 from tests.simulation.builders import ASKS_LEADS, phase, policy, request, task
 from tests.simulation.world import SimulatedWorld

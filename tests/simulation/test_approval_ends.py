@@ -2,10 +2,10 @@
 
 import pytest
 
-from taskpass.core.approval import Verdict
 from taskpass.core.errors import ProviderUnavailable
-from taskpass.core.kill_switch import Target
-from taskpass.core.policy_types import ApprovalRule
+from taskpass.core.lifecycle.approval import Verdict
+from taskpass.core.model.kill_switch import Target
+from taskpass.core.policy.types import ApprovalRule
 from tests.simulation.approvals import LEO, READ, approved, asking, give, pending, said
 from tests.simulation.builders import ASKS_LEADS, policy, switch, task
 from tests.simulation.conftest import MakeWorld

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.ownership import MOST_CHANGERS
-from taskpass.core.task import User
+from taskpass.core.lifecycle.ownership import MOST_CHANGERS
+from taskpass.core.model.task import User
 from tests.simulation.approvals import READ, asking, give, pending, said
 from tests.simulation.builders import ASKS_LEADS, LEA, NAME, NAMESPACE, job, pod, policy, task
 from tests.simulation.world import SimulatedWorld

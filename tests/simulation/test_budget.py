@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from taskpass.core.budget import Limit
-from taskpass.core.policy import Effect
+from taskpass.core.policy.evaluate import Effect
+from taskpass.core.rate_limit.budget import Limit
 from taskpass.flows.budgeting import Room
 from tests.simulation.builders import pod, policy, request, task
 from tests.simulation.conftest import MakeWorld

@@ -6,9 +6,9 @@ import pickle
 import pytest
 
 from taskpass.core.errors import ApiUnavailable, ProviderUnavailable
-from taskpass.ledger.reader import reading
-from taskpass.logs import LineFormatter
+from taskpass.ledger.log.reader import reading
 from taskpass.providers.fake import CANARY, Failure
+from taskpass.runtime.log_format import LineFormatter
 from tests.simulation.builders import phase, request, task
 from tests.simulation.faults import When
 from tests.simulation.world import SimulatedWorld

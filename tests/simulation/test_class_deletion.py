@@ -3,7 +3,7 @@
 import pytest
 
 from taskpass.core.errors import ApiUnavailable, ProviderUnavailable
-from taskpass.flows.class_deletion import ClassDeletions
+from taskpass.flows.cluster.class_deletion import ClassDeletions
 from tests.simulation.builders import credential_class, request, task
 from tests.simulation.world import SimulatedWorld
 

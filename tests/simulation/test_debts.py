@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from taskpass.core.errors import ProviderUnavailable
-from taskpass.ports import Batch
+from taskpass.ports.ledger import Batch
 from tests.simulation.builders import request, task
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
 from tests.simulation.world import KEY, SimulatedWorld

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.policy_types import Validation
-from taskpass.core.task import Data, Intent, TaskUser
+from taskpass.core.model.task import Data, Intent, TaskUser
+from taskpass.core.policy.types import Validation
 from tests.simulation.builders import (
     ACCOUNT,
     NAMESPACE,

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from taskpass.core.errors import ProviderUnavailable
-from taskpass.core.kill_switch import Target
-from taskpass.core.policy import Effect
-from taskpass.core.task import Intent
+from taskpass.core.model.kill_switch import Target
+from taskpass.core.model.task import Intent
+from taskpass.core.policy.evaluate import Effect
 from tests.simulation.builders import (
     NAMESPACE,
     phase,

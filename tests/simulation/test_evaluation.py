@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from taskpass.core.policy import CompiledPolicy, Effect, Validation
+from taskpass.core.policy.evaluate import CompiledPolicy, Effect, Validation
 from tests.simulation.builders import phase, policy, request, task
 from tests.simulation.invariants import assert_at_rest
 from tests.simulation.world import SimulatedWorld

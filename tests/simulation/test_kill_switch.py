@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core.conditions import Finding
 from taskpass.core.errors import LedgerSealed, ProviderUnavailable
-from taskpass.core.kill_switch import KillSwitch, Target
-from taskpass.core.policy import Effect
-from taskpass.flows.kill_switch import KillSwitchRecorder
-from taskpass.flows.standing import StandingReporter
-from taskpass.ledger.history import History
-from taskpass.ledger.reader import TamperEvidence
-from taskpass.ports import Standing
+from taskpass.core.model.conditions import Finding
+from taskpass.core.model.kill_switch import KillSwitch, Target
+from taskpass.core.policy.evaluate import Effect
+from taskpass.flows.cluster.kill_switch import KillSwitchRecorder
+from taskpass.flows.cluster.ready_conditions import StandingReporter
+from taskpass.ledger.log.reader import TamperEvidence
+from taskpass.ledger.query.history import History
+from taskpass.ports.tasks import Standing
 from tests.simulation.builders import (
     ACCOUNT,
     NAME,

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from taskpass.core.attestation import PodView
 from taskpass.core.errors import LedgerError
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.context import Modes, Ports
-from taskpass.flows.reconcile import Reconciler
-from taskpass.flows.sweep import Sweeper
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.sealed import SealedLedger
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch
+from taskpass.flows.task.reconcile import Reconciler
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ports.ledger import Batch
 from tests.simulation.adapters import SimulatedLedger
 from tests.simulation.builders import phase, request, task
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left

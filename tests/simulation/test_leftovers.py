@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from taskpass.core import audit
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import ApiUnavailable, Forbidden, PodAlreadyBound
-from taskpass.core.records import Notice, TaskRecord
-from taskpass.core.snapshot import Sight
-from taskpass.flows.leftovers import MOST, Leftovers
-from taskpass.ports import Batch
+from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.lifecycle.snapshot import Sight
+from taskpass.core.model.notice import Notice
+from taskpass.flows.cluster.leftovers import MOST, Leftovers
+from taskpass.ports.ledger import Batch
 from tests.simulation.builders import NAMESPACE, pod, request, task
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import Crash, When

@@ -22,9 +22,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from taskpass.core.approval import Verdict
-from taskpass.core.credential import Grant, GrantState, Issued
-from taskpass.core.policy import Effect
+from taskpass.core.lifecycle.approval import Verdict
+from taskpass.core.model.grant import Grant, GrantState, Issued
+from taskpass.core.policy.evaluate import Effect
 from tests.simulation.builders import LEA, NAMESPACE
 from tests.simulation.faults import Crash, When
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left, assert_safe

@@ -1,6 +1,6 @@
 """A life in which for a while nothing of the namespace is known (docs/adr/0027)."""
 
-from taskpass.core.snapshot import Sight
+from taskpass.core.lifecycle.snapshot import Sight
 from tests.simulation.builders import NAMESPACE, request, task
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
 from tests.simulation.world import SimulatedWorld

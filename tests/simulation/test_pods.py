@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from taskpass.core.lifecycle_pod import MOST_LOOKS, MOST_OWNERS
-from taskpass.core.ownership import Owner
-from taskpass.core.task import LABEL
+from taskpass.core.lifecycle.ownership import Owner
+from taskpass.core.lifecycle.pod import MOST_LOOKS, MOST_OWNERS
+from taskpass.core.model.task import LABEL
 from tests.simulation.builders import NAMESPACE, job, pod, request, task
 from tests.simulation.invariants import assert_at_rest
 from tests.simulation.world import SimulatedWorld

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from taskpass.core.errors import ApiUnavailable
-from taskpass.core.policy import Effect
+from taskpass.core.policy.evaluate import Effect
 from tests.simulation.builders import (
     ACCOUNT,
     NAMESPACE,

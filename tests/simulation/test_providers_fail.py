@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from taskpass.core.credential import GrantState
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
-from taskpass.flows import issue as issue_flow
-from taskpass.flows.sweep import Sweeper
-from taskpass.ports import Key
+from taskpass.core.model.grant import GrantState
+from taskpass.core.model.key import Key
+from taskpass.flows.cluster.orphans import Sweeper
+from taskpass.flows.task import issue as issue_flow
 from taskpass.providers.fake import Failure
 from tests.simulation.builders import request, task
 from tests.simulation.faults import When

@@ -11,12 +11,12 @@ from datetime import timedelta
 
 import pytest
 
-from taskpass.core.approval import Verdict
 from taskpass.core.errors import ApiUnavailable, ProviderRefused, ProviderUnavailable
-from taskpass.core.kill_switch import Target
-from taskpass.core.policy import Effect
-from taskpass.core.task import CredentialRequest, User
-from taskpass.ports import Key
+from taskpass.core.lifecycle.approval import Verdict
+from taskpass.core.model.key import Key
+from taskpass.core.model.kill_switch import Target
+from taskpass.core.model.task import CredentialRequest, User
+from taskpass.core.policy.evaluate import Effect
 from tests.simulation.builders import (
     ACCOUNT,
     ASKS_LEADS,

@@ -7,7 +7,7 @@ import pytest
 
 from taskpass.cli.audit.story import told_of
 from taskpass.core.errors import ApiUnavailable, ProviderRefused, ProviderUnavailable
-from taskpass.core.policy import Effect
+from taskpass.core.policy.evaluate import Effect
 from tests.simulation.builders import NAMESPACE, broken, job, phase, policy, request, task
 from tests.simulation.cluster import Clock
 from tests.simulation.conftest import MakeWorld

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from taskpass.core.errors import ProviderUnavailable
-from taskpass.core.task import TaskUser
+from taskpass.core.model.task import TaskUser
 from tests.simulation.builders import NAMESPACE, job, pod, request, task
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.faults import Crash, When

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from taskpass.core.attestation import PodView
-from taskpass.core.task import LABEL, TEMPLATE_LABEL
-from taskpass.core.template import Template
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.lifecycle.template import Template
+from taskpass.core.model.task import LABEL, TEMPLATE_LABEL
 from tests.simulation.builders import ACCOUNT, NAMESPACE, job, pod
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
 from tests.simulation.world import SimulatedWorld

@@ -8,20 +8,21 @@ from typing import Any
 
 import orjson
 
-from taskpass.core.attestation import PodView
-from taskpass.core.budget import Limit
-from taskpass.core.credential import Grant
 from taskpass.core.errors import LedgerError, TaskpassError
-from taskpass.core.task import Task
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.model.grant import Grant
+from taskpass.core.model.key import Key
+from taskpass.core.model.task import Task
+from taskpass.core.rate_limit.budget import Limit
 from taskpass.flows.budgeting import UNLIMITED, Budgets, Room
+from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.context import Ports
-from taskpass.flows.reconcile import Again, Reconciler
-from taskpass.flows.sweep import Sweeper
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import reading
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Key
+from taskpass.flows.task.reconcile import Reconciler
+from taskpass.flows.work_queue import Again
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database
 from taskpass.providers.fake import FakeProvider
 from tests.simulation.adapters import SimulatedCalls, SimulatedLedger, SimulatedProvider
 from tests.simulation.builders import NAME, NAMESPACE, pod

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from taskpass.background import Background
 from taskpass.core import errors
+from taskpass.runtime.loops import Background
 
 FAULTS: dict[str, Callable[[], BaseException]] = {
     "401": lambda: errors.Unauthenticated("401"),

@@ -15,9 +15,9 @@ from crd_validation import refusals
 
 from e2e.demo.documents import ROOT, anchors, commands, fenced, links, pages
 from taskpass.cli.main import cli
-from taskpass.core import conditions
-from taskpass.core.conditions import ConditionType, Reason
-from taskpass.settings import PREFIX, Settings
+from taskpass.core.model import conditions
+from taskpass.core.model.conditions import ConditionType, Reason
+from taskpass.runtime.settings import PREFIX, Settings
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 README = ROOT / "README.md"

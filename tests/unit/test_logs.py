@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from taskpass.core.credential import SecretValue
-from taskpass.logs import QUIET, LineFormatter, configure
+from taskpass.core.model.grant import SecretValue
+from taskpass.runtime.log_format import QUIET, LineFormatter, configure
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: it asks Linux")
-KEEP = "from taskpass.memory import keep_private; keep_private()"
+KEEP = "from taskpass.runtime.process_memory import keep_private; keep_private()"
 SHOW = "import ctypes, resource; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit"
 SHOW += "(resource.RLIMIT_CORE))"
 

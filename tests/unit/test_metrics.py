@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from taskpass.core.credential import GrantState
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
-from taskpass.metrics import Metrics
+from taskpass.core.model.grant import GrantState
+from taskpass.runtime.metrics import Metrics
 
 T0 = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -14,10 +14,10 @@ import yaml
 from prometheus_client import Metric
 
 from e2e.demo.documents import ROOT, commands
-from taskpass.endpoints.health import Health
 from taskpass.flows.budgeting import Budgets
-from taskpass.flows.witnessing import Stand
-from taskpass.metrics import Metrics
+from taskpass.flows.cluster.witnessing import Stand
+from taskpass.runtime.metrics import Metrics
+from taskpass.server.health import Health
 from tests.unit.test_documents import table
 from tests.unit.test_metrics import watched
 

@@ -10,15 +10,15 @@ from typing import Any, cast
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
-from taskpass.core import audit as entries
-from taskpass.duties import Duties
-from taskpass.endpoints.health import Health
+from taskpass.core.audit import events as entries
 from taskpass.flows.context import Modes
-from taskpass.ledger.reader import reading
-from taskpass.ledger.requests import place_of
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database, verify_directory
-from taskpass.ports import Batch
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.maintain.requests import place_of
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database, verify_directory
+from taskpass.ports.ledger import Batch
+from taskpass.runtime.background import Duties
+from taskpass.server.health import Health
 from tests.unit.ledger import objects
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from taskpass.core.errors import UsageError
-from taskpass.settings import Settings, load
+from taskpass.runtime.settings import Settings, load
 
 WITNESS = "example.org/w1+83db2906+BPpINBR/bmkMNpPv9hM2BGQDzYrioU8xs8QHNYVpI5Vl"
 LEAST = {"namespace": "taskpass-system"}
@@ -174,7 +174,7 @@ def test_settings_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_every_setting_says_its_default_or_that_there_is_none(name: str) -> None:
-    source = Path(__file__).parents[2] / "operator" / "taskpass" / "settings.py"
+    source = Path(__file__).parents[2] / "operator" / "taskpass" / "runtime" / "settings.py"
 
     after = source.read_text().split(f"    {name}: ", 1)[1]
     docstring = after.split('"""')[1]

@@ -10,14 +10,14 @@ from typing import Any, cast
 import pytest
 
 from taskpass.core.errors import UsageError
-from taskpass.duties import Duties
-from taskpass.endpoints.health import Health
 from taskpass.flows.context import Modes
-from taskpass.ledger.key_file import make_seed_file
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.verify import verify_database
-from taskpass.main import seeds_of
-from taskpass.settings import Settings
+from taskpass.ledger.log.key_file import make_seed_file
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.verify.log import verify_database
+from taskpass.runtime.app import seeds_of
+from taskpass.runtime.background import Duties
+from taskpass.runtime.settings import Settings
+from taskpass.server.health import Health
 from tests.unit.kube.scripted_server import Answer, Script, scripted, status_body
 from tests.unit.ledger import objects
 

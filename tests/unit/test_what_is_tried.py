@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core.conditions import ConditionType, Reason
+from taskpass.core.model.conditions import ConditionType, Reason
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/what-is-tried.md"

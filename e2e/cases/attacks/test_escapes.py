@@ -13,8 +13,8 @@ import pytest
 from e2e.admission import RBAC, ROLE, TARGET, binding, cluster_role, remove, wait_for
 from e2e.impersonate import Api, Object, Refused, thing
 from taskpass.core.errors import ProviderRefused
-from taskpass.core.task import CredentialClass, CredentialRequest
-from taskpass.kube.client import KubeClient
+from taskpass.core.model.task import CredentialClass, CredentialRequest
+from taskpass.kube.api.client import KubeClient
 from taskpass.providers.kubernetes import KubernetesProvider
 from tests.contract.provider_suite import Subject, SystemClock, grant_for, issued_grant
 

@@ -12,11 +12,11 @@ import pytest
 
 from e2e.admission import LABEL, TENANT, binding, pod, task, wait_for
 from e2e.impersonate import Api, Object, Refused, path_of, thing
-from taskpass.core.attestation import Surroundings, appraise
 from taskpass.core.errors import AttestationFailed
-from taskpass.kube.client import KubeClient
-from taskpass.kube.convert import pod_from, task_from
-from taskpass.kube.workloads import KubeWorkloads
+from taskpass.core.lifecycle.attestation import Surroundings, appraise
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.cache.convert import pod_from, task_from
+from taskpass.kube.writers.workloads import KubeWorkloads
 
 RBAC = "rbac.authorization.k8s.io/v1"
 FOREIGN = "localhost/foreign:1"

@@ -23,10 +23,10 @@ from e2e.cluster import places, tools
 from e2e.impersonate import Api, thing
 from e2e.operator_process import OperatorProcess
 from e2e.stage import Stage, credential_class, policy
-from taskpass.ledger.chain import cluster_of
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import reading
-from taskpass.ledger.sqlite import SqliteLedger
+from taskpass.ledger.log.key_history import cluster_of
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.sqlite import SqliteLedger
 from tests.unit.ledger import objects
 
 PAGE = places.ROOT / "docs/auditor.md"

@@ -19,15 +19,15 @@ from e2e.admission import ROOT
 from e2e.cluster import tools
 from e2e.operator_process import free_port
 from e2e.stage import until
-from taskpass.core.tlog_policy import parse_policy
-from taskpass.flows.witnessing import Stand, Witnessing
-from taskpass.ledger.ask_witness import HttpWitnesses
-from taskpass.ledger.history import History
-from taskpass.ledger.keys import verify_signature
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.main import SystemClock
-from taskpass.ports import Batch
+from taskpass.flows.cluster.witnessing import Stand, Witnessing
+from taskpass.ledger.log.signing import verify_signature
+from taskpass.ledger.query.history import History
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
+from taskpass.runtime.app import SystemClock
+from taskpass.tlog.trust_policy import parse_policy
+from taskpass.witness.client import HttpWitnesses
 from tests.unit.ledger import objects
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster import tools
-from taskpass.ledger.export import export
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.prune import Limit, prune
-from taskpass.ports import Batch
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.prune import Limit, prune
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 
 SIZE = 600

@@ -11,7 +11,7 @@ import pytest
 from e2e.admission import ROOT, SYSTEM, TENANT, binding, prepare
 from e2e.impersonate import Api, thing
 from e2e.operator_process import OperatorProcess, free_port
-from tests.unit.endpoints import certificates
+from tests.unit.server import certificates
 
 AUDIENCE = "taskpass-audit"
 

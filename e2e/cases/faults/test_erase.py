@@ -5,7 +5,7 @@ import json
 from e2e.admission import TENANT
 from e2e.cases.faults.test_ledger_volume import audit
 from e2e.stage import Stage
-from taskpass.ledger.verify import verify_database
+from taskpass.ledger.verify.log import verify_database
 
 
 def test_who_asked_is_on_record_until_they_are_erased(stage: Stage, name: str) -> None:

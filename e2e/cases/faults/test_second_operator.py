@@ -14,7 +14,7 @@ from e2e.impersonate import Refused
 from e2e.operator_process import OperatorProcess
 from e2e.stage import Stage, until
 from taskpass.core.errors import ApiUnavailable
-from taskpass.kube.client import KubeClient
+from taskpass.kube.api.client import KubeClient
 from taskpass.kube.lease import NAME, Lease
 
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{GRANTS}/leases/{NAME}"

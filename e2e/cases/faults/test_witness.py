@@ -12,7 +12,7 @@ import pytest
 from e2e.admission import ROOT
 from e2e.operator_process import OperatorProcess, free_port
 from e2e.stage import Stage, condition, until
-from taskpass.ledger.verify import verify_database
+from taskpass.ledger.verify.log import verify_database
 
 COMMAND = [sys.executable, "-m", "taskpass", "audit"]
 

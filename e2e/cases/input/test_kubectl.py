@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from e2e.admission import GROUP, ROOT, TARGET, TENANT, remove
 from e2e.impersonate import Api, Refused, thing
-from taskpass.cli.policy import policy as explaining
+from taskpass.cli.policy.command import policy as explaining
 from taskpass.core.errors import UsageError
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]

@@ -11,7 +11,7 @@ import pytest
 from e2e.admission import SYSTEM, operator, prepare, remove, wait_for
 from e2e.impersonate import Api, Object, Refused, thing
 from e2e.operator_process import OperatorProcess
-from taskpass.ledger.verify import Report, verify_database
+from taskpass.ledger.verify.log import Report, verify_database
 
 ROOT = Path(__file__).parents[3]
 FIRST, SECOND = (

@@ -12,14 +12,14 @@ from e2e.admission import GATE, TENANT, pod, remove, task
 from e2e.as_operator import T0, pod_view
 from e2e.impersonate import Api, thing
 from taskpass.core.errors import Forbidden
-from taskpass.core.records import Severity
-from taskpass.core.task import CREDENTIALS_VERSION, FINALIZER, Task, User
-from taskpass.kube.client import KubeClient
-from taskpass.kube.events import KubeEvents
-from taskpass.kube.pods import KubePods
-from taskpass.kube.reflector import Reflector
-from taskpass.kube.reviews import KubeReviews
-from taskpass.kube.tasks import KubeTasks
+from taskpass.core.model.notice import Severity
+from taskpass.core.model.task import CREDENTIALS_VERSION, FINALIZER, Task, User
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.cache.reflector import Reflector
+from taskpass.kube.writers.access_reviews import KubeReviews
+from taskpass.kube.writers.events import KubeEvents
+from taskpass.kube.writers.pods import KubePods
+from taskpass.kube.writers.tasks import KubeTasks
 
 
 class TestPod:

@@ -9,9 +9,9 @@ import pytest
 from e2e.admission import ROLE, SYSTEM, TARGET, TENANT, remove
 from e2e.as_operator import ADMISSION, without
 from e2e.impersonate import Api, Object, thing
-from taskpass.kube.client import KubeClient
-from taskpass.kube.guard import limits_hold
-from taskpass.kube.signing_key import load_or_create_seed
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.guardrails import limits_hold
+from taskpass.kube.writers.signing_key import load_or_create_seed
 
 ASKED: dict[str, Any] = {
     "home": SYSTEM,

@@ -12,12 +12,12 @@ import pytest
 from e2e.admission import TENANT, collector, secret, wait_for
 from e2e.as_operator import its_secret, without
 from e2e.impersonate import Api, Object, Refused
-from taskpass.core.credential import SecretValue
 from taskpass.core.errors import ApiUnavailable, SecretNameTaken
-from taskpass.core.task import Task
-from taskpass.kube.client import KubeClient
-from taskpass.kube.secrets import SecretSink
-from taskpass.ports import Delivery
+from taskpass.core.model.grant import SecretValue
+from taskpass.core.model.task import Task
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.writers.secrets import SecretSink
+from taskpass.ports.credentials import Delivery
 
 KEY = "tickets.token"
 

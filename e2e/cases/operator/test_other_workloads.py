@@ -7,7 +7,7 @@ import pytest
 from e2e.admission import TENANT, binding, pod, task
 from e2e.impersonate import PATHS, Api, Object, Refused, thing
 from e2e.stage import Stage, condition, job, until
-from taskpass.core.ownership import CONTROLLERS
+from taskpass.core.lifecycle.ownership import CONTROLLERS
 
 KINDS = {
     "JobSet": ("jobset.x-k8s.io", "v1alpha2", "jobsets"),

@@ -23,7 +23,6 @@ from e2e.admission import (
 )
 from e2e.as_operator import OPERATOR, without
 from e2e.impersonate import Api, Object, Refused, thing
-from taskpass.core.credential import Grant, Issued
 from taskpass.core.errors import (
     ApiUnavailable,
     Forbidden,
@@ -31,9 +30,10 @@ from taskpass.core.errors import (
     ProviderUnavailable,
     Unauthenticated,
 )
-from taskpass.core.task import CredentialClass, CredentialRequest
-from taskpass.kube.client import KubeClient
-from taskpass.kube.connection import Connection
+from taskpass.core.model.grant import Grant, Issued
+from taskpass.core.model.task import CredentialClass, CredentialRequest
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.api.connection import Connection
 from taskpass.providers.kubernetes import KubernetesProvider
 from tests.contract.provider_suite import (
     ProviderSuite,

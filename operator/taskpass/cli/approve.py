@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+from taskpass.cli import approvals_client as asked_for
+from taskpass.cli.approvals_client import Waiting
 from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import NotFound, UsageError
-from taskpass.kube import approvals as asked_for
-from taskpass.kube.approvals import Waiting
-from taskpass.kube.client import KubeClient
+from taskpass.kube.api.client import KubeClient
 
 
 @click.command(

@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 
 from taskpass.core.errors import UsageError
-from taskpass.kube.client import KubeClient
+from taskpass.kube.api.client import KubeClient
 
 T = TypeVar("T")
 kubeconfig = click.option(

@@ -15,12 +15,12 @@ from taskpass import __version__
 from taskpass.cli.approve import approvals, approve
 from taskpass.cli.audit import audit
 from taskpass.cli.audit.stand import debts
-from taskpass.cli.doctor import doctor
-from taskpass.cli.policy import policy
+from taskpass.cli.doctor.command import doctor
+from taskpass.cli.policy.command import policy
 from taskpass.cli.revoke import lift, revoke
 from taskpass.cli.tree import tree
 from taskpass.core.errors import LedgerError, TaskpassError, UsageError
-from taskpass.settings import Settings, flag_of, load, variable_of
+from taskpass.runtime.settings import Settings, flag_of, load, variable_of
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -58,9 +58,9 @@ def operator(kubeconfig: Path | None, **flags: str | None) -> None:
 
     Example: TASKPASS_NAMESPACE=taskpass-system taskpass operator --log-level debug
     """
-    from taskpass import logs
-    from taskpass.kube import connection
-    from taskpass.main import operate
+    from taskpass.kube.api import connection
+    from taskpass.runtime import log_format as logs
+    from taskpass.runtime.app import operate
 
     chosen = load(flags)
     logs.configure(chosen.log_level)
@@ -89,8 +89,8 @@ def release(via_operator: bool, namespace: str, within: int) -> None:
 
     Example: taskpass release --via-operator --namespace taskpass-system
     """
-    from taskpass.kube.client import KubeClient
-    from taskpass.kube.release import request_release
+    from taskpass.kube.api.client import KubeClient
+    from taskpass.kube.writers.uninstall_hook import request_release
 
     async def ask() -> None:
         async with KubeClient.in_cluster() as client:

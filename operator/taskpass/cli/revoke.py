@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from taskpass.cli import kill_switch_client as kill_switches
 from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import UsageError
-from taskpass.kube import kill_switches
-from taskpass.kube.client import KubeClient
+from taskpass.kube.api.client import KubeClient
 
 
 @click.command(

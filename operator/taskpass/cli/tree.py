@@ -9,7 +9,7 @@ import click
 
 from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import UsageError
-from taskpass.kube.client import KubeClient
+from taskpass.kube.api.client import KubeClient
 
 Tasks = Mapping[str, Mapping[str, Any]]
 

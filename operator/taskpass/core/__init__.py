@@ -1,1 +1,1 @@
-"""What is decided, as pure functions over values."""
+"""Decisions, pure: no I/O, no clock, no framework. It imports nothing of ours but `tlog`."""

@@ -1,1 +1,4 @@
-"""What happens, in order, through ports."""
+"""The order of effects: decisions of `core` carried out through `ports`, each durable in turn.
+
+It imports `core` and `ports`, and never an adapter.
+"""

@@ -11,9 +11,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from taskpass.core import audit
-from taskpass.core.audit import Entry
-from taskpass.core.budget import (
+from taskpass.core.audit import events as audit
+from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.lifecycle.steps import Throttled
+from taskpass.core.model.entry import Entry
+from taskpass.core.model.grant import TaskRef
+from taskpass.core.model.key import Key
+from taskpass.core.model.task import Task
+from taskpass.core.rate_limit.budget import (
     ACTIVITY_BYTES,
     OPENING_BYTES,
     Budget,
@@ -26,11 +31,7 @@ from taskpass.core.budget import (
     price_of,
     share,
 )
-from taskpass.core.credential import TaskRef
-from taskpass.core.records import TaskRecord
-from taskpass.core.steps import Throttled
-from taskpass.core.task import Task
-from taskpass.ports import Batch, Key
+from taskpass.ports.ledger import Batch
 
 MOST_NAMES = 10_000
 SOMETHING = 2048

@@ -6,27 +6,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from taskpass.core.audit import Entry
-from taskpass.core.credential import SecretValue
-from taskpass.core.ownership import CONTROLLERS, Controllers
-from taskpass.core.task import Task
+from taskpass.core.lifecycle.ownership import CONTROLLERS, Controllers
+from taskpass.core.model.entry import Entry
+from taskpass.core.model.grant import SecretValue
+from taskpass.core.model.key import Key
+from taskpass.core.model.task import Task
 from taskpass.flows.budgeting import Budgets
-from taskpass.ports import (
-    AccessReviewer,
-    Batch,
-    Clock,
-    CredentialProvider,
-    CredentialSink,
-    Evaluator,
-    EventPoster,
-    Key,
-    Ledger,
-    PodControl,
-    StandingWriter,
-    TaskWriter,
-    WorkloadReader,
-    World,
-)
+from taskpass.ports.clock import Clock
+from taskpass.ports.cluster import AccessReviewer, PodControl, WorkloadReader, World
+from taskpass.ports.credentials import CredentialProvider, CredentialSink
+from taskpass.ports.ledger import Batch, Ledger
+from taskpass.ports.policies import Evaluator
+from taskpass.ports.tasks import EventPoster, StandingWriter, TaskWriter
 
 logger = logging.getLogger(__name__)
 

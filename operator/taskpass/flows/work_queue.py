@@ -15,12 +15,13 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from taskpass.core.errors import MustEnd, TransientError
-from taskpass.core.fair_line import FairLine
-from taskpass.flows.reconcile import Again
-from taskpass.ports import Clock, Key
+from taskpass.core.model.key import Key
+from taskpass.core.rate_limit.fair_queue import FairLine
+from taskpass.ports.clock import Clock
 
 logger = logging.getLogger(__name__)
 FIRST_PAUSE = 0.25
@@ -29,6 +30,17 @@ TICK_SECONDS = 1.0
 SLACK = 1024
 BEGUN_AT_ONCE = 8
 """Each takes up to a millisecond before it waits for something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """When to look at a task again, if nothing happens before."""
+
+    at: datetime | None = None
+    soon: bool = False
+    """With the queue's back-off."""
+    also: Key | None = None
+    """Another task that may go on now."""
 
 
 class WorkQueue:

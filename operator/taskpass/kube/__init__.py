@@ -1,1 +1,4 @@
-"""The Kubernetes API as an adapter."""
+"""The cluster behind the ports: API client, caches, writers, the Lease, the guardrails.
+
+It imports `ports` and `core`.
+"""

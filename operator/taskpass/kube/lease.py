@@ -29,7 +29,7 @@ from taskpass.core.errors import (
     MustEnd,
     NotFound,
 )
-from taskpass.ports import ApiClient
+from taskpass.ports.cluster import ApiClient
 
 NAME = "taskpass-operator"
 NAMESPACE = "taskpass-grants"

@@ -1,1 +1,4 @@
-"""The durable store: grants and the signed log in one transaction."""
+"""The ledger on disk: what is held, what is remembered, and the audit log over both.
+
+It imports `ports`, `core` and `tlog`.
+"""

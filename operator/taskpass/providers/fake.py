@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from taskpass.core.credential import Grant, Issued, SecretValue
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
-from taskpass.core.task import CredentialClass, CredentialRequest
-from taskpass.ports import Clock
+from taskpass.core.model.grant import Grant, Issued, SecretValue
+from taskpass.core.model.task import CredentialClass, CredentialRequest
+from taskpass.ports.clock import Clock
 
 CANARY = "taskpass-canary-"
 

@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
+from taskpass.cli.approvals_client import Waiting
 from taskpass.cli.approve import _speaking_as
 from taskpass.core.errors import UsageError
-from taskpass.kube.approvals import Waiting
 
 TASK = {"metadata": {"namespace": "support", "name": "ticket", "uid": "u-1"}}
 NEEDS = [

@@ -11,12 +11,12 @@ from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
 from taskpass.cli.main import cli
-from taskpass.core import audit as entries
-from taskpass.core.credential import TaskRef
-from taskpass.core.records import Outcome
-from taskpass.core.task import Task
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch
+from taskpass.core.audit import events as entries
+from taskpass.core.lifecycle.records import Outcome
+from taskpass.core.model.grant import TaskRef
+from taskpass.core.model.task import Task
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, TASK, notice
 

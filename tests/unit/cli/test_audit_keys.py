@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
-from taskpass.ledger.verify import verify_database
+from taskpass.ledger.verify.log import verify_database
 from tests.unit.ledger import objects
 
 

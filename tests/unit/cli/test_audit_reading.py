@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
 from taskpass.cli.audit.stand import debts
-from taskpass.core import audit as entries
-from taskpass.core.credential import GrantState, SecretValue, TaskRef
-from taskpass.ledger.keys import fingerprint_key
-from taskpass.ports import Batch
+from taskpass.core.audit import events as entries
+from taskpass.core.model.grant import GrantState, SecretValue, TaskRef
+from taskpass.ledger.log.signing import fingerprint_key
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import GRANT, NOW, SEED, notice
 

@@ -10,11 +10,11 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from taskpass.cli import examination
-from taskpass.cli.doctor import as_objects, as_text, doctor
-from taskpass.cli.examination import Examination
-from taskpass.core.diagnosis import Level, doubtful, failed, well
+from taskpass.cli.doctor import examination
+from taskpass.cli.doctor.command import as_objects, as_text, doctor
+from taskpass.cli.doctor.examination import Examination
 from taskpass.core.errors import ApiUnavailable, UsageError
+from taskpass.core.model.diagnosis import Level, doubtful, failed, well
 from tests.unit.kube.scripted_server import Answer, Script, scripted, status_body
 from tests.unit.ledger import objects
 

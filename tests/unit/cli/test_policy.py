@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from taskpass.cli.policy import policy
+from taskpass.cli.policy.command import policy
 from taskpass.core.errors import UsageError
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "01-first-task"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from taskpass.cli.posture import LEVEL, grants, pod_security
-from taskpass.core.diagnosis import Diagnosis, Level
+from taskpass.cli.doctor.posture import LEVEL, grants, pod_security
+from taskpass.core.model.diagnosis import Diagnosis, Level
 from tests.unit.kube.scripted_server import Answer, Script, scripted, status_body
 
 ACCOUNTS = "GET /api/v1/namespaces/taskpass-grants/serviceaccounts"

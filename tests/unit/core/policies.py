@@ -5,8 +5,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from taskpass.core.inquiry import Answer
-from taskpass.core.policy import (
+from taskpass.core.model.task import (
+    CredentialClass,
+    CredentialRequest,
+    Intent,
+    LabelSelector,
+    Task,
+    User,
+)
+from taskpass.core.policy.evaluate import (
     Agent,
     CompiledPolicy,
     Decision,
@@ -16,14 +23,7 @@ from taskpass.core.policy import (
     Validation,
     evaluate,
 )
-from taskpass.core.task import (
-    CredentialClass,
-    CredentialRequest,
-    Intent,
-    LabelSelector,
-    Task,
-    User,
-)
+from taskpass.core.policy.expression_input import Answer
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EVERYTHING = LabelSelector()

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from taskpass.core.credential import Grant, GrantState
-from taskpass.core.delegation import Lineage
-from taskpass.core.records import TaskRecord
-from taskpass.core.snapshot import Snapshot
-from taskpass.core.task import CredentialRequest, Task
+from taskpass.core.lifecycle.delegation import Lineage
+from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.model.grant import Grant, GrantState
+from taskpass.core.model.task import CredentialRequest, Task
 from tests.simulation.builders import T0, credential_class, pod, policy, request, task
 
 OVERLAP = timedelta(seconds=90)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from taskpass.core.anchor import AnchorReason, Head, compare, finding_of
-from taskpass.core.merkle import Tree, leaf_hash
+from taskpass.core.audit.anchor import AnchorReason, Head, compare, finding_of
+from taskpass.tlog.merkle import Tree, leaf_hash
 
 LEAVES = [leaf_hash(bytes([number])) for number in range(40)]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.attestation import Surroundings, appraise, appraise_again
 from taskpass.core.errors import AttestationFailed
-from taskpass.core.ownership import Origin, Owner, WorkloadView
-from taskpass.core.task import LABEL, TEMPLATE_LABEL, WorkloadRef
+from taskpass.core.lifecycle.attestation import Surroundings, appraise, appraise_again
+from taskpass.core.lifecycle.ownership import Origin, Owner, WorkloadView
+from taskpass.core.model.task import LABEL, TEMPLATE_LABEL, WorkloadRef
 from tests.simulation.builders import T0, job, pod, request, task
 from tests.unit.core.snapshots import record_of
 

@@ -6,17 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from taskpass.core import audit, audit_log
-from taskpass.core.anchor import Head
-from taskpass.core.approval import Asked, TaskApproval, Verdict
-from taskpass.core.audit import Entry, EventType, Stage
-from taskpass.core.canonical import entry_bytes
-from taskpass.core.credential import Grant, GrantState, TaskRef
-from taskpass.core.entry_terms import moment
-from taskpass.core.kill_switch import KillSwitch, Target
-from taskpass.core.progress import Savepoint
-from taskpass.core.records import Notice, Outcome, PodBinding, TaskRecord
-from taskpass.core.task import Task, User
+from taskpass.core.audit import events as audit
+from taskpass.core.audit import log_events as audit_log
+from taskpass.core.audit.anchor import Head
+from taskpass.core.audit.canonical import entry_bytes
+from taskpass.core.audit.terms import moment
+from taskpass.core.lifecycle.approval import Asked, TaskApproval, Verdict
+from taskpass.core.lifecycle.progress import Savepoint
+from taskpass.core.lifecycle.records import Outcome, PodBinding, TaskRecord
+from taskpass.core.model.entry import Entry, EventType, Stage
+from taskpass.core.model.grant import Grant, GrantState, TaskRef
+from taskpass.core.model.kill_switch import KillSwitch, Target
+from taskpass.core.model.notice import Notice
+from taskpass.core.model.task import Task, User
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, 123, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

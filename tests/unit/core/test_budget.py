@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from taskpass.core.budget import (
+from taskpass.core.rate_limit.budget import (
     Budget,
     Hold,
     Limit,

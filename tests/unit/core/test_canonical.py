@@ -7,9 +7,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskpass.core.audit import Entry, EventType
-from taskpass.core.canonical import NotCanonical, canonical, entry_bytes
-from taskpass.core.credential import TaskRef
+from taskpass.core.audit.canonical import NotCanonical, canonical, entry_bytes
+from taskpass.core.model.entry import Entry, EventType
+from taskpass.core.model.grant import TaskRef
 
 KEYS = st.text("abcxyz0189_.", min_size=1, max_size=8)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

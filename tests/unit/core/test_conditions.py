@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from taskpass.core.conditions import (
+from taskpass.core.model.conditions import (
     ConditionType,
     Finding,
     Reason,

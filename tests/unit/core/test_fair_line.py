@@ -1,6 +1,6 @@
 """A line in which every tenant has its turn."""
 
-from taskpass.core.fair_line import FairLine
+from taskpass.core.rate_limit.fair_queue import FairLine
 
 
 def filled(**tenants: int) -> FairLine[str]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.checkpoint import BadCheckpoint, Checkpoint, PublicKey, Signature, signed_note
-from taskpass.core.keychain import BadChain, KeyChain, sizes_of
+from taskpass.core.audit.key_history import BadChain, KeyChain, sizes_of
+from taskpass.tlog.checkpoint import BadCheckpoint, Checkpoint, PublicKey, Signature, signed_note
 
 NAME = "audit.example/c-1/log-1"
 KEYS = [PublicKey(NAME, bytes([n]) * 32) for n in range(4)]

@@ -1,15 +1,14 @@
-"""What comes next in the life of a task, rule by rule (`core/lifecycle.py`)."""
+"""What comes next in the life of a task, rule by rule (`core/lifecycle/next_step.py`)."""
 
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from taskpass.core.credential import GrantState
-from taskpass.core.lifecycle import DELETION_PATIENCE, next_step
-from taskpass.core.records import Outcome
-from taskpass.core.renewal import renewal_time
-from taskpass.core.steps import (
+from taskpass.core.lifecycle.next_step import DELETION_PATIENCE, next_step
+from taskpass.core.lifecycle.records import Outcome
+from taskpass.core.lifecycle.renewal import renewal_time
+from taskpass.core.lifecycle.steps import (
     Block,
     Delete,
     Enter,
@@ -21,6 +20,7 @@ from taskpass.core.steps import (
     RevokeReason,
     Withdraw,
 )
+from taskpass.core.model.grant import GrantState
 from tests.simulation.builders import T0, phase, request, task
 from tests.unit.core.snapshots import ASKING, NEW, grant_of, record_of, snapshot
 

@@ -5,12 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from taskpass.core.conditions import false
-from taskpass.core.credential import GrantState
-from taskpass.core.lifecycle import next_step
-from taskpass.core.lifecycle_grants import use_of
-from taskpass.core.policy import Effect
-from taskpass.core.steps import (
+from taskpass.core.lifecycle.credentials import use_of
+from taskpass.core.lifecycle.next_step import next_step
+from taskpass.core.lifecycle.steps import (
     Ask,
     Deliver,
     Issue,
@@ -20,6 +17,9 @@ from taskpass.core.steps import (
     Revoke,
     RevokeReason,
 )
+from taskpass.core.model.conditions import false
+from taskpass.core.model.grant import GrantState
+from taskpass.core.policy.evaluate import Effect
 from tests.simulation.builders import T0, broken, credential_class, pod, policy, request, task
 from tests.unit.core.snapshots import ASKING, GATED, RUNNING, grant_of, record_of, snapshot
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.attestation import AttestedPod
-from taskpass.core.lifecycle import next_step
-from taskpass.core.ownership import Origin
-from taskpass.core.records import Outcome
-from taskpass.core.snapshot import Looked
-from taskpass.core.steps import (
+from taskpass.core.lifecycle.attestation import AttestedPod
+from taskpass.core.lifecycle.next_step import next_step
+from taskpass.core.lifecycle.ownership import Origin
+from taskpass.core.lifecycle.records import Outcome
+from taskpass.core.lifecycle.snapshot import Looked
+from taskpass.core.lifecycle.steps import (
     Bind,
     Finish,
     LookUp,

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from taskpass.core.conditions import Reason
-from taskpass.core.lifecycle import next_step
-from taskpass.core.snapshot import Sight, Snapshot
-from taskpass.core.steps import Issue, Rest, Revoke, RevokeReason
+from taskpass.core.lifecycle.next_step import next_step
+from taskpass.core.lifecycle.snapshot import Sight, Snapshot
+from taskpass.core.lifecycle.steps import Issue, Rest, Revoke, RevokeReason
+from taskpass.core.model.conditions import Reason
 from tests.simulation.builders import T0, phase, request, task
 from tests.unit.core.snapshots import NEW, grant_of, record_of, snapshot
 

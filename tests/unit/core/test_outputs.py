@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskpass.core.outputs import collision, keys_of
+from taskpass.core.lifecycle.outputs import collision, keys_of
 from tests.simulation.builders import request
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.ownership import (
+from taskpass.core.lifecycle.ownership import (
     CONTROLLERS,
     MOST_CHANGERS,
     Origin,

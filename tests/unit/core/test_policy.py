@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from taskpass.core.policy import DecisionReason, Policy, Question
-from taskpass.core.policy_match import fits
-from taskpass.core.task import LabelSelector
+from taskpass.core.model.task import LabelSelector
+from taskpass.core.policy.evaluate import DecisionReason, Policy, Question
+from taskpass.core.policy.match import fits
 from tests.unit.core.policies import (
     ALLOW,
     CLASS,

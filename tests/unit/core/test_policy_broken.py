@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from taskpass.core.inquiry import Answer
-from taskpass.core.policy import DecisionReason, Policy, evaluate
+from taskpass.core.policy.evaluate import DecisionReason, Policy, evaluate
+from taskpass.core.policy.expression_input import Answer
 from tests.unit.core.policies import (
     ALLOW,
     CONSTRAIN,

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from taskpass.core.policy import DecisionReason, Policy
-from taskpass.core.task import LabelSelector
+from taskpass.core.model.task import LabelSelector
+from taskpass.core.policy.evaluate import DecisionReason, Policy
 from tests.unit.core.policies import (
     ALLOW,
     CLASS,

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from taskpass.core.policy import Agents, DecisionReason, Policy, Requesters
-from taskpass.core.task import LabelSelector, User
+from taskpass.core.model.task import LabelSelector, User
+from taskpass.core.policy.evaluate import Agents, DecisionReason, Policy, Requesters
 from tests.unit.core.policies import AGENT, ALLOW, DENY, DIGEST, IMAGE, QUESTION, TASK, decide
 
 JANE = Requesters(usernames=("jane",))

@@ -1,8 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from taskpass.core.policy_variables import FIELDS, values_of
-from taskpass.core.task import Data, Intent, WorkloadRef
+from taskpass.core.model.task import Data, Intent, WorkloadRef
+from taskpass.core.policy.variables import FIELDS, values_of
 from tests.unit.core.policies import CLASS, QUESTION, TASK, asking
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "api" / "agentpolicy.md"

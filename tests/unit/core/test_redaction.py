@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskpass.core import audit
-from taskpass.core.canonical import canonical, entry_bytes
-from taskpass.core.entry_terms import moment
-from taskpass.core.redaction import INSTEAD, forms, redacted, suspicious
+from taskpass.core.audit import events as audit
+from taskpass.core.audit.canonical import canonical, entry_bytes
+from taskpass.core.audit.redaction import INSTEAD, forms, redacted, suspicious
+from taskpass.core.audit.terms import moment
 from tests.unit.core.test_audit import ALL, NOW
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJl"

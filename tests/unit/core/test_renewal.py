@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from taskpass.core.credential import Grant, GrantState
-from taskpass.core.renewal import current, renewal_of, renewal_time
+from taskpass.core.lifecycle.renewal import current, renewal_of, renewal_time
+from taskpass.core.model.grant import Grant, GrantState
 from tests.simulation.builders import T0, request
 from tests.unit.core.snapshots import ASKING, grant_of
 

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.conditions import Finding, Reason, false
-from taskpass.core.credential import GrantState
-from taskpass.core.lifecycle import next_step
-from taskpass.core.policy import Decision, DecisionReason
-from taskpass.core.records import Notice, Outcome, TrailItem
-from taskpass.core.snapshot import Snapshot
-from taskpass.core.status import findings, status_of
-from taskpass.core.steps import Denial, Rest
-from taskpass.flows.report import difference
+from taskpass.core.lifecycle.next_step import next_step
+from taskpass.core.lifecycle.records import Outcome, TrailItem
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.status import findings, status_of
+from taskpass.core.lifecycle.steps import Denial, Rest
+from taskpass.core.model.conditions import Finding, Reason, false
+from taskpass.core.model.grant import GrantState
+from taskpass.core.model.notice import Notice
+from taskpass.core.policy.evaluate import Decision, DecisionReason
+from taskpass.flows.task.status import difference
 from tests.simulation.builders import T0, phase, request, task
 from tests.unit.core.snapshots import ASKING, GATED, NEW, grant_of, record_of, snapshot
 

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.anchor import AnchorReason, Concern, Forgotten, Head
-from taskpass.core.audit import Entry
-from taskpass.core.conditions import Finding
+from taskpass.core.audit.anchor import AnchorReason, Concern, Forgotten, Head
 from taskpass.core.errors import ApiUnavailable, NotFound, TaskpassError
-from taskpass.flows.anchoring import LOOK_SECONDS, Anchoring
-from taskpass.ledger.history import History
-from taskpass.ledger.reader import reading
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch, Remembered
+from taskpass.core.model.conditions import Finding
+from taskpass.core.model.entry import Entry
+from taskpass.flows.cluster.anchoring import LOOK_SECONDS, Anchoring
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.query.history import History
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.audit_log import Remembered
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 
 

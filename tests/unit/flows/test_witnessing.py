@@ -11,20 +11,20 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from taskpass.core.anchor import AnchorReason
-from taskpass.core.cosignature import cosigned_at
-from taskpass.core.tlog_policy import parse_policy
-from taskpass.endpoints.witness import application
-from taskpass.flows.witnessing import FRESH_SECONDS, Witnessing
-from taskpass.ledger.ask_witness import HttpWitnesses
-from taskpass.ledger.chain import declared_key
-from taskpass.ledger.history import History
-from taskpass.ledger.keys import SeedSigner, verify_signature
-from taskpass.ledger.reader import reading
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ledger.witness import Witness, logs_of
-from taskpass.ports import Batch
+from taskpass.core.audit.anchor import AnchorReason
+from taskpass.flows.cluster.witnessing import FRESH_SECONDS, Witnessing
+from taskpass.ledger.log.key_history import declared_key
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import SeedSigner, verify_signature
+from taskpass.ledger.query.history import History
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
+from taskpass.tlog.cosignature import cosigned_at
+from taskpass.tlog.trust_policy import parse_policy
+from taskpass.witness.client import HttpWitnesses
+from taskpass.witness.http import application
+from taskpass.witness.server import Witness, logs_of
 from tests.unit.ledger import objects
 
 

@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from taskpass.core.errors import ApiUnavailable, LedgerError
-from taskpass.flows.reconcile import Again
-from taskpass.flows.work_queue import LONGEST_PAUSE, SLACK, WorkQueue
-from taskpass.ports import Key
+from taskpass.core.model.key import Key
+from taskpass.flows.work_queue import LONGEST_PAUSE, SLACK, Again, WorkQueue
 from tests.simulation.builders import T0
 
 A, B = ("support", "a"), ("support", "b")

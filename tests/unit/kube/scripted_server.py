@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from taskpass.kube.client import KubeClient
-from taskpass.kube.connection import Connection
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.api.connection import Connection
 
 Object = dict[str, Any]
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.diagnosis import Level
-from taskpass.kube import checks, guard
+from taskpass.cli.doctor import checks
+from taskpass.core.model.diagnosis import Level
+from taskpass.kube import guardrails as guard
 from tests.unit.kube.scripted_server import Answer, Script, status_body
 from tests.unit.kube.test_guard import everything_holds
 

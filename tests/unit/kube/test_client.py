@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from taskpass.core import errors
-from taskpass.kube.answers import resource_of
-from taskpass.kube.client import FIRST_PAGE, MOST_PAGE_BYTES
-from taskpass.kube.connection import TokenFile
+from taskpass.kube.api.client import FIRST_PAGE, MOST_PAGE_BYTES
+from taskpass.kube.api.connection import TokenFile
+from taskpass.kube.api.errors import resource_of
 from tests.unit.kube.scripted_server import Answer, Script, events, item, page, status_body
 
 POD = "/api/v1/namespaces/support/pods/agent"

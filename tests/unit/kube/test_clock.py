@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from taskpass.kube.clock import SteadyClock
+from taskpass.runtime.clock import SteadyClock
 
 START = datetime(2027, 3, 1, 12, tzinfo=UTC)
 NOTHING, HOUR, YEAR = timedelta(), timedelta(hours=1), timedelta(days=365)

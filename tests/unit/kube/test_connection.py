@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from taskpass.core.errors import UsageError
-from taskpass.kube.connection import authority_of, from_kubeconfig
+from taskpass.kube.api.connection import authority_of, from_kubeconfig
 
 EMPTY = "apiVersion: v1\nkind: Config\n"
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.ownership import Owner
-from taskpass.core.policy import Agents, Effect, Requesters, Validation
-from taskpass.core.task import (
+from taskpass.core.lifecycle.ownership import Owner
+from taskpass.core.model.task import (
     CredentialRequest,
     Data,
     Intent,
@@ -17,7 +16,8 @@ from taskpass.core.task import (
     WorkloadRef,
     digest,
 )
-from taskpass.kube.convert import (
+from taskpass.core.policy.evaluate import Agents, Effect, Requesters, Validation
+from taskpass.kube.cache.convert import (
     class_from,
     pod_from,
     policy_from,

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.progress import ACTIVE, SAVEPOINT
-from taskpass.core.task import CREATED_BY, FINALIZER
-from taskpass.kube.convert import task_from
-from taskpass.kube.cut import LONGEST_VALUE, MOST_ANNOTATIONS, cut, cut_event, cut_list
+from taskpass.core.lifecycle.progress import ACTIVE, SAVEPOINT
+from taskpass.core.model.task import CREATED_BY, FINALIZER
+from taskpass.kube.cache.convert import task_from
+from taskpass.kube.cache.trim import LONGEST_VALUE, MOST_ANNOTATIONS, cut, cut_event, cut_list
 from tests.unit.kube.objects import a_task
 
 FOREIGN = {"notes": "x" * 250_000}

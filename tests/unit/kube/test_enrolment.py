@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.snapshot import Sight
-from taskpass.kube.client import KubeClient
-from taskpass.kube.enrolment import Enrolment
-from taskpass.kube.reflector import Reflector
+from taskpass.core.lifecycle.snapshot import Sight
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.cache.enrolment import Enrolment
+from taskpass.kube.cache.reflector import Reflector
 from tests.unit.kube.scripted_server import Script
 
 NAMESPACE = ("", "support")

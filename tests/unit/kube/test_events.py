@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from taskpass.core.records import Severity
-from taskpass.kube import events as module
-from taskpass.kube.events import KubeEvents
+from taskpass.core.model.notice import Severity
+from taskpass.kube.writers import events as module
+from taskpass.kube.writers.events import KubeEvents
 from tests.unit.kube.scripted_server import Answer, Script, status_body
 
 PATH = "/apis/events.k8s.io/v1/namespaces/support/events"

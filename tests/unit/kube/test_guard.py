@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from taskpass.kube import guard
+from taskpass.kube import guardrails as guard
 from tests.unit.kube.scripted_server import Answer, Script, status_body
 
 HELPERS = "charts/taskpass/templates/_helpers.tpl"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from taskpass.background import Background
 from taskpass.core.errors import ApiUnavailable, Conflict, Forbidden, LeaseLost, NotFound
 from taskpass.kube.lease import Lease
+from taskpass.runtime.loops import Background
 from tests.unit.kube.scripted_server import Answer, Script, item
 from tests.unit.test_background import FAULTS
 

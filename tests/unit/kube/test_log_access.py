@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from taskpass.core.errors import ApiUnavailable, Forbidden, Unauthenticated
-from taskpass.kube.log_access import AUDIENCE, KEEP_SECONDS, LOG, MOST, LogAccess
+from taskpass.server.access import AUDIENCE, KEEP_SECONDS, LOG, MOST, LogAccess
 
 
 class FakeApi:

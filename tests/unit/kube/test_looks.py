@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from taskpass.kube.policies import MOST_POLICIES
-from taskpass.kube.world import Caches
-from taskpass.ports import Key
+from taskpass.core.model.key import Key
+from taskpass.kube.cache.cluster_view import Caches
+from taskpass.kube.cache.policies import MOST_POLICIES
 from tests.unit.kube.objects import a_policy, a_task
 from tests.unit.kube.scripted_server import Script
 

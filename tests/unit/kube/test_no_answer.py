@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from taskpass.core.errors import ApiUnavailable, NotFound
-from taskpass.kube.workloads import KubeWorkloads
+from taskpass.kube.writers.workloads import KubeWorkloads
 from tests.unit.kube.objects import meta
 from tests.unit.kube.scripted_server import Answer, Object, Script, status_body
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from taskpass.core.errors import ApiError, ApiUnavailable, Forbidden, NotFound
-from taskpass.kube.pods import KubePods
+from taskpass.kube.writers.pods import KubePods
 
 PATH = "/api/v1/namespaces/support/pods/agent"
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from taskpass.kube.client import KubeClient
-from taskpass.kube.reflector import Reflector, key_of
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.cache.reflector import Reflector, key_of
 from tests.unit.kube.scripted_server import Answer, Script, events, item, page, status_body
 
 PODS = "/api/v1/namespaces/support/pods"

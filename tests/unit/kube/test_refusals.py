@@ -6,9 +6,9 @@ import json
 import pytest
 
 from taskpass.core.errors import AdmissionDenied, ApiUnavailable, Forbidden, UsageError
-from taskpass.kube.json_patch import remove_entry
-from taskpass.kube.secrets import SecretSink
-from taskpass.kube.signing_key import load_or_create_seed
+from taskpass.kube.api.list_patch import remove_entry
+from taskpass.kube.writers.secrets import SecretSink
+from taskpass.kube.writers.signing_key import load_or_create_seed
 from tests.unit.kube.objects import meta
 from tests.unit.kube.scripted_server import Answer, Script, status_body
 

@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from taskpass.core.errors import NotFound, TransientError
-from taskpass.kube import release
-from taskpass.kube.release import ReleaseRequests, request_release
+from taskpass.kube.writers import uninstall_hook as release
+from taskpass.kube.writers.uninstall_hook import ReleaseRequests, request_release
 from tests.unit.kube.scripted_server import Answer, Script, status_body
 
 PATH = "/api/v1/namespaces/home/configmaps/taskpass-release"

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from taskpass.core.diagnosis import Diagnosis, Level
-from taskpass.kube.rights import AUTHORIZATION, Right, compare, needed
+from taskpass.cli.doctor.rights import AUTHORIZATION, Right, compare, needed
+from taskpass.core.model.diagnosis import Diagnosis, Level
 from tests.unit.kube.scripted_server import Answer, Script
 
 RULES = f"POST {AUTHORIZATION}/selfsubjectrulesreviews"

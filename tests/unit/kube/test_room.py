@@ -2,10 +2,10 @@
 
 import pytest
 
-from taskpass.kube.client import KubeClient
-from taskpass.kube.connection import Connection
-from taskpass.kube.room import Room
-from taskpass.kube.world import Caches
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.api.connection import Connection
+from taskpass.kube.cache.cluster_view import Caches
+from taskpass.kube.cache.memory_limit import Room
 from tests.unit.kube.objects import a_task
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from taskpass.core.errors import Forbidden, UsageError
-from taskpass.kube.signing_key import load_or_create_seed, names_of, read_previous_seed
+from taskpass.kube.writers.signing_key import load_or_create_seed, names_of, read_previous_seed
 from tests.unit.kube.scripted_server import Answer, Script, status_body
 
 SECRETS = "/api/v1/namespaces/home/secrets"

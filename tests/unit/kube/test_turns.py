@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from taskpass.kube.turns import TENANT, Turns
+from taskpass.kube.api.priority import TENANT, Turns
 
 STATUS, SECRET, BINDING = (
     ("patch", "agenttasks/status"), ("delete", "secrets"), ("delete", "rolebindings"),

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from taskpass.core.attestation import PodView
-from taskpass.core.ownership import Owner
-from taskpass.kube.convert import pod_from
-from taskpass.kube.workloads import KubeWorkloads
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.lifecycle.ownership import Owner
+from taskpass.kube.cache.convert import pod_from
+from taskpass.kube.writers.workloads import KubeWorkloads
 from tests.unit.kube.objects import a_pod, meta
 from tests.unit.kube.scripted_server import Answer, Object, Script, status_body
 

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from taskpass.core.errors import EvaluationFailed
-from taskpass.kube.convert import pod_from
-from taskpass.kube.world import PATHS, Caches
+from taskpass.kube.cache.cluster_view import PATHS, Caches
+from taskpass.kube.cache.convert import pod_from
 from tests.unit.kube.objects import (
     a_class,
     a_namespace,

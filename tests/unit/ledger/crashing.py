@@ -16,8 +16,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 
 WRITERS = 5

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
-from taskpass.core import audit
-from taskpass.core.approval import Asked, TaskApproval, Verdict
-from taskpass.core.audit import Entry, EventType
-from taskpass.core.credential import Grant, GrantState, TaskRef
-from taskpass.core.ownership import Origin
-from taskpass.core.progress import Savepoint
-from taskpass.core.records import Notice, TaskRecord
-from taskpass.core.task import Task, User
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch
+from taskpass.core.audit import events as audit
+from taskpass.core.lifecycle.approval import Asked, TaskApproval, Verdict
+from taskpass.core.lifecycle.ownership import Origin
+from taskpass.core.lifecycle.progress import Savepoint
+from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.model.entry import Entry, EventType
+from taskpass.core.model.grant import Grant, GrantState, TaskRef
+from taskpass.core.model.notice import Notice
+from taskpass.core.model.task import Task, User
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ports.ledger import Batch
 
 SEED = bytes([7]) * 32
 NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)

@@ -25,17 +25,17 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from taskpass.core import audit
-from taskpass.core.budget import Meter
-from taskpass.core.credential import GrantState
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import TaskpassError
-from taskpass.ledger.export import export
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.prune import Limit, prune
-from taskpass.ledger.query import Query
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.core.model.grant import GrantState
+from taskpass.core.rate_limit.budget import Meter
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.prune import Limit, prune
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import NOW, another
 

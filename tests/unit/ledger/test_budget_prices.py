@@ -11,14 +11,14 @@ from uuid import UUID
 import pytest
 import yaml
 
-from taskpass.core import audit
-from taskpass.core.audit import Entry
-from taskpass.core.budget import ENTRIES_OF_A_GRANT, KIBIBYTE, OPENING_BYTES, price_of
-from taskpass.core.credential import TaskRef
-from taskpass.core.progress import Savepoint
-from taskpass.core.records import TaskRecord
-from taskpass.ports import Batch
-from taskpass.settings import Settings
+from taskpass.core.audit import events as audit
+from taskpass.core.lifecycle.progress import Savepoint
+from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.model.entry import Entry
+from taskpass.core.model.grant import TaskRef
+from taskpass.core.rate_limit.budget import ENTRIES_OF_A_GRANT, KIBIBYTE, OPENING_BYTES, price_of
+from taskpass.ports.ledger import Batch
+from taskpass.runtime.settings import Settings
 from tests.unit.ledger.objects import GRANT, NOW, TASK, notice, opened
 
 LETTERS = string.ascii_letters + string.digits + "-._/"

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from taskpass.core.approval import Asked
-from taskpass.core.credential import Approval, Grant, GrantState
-from taskpass.core.ownership import Origin
-from taskpass.core.progress import Savepoint
-from taskpass.core.records import Outcome, TaskRecord
-from taskpass.ledger.encoding import UnknownField, decode, encode
+from taskpass.core.lifecycle.approval import Asked
+from taskpass.core.lifecycle.ownership import Origin
+from taskpass.core.lifecycle.progress import Savepoint
+from taskpass.core.lifecycle.records import Outcome, TaskRecord
+from taskpass.core.model.grant import Approval, Grant, GrantState
+from taskpass.ledger.state.encoding import UnknownField, decode, encode
 from tests.unit.ledger.objects import GRANT, NOW, RECORD
 
 FULL_GRANT = replace(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.ledger.examine import examine
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.integrity import examine
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import entry
 

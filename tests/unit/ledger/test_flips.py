@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core.checkpoint import parse_body, parse_note
-from taskpass.ledger.export import export
-from taskpass.ledger.files import Absent, FileReader
-from taskpass.ledger.pieces import Piece, Pieces
-from taskpass.ledger.reader import Incomplete, TamperEvidence
-from taskpass.ledger.verify import Verified, concluded
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.export.files import Absent, FileReader
+from taskpass.ledger.log.reader import Incomplete, TamperEvidence
+from taskpass.ledger.verify.bundles import Piece, Pieces
+from taskpass.ledger.verify.log import Verified, concluded
+from taskpass.tlog.checkpoint import parse_body, parse_note
 from tests.unit.ledger import objects
 
 SIZE = 600

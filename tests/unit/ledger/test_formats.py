@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2e.demo.documents import ROOT
-from taskpass.core.audit import EventType
-from taskpass.core.canonical import canonical, entry_bytes
-from taskpass.core.entry_terms import moment
-from taskpass.core.merkle import leaf_hash
-from taskpass.ledger.export import export
-from taskpass.ledger.formats import FORMATS, ecs, ocsf, table
-from taskpass.ledger.reader import Incomplete, TamperEvidence
-from taskpass.ledger.verify import verify_directory
+from taskpass.core.audit.canonical import canonical, entry_bytes
+from taskpass.core.audit.terms import moment
+from taskpass.core.model.entry import EventType
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.export.formats import FORMATS, ecs, ocsf
+from taskpass.ledger.export.formats import csv_table as table
+from taskpass.ledger.log.reader import Incomplete, TamperEvidence
+from taskpass.ledger.verify.log import verify_directory
+from taskpass.tlog.merkle import leaf_hash
 from tests.unit.core.test_audit import ALL, NOW
 from tests.unit.ledger import objects
 from tests.unit.test_documents import table as table_of

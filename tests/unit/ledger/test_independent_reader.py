@@ -12,7 +12,9 @@ from tlog_scales.reader import TilesReader
 from tlog_scales.signing import Vkey
 from tlog_scales.tlog import Checkpoint, ConsistencyProof, InclusionProof, InclusionProofInvalid
 
-from taskpass.core.merkle import (
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.log.reader import reading
+from taskpass.tlog.merkle import (
     BadProof,
     Tree,
     check_consistency,
@@ -21,9 +23,7 @@ from taskpass.core.merkle import (
     inclusion_proof,
     leaf_hash,
 )
-from taskpass.core.tiles import TileSubtrees
-from taskpass.ledger.export import export
-from taskpass.ledger.reader import reading
+from taskpass.tlog.tiles import TileSubtrees
 from tests.unit.ledger import objects
 
 SIZE = 600

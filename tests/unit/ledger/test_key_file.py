@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from taskpass.core.errors import UsageError
-from taskpass.ledger.key_file import make_seed_file, read_seed_file
+from taskpass.ledger.log.key_file import make_seed_file, read_seed_file
 
 SEED = bytes(range(32))
 

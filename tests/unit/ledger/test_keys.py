@@ -2,8 +2,8 @@
 
 import pytest
 
-from taskpass.core.credential import SecretValue
-from taskpass.ledger.keys import SeedSigner, fingerprint_key, generate_seed, verify_signature
+from taskpass.core.model.grant import SecretValue
+from taskpass.ledger.log.signing import SeedSigner, fingerprint_key, generate_seed, verify_signature
 
 
 def test_what_is_signed_is_verified_and_nothing_else() -> None:

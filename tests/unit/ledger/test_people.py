@@ -13,19 +13,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
-from taskpass.core import audit as entries
-from taskpass.core.approval import Asked, asked_text
+from taskpass.core.audit import events as entries
 from taskpass.core.errors import UsageError
-from taskpass.core.ownership import FORGOTTEN, Origin, mentions
-from taskpass.core.records import Notice, TaskRecord
-from taskpass.ledger.erase import erase
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.reader import Incomplete, reading
-from taskpass.ledger.requests import answer_all, ask, place_of
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.core.lifecycle.approval import Asked, asked_text
+from taskpass.core.lifecycle.ownership import FORGOTTEN, Origin, mentions
+from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.model.notice import Notice
+from taskpass.ledger.log.reader import Incomplete, reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.erase import erase
+from taskpass.ledger.maintain.requests import answer_all, ask, place_of
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import GRANT, NOW, another
 

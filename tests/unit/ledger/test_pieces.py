@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core.checkpoint import parse_body, parse_note
-from taskpass.ledger.export import export
-from taskpass.ledger.files import in_directory
-from taskpass.ledger.pieces import Pieces, in_parallel
-from taskpass.ledger.reader import Source, TamperEvidence, reading
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.export.files import in_directory
+from taskpass.ledger.log.reader import Source, TamperEvidence, reading
+from taskpass.ledger.verify.bundles import Pieces, in_parallel
+from taskpass.tlog.checkpoint import parse_body, parse_note
 from tests.unit.ledger import objects
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taskpass.core.errors import LedgerError, LedgerLocked
-from taskpass.ledger import place
+from taskpass.ledger.store import lockfile as place
 from tests.unit.ledger import objects
 
 MOUNTS = """\
@@ -76,7 +76,7 @@ def test_a_second_ledger_on_the_file_is_refused_until_the_first_is_closed(tmp_pa
 def test_a_second_process_is_refused_and_a_dead_one_does_not_block(tmp_path: Path) -> None:
     script = (
         "import sys, pathlib\n"
-        "from taskpass.ledger.place import Lock\n"
+        "from taskpass.ledger.store.lockfile import Lock\n"
         "lock = Lock(pathlib.Path(sys.argv[1]))\n"
         "print('held', flush=True)\n"
         "sys.stdin.read()\n"

@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
-from taskpass.core import audit as entries
+from taskpass.core.audit import events as entries
 from taskpass.core.errors import UsageError
-from taskpass.ledger.export import export
-from taskpass.ledger.follow import Follower
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.query import Query
-from taskpass.ledger.reader import TamperEvidence
-from taskpass.ledger.verify import verify_database, verify_directory
-from taskpass.ports import Batch
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.log.reader import TamperEvidence
+from taskpass.ledger.verify.follow import Follower
+from taskpass.ledger.verify.log import verify_database, verify_directory
+from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import empty_unique_index, execute, hide_rows
 from tests.unit.ledger.objects import GRANT, NOW, entry

@@ -17,26 +17,26 @@ from click.testing import CliRunner
 
 from taskpass.cli.audit import audit
 from taskpass.core.errors import LedgerError, LedgerLocked, UsageError
-from taskpass.core.merkle import (
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.export.files import in_directory
+from taskpass.ledger.log.key_history import opened_head
+from taskpass.ledger.log.reader import Incomplete, Pruned, TamperEvidence, reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.prune import Limit, archived, limit_of, plan, prune
+from taskpass.ledger.query.timeline import Timeline, asked_for, timeline
+from taskpass.ledger.store.transaction import Store
+from taskpass.ledger.verify.integrity import examine
+from taskpass.ledger.verify.log import verify_database, verify_directory
+from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ports.ledger import Batch
+from taskpass.tlog.merkle import (
     check_consistency,
     check_inclusion,
     consistency_proof,
     inclusion_proof,
     leaf_hash,
 )
-from taskpass.core.tiles import TileSubtrees
-from taskpass.ledger.chain import opened_head
-from taskpass.ledger.examine import examine
-from taskpass.ledger.export import export
-from taskpass.ledger.files import in_directory
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.prune import Limit, archived, limit_of, plan, prune
-from taskpass.ledger.reader import Incomplete, Pruned, TamperEvidence, reading
-from taskpass.ledger.store import Store
-from taskpass.ledger.timeline import Timeline, asked_for, timeline
-from taskpass.ledger.verify import verify_database, verify_directory
-from taskpass.ports import Batch
+from taskpass.tlog.tiles import TileSubtrees
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import NOW, SEED, entry
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from taskpass.core.errors import UsageError
-from taskpass.ledger import reader
-from taskpass.ledger.reader import Incomplete, TamperEvidence, reading
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
+from taskpass.ledger.log import reader
+from taskpass.ledger.log.reader import Incomplete, TamperEvidence, reading
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database
 from tests.unit.ledger import objects
 
 

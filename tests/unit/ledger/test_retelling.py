@@ -8,20 +8,21 @@ from pathlib import Path
 import orjson
 import pytest
 
-from taskpass.core import audit
-from taskpass.core.approval import TaskApproval, Verdict
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import UsageError
-from taskpass.core.ownership import Origin
-from taskpass.core.records import Outcome, TaskRecord
-from taskpass.core.task import Task, User
-from taskpass.ledger import retell, walk
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.prune import Limit, archived, prune
-from taskpass.ledger.query import Query
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.core.lifecycle.approval import TaskApproval, Verdict
+from taskpass.core.lifecycle.ownership import Origin
+from taskpass.core.lifecycle.records import Outcome, TaskRecord
+from taskpass.core.model.task import Task, User
+from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.prune import Limit, archived, prune
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify import replay as walk
+from taskpass.ledger.verify import retell
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import execute
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, SECOND, SEED, another, notice

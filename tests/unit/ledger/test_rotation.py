@@ -9,16 +9,16 @@ from pathlib import Path
 import orjson
 import pytest
 
-from taskpass.core.audit_log import key_rotated
-from taskpass.core.checkpoint import Checkpoint, PublicKey, Signature, parse_vkey, signed_note
+from taskpass.core.audit.log_events import key_rotated
 from taskpass.core.errors import LedgerError, UsageError
-from taskpass.ledger.export import export
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import Incomplete, TamperEvidence, reading
-from taskpass.ledger.rotate import rotate
-from taskpass.ledger.sealed import SealedLedger
-from taskpass.ledger.verify import Report, verify_database, verify_directory
-from taskpass.ports import Batch
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.log.reader import Incomplete, TamperEvidence, reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.rotate import rotate
+from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.verify.log import Report, verify_database, verify_directory
+from taskpass.ports.ledger import Batch
+from taskpass.tlog.checkpoint import Checkpoint, PublicKey, Signature, parse_vkey, signed_note
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import NOW, entry
 

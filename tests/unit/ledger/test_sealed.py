@@ -10,16 +10,16 @@ from pathlib import Path
 import orjson
 import pytest
 
-from taskpass.core import audit
-from taskpass.core.credential import GrantState
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import LedgerError, LedgerLocked, LedgerSealed, LedgerUnwritable
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import reading
-from taskpass.ledger.sealed import SealedLedger
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.store import is_of_volume
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.core.model.grant import GrantState
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.store.transaction import is_of_volume
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, notice, opened
 

@@ -15,16 +15,16 @@ from typing import Any
 import orjson
 import pytest
 
-from taskpass.core import audit
-from taskpass.core.budget import Meter
-from taskpass.core.checkpoint import open_checkpoint, parse_vkey
-from taskpass.core.credential import SecretValue
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import LedgerError
-from taskpass.ledger.keys import fingerprint_key, verify_signature
-from taskpass.ledger.reader import reading
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.core.model.grant import SecretValue
+from taskpass.core.rate_limit.budget import Meter
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import fingerprint_key, verify_signature
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
+from taskpass.tlog.checkpoint import open_checkpoint, parse_vkey
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, TASK, entry, opened
 

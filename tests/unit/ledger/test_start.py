@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core import audit
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import LedgerError
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.opening import Opening
-from taskpass.ledger.sealed import SealedLedger
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ports import Batch
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.open import Opening
+from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import empty_unique_index, execute
 from tests.unit.ledger.objects import NOW, another, entry

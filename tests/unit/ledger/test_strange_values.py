@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from taskpass.cli.audit import audit
 from taskpass.core.errors import TaskpassError
-from taskpass.ledger import schema
+from taskpass.ledger.log import schema
 from tests.unit.ledger import objects, tampering
 
 

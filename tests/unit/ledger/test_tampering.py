@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.ledger import schema
+from taskpass.ledger.log import schema
 from tests.unit.ledger.tampering import (
     MEANING,
     Bench,

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core import audit, tiles
-from taskpass.core.checkpoint import Checkpoint, PublicKey, Signature, parse_vkey, signed_note
-from taskpass.core.credential import GrantState
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import UsageError
-from taskpass.core.merkle import leaf_hash
-from taskpass.ledger.export import export
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import Incomplete, TamperEvidence
-from taskpass.ledger.verify import Report, verify_database, verify_directory
-from taskpass.ports import Batch
+from taskpass.core.model.grant import GrantState
+from taskpass.ledger.export.directory import export
+from taskpass.ledger.log.reader import Incomplete, TamperEvidence
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.verify.log import Report, verify_database, verify_directory
+from taskpass.ports.ledger import Batch
+from taskpass.tlog import tiles
+from taskpass.tlog.checkpoint import Checkpoint, PublicKey, Signature, parse_vkey, signed_note
+from taskpass.tlog.merkle import leaf_hash
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, entry
 

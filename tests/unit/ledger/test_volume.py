@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core.diagnosis import Level
-from taskpass.ledger import place, volume
+from taskpass.core.model.diagnosis import Level
+from taskpass.ledger.store import lockfile as place
+from taskpass.ledger.store import volume
 
 
 def test_a_directory_with_room_is_well_and_nothing_is_left_in_it(tmp_path: Path) -> None:

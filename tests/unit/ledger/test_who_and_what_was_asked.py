@@ -10,18 +10,18 @@ from pathlib import Path
 import orjson
 import pytest
 
-from taskpass.core import audit
-from taskpass.core.credential import Approval, GrantState
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import UsageError
-from taskpass.core.ownership import FORGOTTEN, Origin
-from taskpass.core.records import Outcome, TaskRecord
-from taskpass.ledger.encoding import decode, encode
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.prune import Limit, prune
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ports import Batch
+from taskpass.core.lifecycle.ownership import FORGOTTEN, Origin
+from taskpass.core.lifecycle.records import Outcome, TaskRecord
+from taskpass.core.model.grant import Approval, GrantState
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.prune import Limit, prune
+from taskpass.ledger.state.encoding import decode, encode
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import execute
 from tests.unit.ledger.objects import NOW, RECORD, SECOND, another, notice

@@ -15,17 +15,17 @@ from tlog_scales.signing import Ed25519CosignatureVerifier, Vkey
 from tlog_scales.tlog import Checkpoint as TheirCheckpoint
 
 from taskpass.cli.audit import audit
-from taskpass.core.checkpoint import PublicKey, parse_body, parse_note, parse_vkey
-from taskpass.core.merkle import consistency_proof
-from taskpass.core.tiles import TileSubtrees
-from taskpass.core.witnessing import Verdict
-from taskpass.endpoints.witness import application
-from taskpass.ledger.chain import declared_key
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import reading
-from taskpass.ledger.verify import verify_database
-from taskpass.ledger.witness import Witness, logs_of
-from taskpass.ports import Batch
+from taskpass.ledger.log.key_history import declared_key
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
+from taskpass.tlog.checkpoint import PublicKey, parse_body, parse_note, parse_vkey
+from taskpass.tlog.merkle import consistency_proof
+from taskpass.tlog.tiles import TileSubtrees
+from taskpass.tlog.witness_protocol import Verdict
+from taskpass.witness.http import application
+from taskpass.witness.server import Witness, logs_of
 from tests.unit.ledger import objects
 
 TIME = 1_795_510_000

@@ -19,18 +19,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
-from taskpass.core import audit as entries
+from taskpass.core.audit import events as entries
 from taskpass.core.errors import LedgerError, StillRead
-from taskpass.core.ownership import Origin
-from taskpass.ledger import write_ahead
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.prune import Limit, archived, prune
-from taskpass.ledger.reader import reading
-from taskpass.ledger.requests import answer_all
-from taskpass.ledger.sqlite import SqliteLedger
-from taskpass.ledger.verify import verify_database
-from taskpass.ledger.write_ahead import size_of
-from taskpass.ports import Batch
+from taskpass.core.lifecycle.ownership import Origin
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.prune import Limit, archived, prune
+from taskpass.ledger.maintain.requests import answer_all
+from taskpass.ledger.store import write_ahead
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.store.write_ahead import size_of
+from taskpass.ledger.verify.log import verify_database
+from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import NOW, SEED, another, entry
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from taskpass.core.errors import ProviderRefused
-from taskpass.core.task import CredentialClass, CredentialRequest
+from taskpass.core.model.task import CredentialClass, CredentialRequest
 from taskpass.providers.kubernetes.objects import (
     credential_ref,
     grant_of_binding,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from taskpass.core.errors import ApiUnavailable, NotFound, ProviderUnavailable
-from taskpass.core.task import CredentialClass
+from taskpass.core.model.task import CredentialClass
 from taskpass.providers.kubernetes import KubernetesProvider
 
 READS = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]

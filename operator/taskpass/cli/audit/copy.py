@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options
-from taskpass.ledger import copy as copying
+from taskpass.ledger.maintain import copy as copying
 
 
 @click.command(

@@ -11,8 +11,8 @@ import click
 
 from taskpass.cli.audit import options, progress
 from taskpass.core.errors import UsageError
-from taskpass.ledger import export as exporting
-from taskpass.ledger.formats import FORMATS
+from taskpass.ledger.export import directory as exporting
+from taskpass.ledger.export.formats import FORMATS
 
 
 @click.command(epilog="Example: taskpass audit export ./export --db ledger.db")

@@ -8,11 +8,11 @@ import click
 
 from taskpass.cli.audit import options, progress, proof
 from taskpass.core.errors import UsageError
-from taskpass.ledger.key_file import make_seed_file, read_seed_file
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.rotate import rotate as hand_over
-from taskpass.ledger.verify import keys_of
+from taskpass.ledger.log.key_file import make_seed_file, read_seed_file
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.rotate import rotate as hand_over
+from taskpass.ledger.verify.log import keys_of
+from taskpass.ledger.verify.proven import Where, proven
 
 RUNNING = """\
 An operator that runs goes over to another key by its settings:
@@ -73,7 +73,7 @@ def rotate(
 
     Without key files it says what to do for an operator that runs.
     """
-    from taskpass.main import SystemClock
+    from taskpass.runtime.app import SystemClock
 
     if old_key_file is None and new_key_file is None:
         click.echo(json.dumps({"what_to_do": RUNNING}) if as_json else RUNNING)

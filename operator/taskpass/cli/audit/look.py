@@ -11,13 +11,13 @@ import click
 import orjson
 
 from taskpass.cli.audit import options, progress, proof, story
-from taskpass.core.audit import PREFIX, EventType, Result
-from taskpass.core.entry_terms import moment
+from taskpass.core.audit.terms import moment
 from taskpass.core.errors import UsageError
-from taskpass.ledger import prove as proving
-from taskpass.ledger.follow import Follower
-from taskpass.ledger.proven import Proven, Where, proven
-from taskpass.ledger.query import Query
+from taskpass.core.model.entry import PREFIX, EventType, Result
+from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.verify import proofs as proving
+from taskpass.ledger.verify.follow import Follower
+from taskpass.ledger.verify.proven import Proven, Where, proven
 
 FOLLOW_SECONDS = 0.5
 """How often a followed ledger is looked at: its size is one row."""

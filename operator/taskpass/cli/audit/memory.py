@@ -9,12 +9,12 @@ import click
 
 from taskpass.cli.audit import options
 from taskpass.cli.cluster import called, kubeconfig
-from taskpass.core.anchor import PROVEN
+from taskpass.core.audit.anchor import PROVEN
 from taskpass.core.errors import ApiError, NotFound, UsageError
-from taskpass.kube.anchor import KubeAnchor, begin_anew
-from taskpass.kube.client import KubeClient
-from taskpass.ledger.history import History
-from taskpass.ledger.reader import Incomplete
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.writers.audit_anchor import KubeAnchor, begin_anew
+from taskpass.ledger.log.reader import Incomplete
+from taskpass.ledger.query.history import History
 
 T = TypeVar("T")
 MOST_REASON = 200

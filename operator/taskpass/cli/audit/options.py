@@ -14,8 +14,8 @@ import click
 
 from taskpass.cli.audit.story import plain
 from taskpass.core.errors import TaskpassError, UsageError
-from taskpass.ledger.proven import Where
-from taskpass.ledger.reader import Incomplete, TamperEvidence
+from taskpass.ledger.log.reader import Incomplete, TamperEvidence
+from taskpass.ledger.verify.proven import Where
 
 database = click.option(
     "--db",

@@ -7,11 +7,11 @@ import click
 
 from taskpass.cli.audit import options, progress, proof, story
 from taskpass.core.errors import UsageError
-from taskpass.ledger.erase import erase as erase_offline
-from taskpass.ledger.key_file import read_seed_file
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.requests import ask
+from taskpass.ledger.log.key_file import read_seed_file
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.erase import erase as erase_offline
+from taskpass.ledger.maintain.requests import ask
+from taskpass.ledger.verify.proven import Where, proven
 
 MOST_NAME = 1024
 PATIENCE_SECONDS = 60.0
@@ -66,7 +66,7 @@ def erase(subject: str, db: Path | None, key_file: Path | None, as_json: bool) -
     Exit code 1: nothing is known of them; 2: a task that is there names them, or bytes are left,
     and the message says which.
     """
-    from taskpass.main import SystemClock
+    from taskpass.runtime.app import SystemClock
 
     with options.told():
         path = options.chosen(db)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import click
 
-from taskpass.ledger.reader import Incomplete
-from taskpass.ledger.verify import Report
+from taskpass.ledger.log.reader import Incomplete
+from taskpass.ledger.verify.log import Report
 
 
 def say(report: Report) -> None:

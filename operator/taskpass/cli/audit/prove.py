@@ -8,11 +8,11 @@ import click
 
 from taskpass.cli.audit import options
 from taskpass.core.errors import UsageError
-from taskpass.ledger import prove as proving
-from taskpass.ledger.files import FileReader
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.query import Query
-from taskpass.ledger.reader import LogReader
+from taskpass.ledger.export.files import FileReader
+from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.log.reader import LogReader
+from taskpass.ledger.verify import proofs as proving
+from taskpass.ledger.verify.proven import Where, proven
 
 
 @click.group()

@@ -8,12 +8,12 @@ import click
 
 from taskpass.cli.audit import options
 from taskpass.core.errors import UsageError
-from taskpass.ledger.key_file import read_seed_file
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.prune import Limit, Plan, plan
-from taskpass.ledger.prune import prune as drop
-from taskpass.ledger.reader import reading
-from taskpass.ledger.requests import ask
+from taskpass.ledger.log.key_file import read_seed_file
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain.prune import Limit, Plan, plan
+from taskpass.ledger.maintain.prune import prune as drop
+from taskpass.ledger.maintain.requests import ask
 
 PATIENCE_SECONDS = 600.0
 """How long the archive may take; it is some 100,000 entries in ten seconds."""
@@ -43,7 +43,7 @@ def prune(
     verifies, and an entry that somebody kept can still be proven. Whole bundles of 256 entries go;
     none from the first entry of a held grant on.
     """
-    from taskpass.main import SystemClock
+    from taskpass.runtime.app import SystemClock
 
     now = SystemClock().now()
     with options.told():

@@ -1,4 +1,4 @@
-"""A log that is read over HTTPS (endpoints/log.py)."""
+"""A log that is read over HTTPS (server/audit_log.py)."""
 
 import ssl
 import urllib.error
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from taskpass.cli.audit import options
 from taskpass.core.errors import UsageError
-from taskpass.ledger.files import Absent, FileReader
-from taskpass.ledger.reader import Incomplete
-from taskpass.ledger.zipped import MOST_BYTES
+from taskpass.ledger.export.files import Absent, FileReader
+from taskpass.ledger.export.zip import MOST_BYTES
+from taskpass.ledger.log.reader import Incomplete
 
 SECONDS = 30.0
 

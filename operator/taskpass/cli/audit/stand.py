@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options, progress, proof, story
-from taskpass.core.credential import GrantState
 from taskpass.core.errors import UsageError
-from taskpass.ledger import stand
-from taskpass.ledger.key_file import read_seed_file
-from taskpass.ledger.proven import Where, proven
-from taskpass.ledger.reader import Incomplete
-from taskpass.ledger.verify import Report
-from taskpass.ledger.whois import asked_for, whois
+from taskpass.core.model.grant import GrantState
+from taskpass.ledger.log.key_file import read_seed_file
+from taskpass.ledger.log.reader import Incomplete
+from taskpass.ledger.query import stats as stand
+from taskpass.ledger.query.whois import asked_for, whois
+from taskpass.ledger.verify.log import Report
+from taskpass.ledger.verify.proven import Where, proven
 
 MOST_TOKEN = 65_536
 

@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from taskpass.core.audit import PREFIX
-from taskpass.ledger.timeline import Timeline
+from taskpass.core.model.entry import PREFIX
+from taskpass.ledger.query.timeline import Timeline
 
 WIDTH = 100
 _STEPS = {

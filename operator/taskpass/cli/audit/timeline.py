@@ -5,8 +5,8 @@ import json
 import click
 
 from taskpass.cli.audit import options, progress, proof, story
-from taskpass.ledger import timeline as telling
-from taskpass.ledger.proven import Where, proven
+from taskpass.ledger.query import timeline as telling
+from taskpass.ledger.verify.proven import Where, proven
 
 
 @click.command(epilog="Example: taskpass audit timeline support/ticket-4711 --db ledger.db")

@@ -12,13 +12,13 @@ import click
 from taskpass.cli import cluster
 from taskpass.cli.audit import memory, options, progress
 from taskpass.cli.audit.remote import at_url
-from taskpass.core.checkpoint import BadCheckpoint
-from taskpass.core.cosignature import parse_witness_vkey
 from taskpass.core.errors import UsageError
-from taskpass.core.tlog_policy import NONE, BadPolicy, PolicyWitness, TrustPolicy, parse_policy
-from taskpass.ledger.files import FileReader
-from taskpass.ledger.trust import Demand, Trust, checked
-from taskpass.ledger.verify import Report, verify_database, verify_directory, verify_files
+from taskpass.ledger.export.files import FileReader
+from taskpass.ledger.verify.log import Report, verify_database, verify_directory, verify_files
+from taskpass.ledger.verify.trust import Demand, Trust, checked
+from taskpass.tlog.checkpoint import BadCheckpoint
+from taskpass.tlog.cosignature import parse_witness_vkey
+from taskpass.tlog.trust_policy import NONE, BadPolicy, PolicyWitness, TrustPolicy, parse_policy
 
 KEPT = -1
 WHO = {

@@ -10,16 +10,16 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options
-from taskpass.core.checkpoint import BadCheckpoint, parse_vkey
 from taskpass.core.errors import UsageError
-from taskpass.core.merkle import consistency_proof
-from taskpass.core.tiles import TileSubtrees
-from taskpass.core.witnessing import Answer, Verdict
-from taskpass.ledger.files import in_directory
-from taskpass.ledger.key_file import make_seed_file, read_seed_file
-from taskpass.ledger.keys import SeedSigner
-from taskpass.ledger.reader import Source, TamperEvidence, reading
-from taskpass.ledger.witness import Witness, logs_of
+from taskpass.ledger.export.files import in_directory
+from taskpass.ledger.log.key_file import make_seed_file, read_seed_file
+from taskpass.ledger.log.reader import Source, TamperEvidence, reading
+from taskpass.ledger.log.signing import SeedSigner
+from taskpass.tlog.checkpoint import BadCheckpoint, parse_vkey
+from taskpass.tlog.merkle import consistency_proof
+from taskpass.tlog.tiles import TileSubtrees
+from taskpass.tlog.witness_protocol import Answer, Verdict
+from taskpass.witness.server import Witness, logs_of
 
 _OPTIONS = (
     click.option("--name", required=True, help="The witness's name, as in its key: example.org/w1"),
@@ -104,7 +104,7 @@ def serve(
 
     Nothing of it is secret; put a proxy with TLS before it where others could be in between.
     """
-    from taskpass.endpoints.witness import application, serve_until_stopped
+    from taskpass.witness.http import application, serve_until_stopped
 
     with options.told():
         mine = _witness(name, key_file, state, logs)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
-from taskpass.ports import ApiClient
+from taskpass.ports.cluster import ApiClient
 from taskpass.providers.kubernetes.calls import together
 from taskpass.providers.kubernetes.objects import role_path
 from taskpass.providers.kubernetes.roles import Rule, access_review, representative

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
-from taskpass.ports import ApiClient
+from taskpass.ports.cluster import ApiClient
 
 
 async def together(*calls: Awaitable[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import jwt
 
-from taskpass.core.credential import Grant, SecretValue
+from taskpass.core.model.grant import Grant, SecretValue
 from taskpass.providers.kubernetes.state import State
 
 RBAC = "rbac.authorization.k8s.io"

@@ -25,7 +25,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from taskpass.core.credential import Grant, Issued
 from taskpass.core.errors import (
     ApiError,
     Conflict,
@@ -35,8 +34,10 @@ from taskpass.core.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from taskpass.core.task import CredentialClass, CredentialRequest, digest
-from taskpass.ports import ApiClient, Clock
+from taskpass.core.model.grant import Grant, Issued
+from taskpass.core.model.task import CredentialClass, CredentialRequest, digest
+from taskpass.ports.clock import Clock
+from taskpass.ports.cluster import ApiClient
 from taskpass.providers.kubernetes.access import must_be_new, reviews_of, wait_until_effective
 from taskpass.providers.kubernetes.calls import listed, together
 from taskpass.providers.kubernetes.objects import (

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskpass.core.errors import ApiError, Conflict, Forbidden, NotFound, ProviderUnavailable
-from taskpass.ports import ApiClient
+from taskpass.ports.cluster import ApiClient
 from taskpass.providers.kubernetes.objects import bindings_path, service_accounts_path
 from taskpass.providers.kubernetes.state import State
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from taskpass.core.task import digest
+from taskpass.core.model.task import digest
 
 STREAMED = frozenset({"exec", "attach", "portforward", "proxy", "log"})
 """Subresources that open a connection which outlives the right to open it (a log that is followed

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskpass.core.errors import ProviderRefused
-from taskpass.core.task import CredentialClass, CredentialRequest
+from taskpass.core.model.task import CredentialClass, CredentialRequest
 
 PREFIX = "namespace/"
 MOST_BINDINGS = 100

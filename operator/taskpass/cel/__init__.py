@@ -1,0 +1,1 @@
+"""Policies' expressions: compiled, priced, and evaluated in a process of their own."""

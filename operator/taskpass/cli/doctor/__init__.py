@@ -1,0 +1,1 @@
+"""`taskpass doctor`: what of the cluster is not as taskpass needs it."""

@@ -1,0 +1,1 @@
+"""`taskpass policy`: decisions on files, before anything is applied."""

@@ -1,0 +1,105 @@
+"""What the log's entries say of a grant, to hold the record of it against.
+
+The record of what is held lies beside the log and is not signed. Each step of a grant is an entry
+in the same transaction, made of the grant as it is afterwards: so the last of them says what the
+record has to say, in every field that an entry has.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from taskpass.core.audit.redaction import could_be
+from taskpass.core.audit.terms import of_grant
+from taskpass.core.model.entry import PREFIX, EventType, Result, Stage
+from taskpass.core.model.grant import Grant, GrantState
+
+_SAID = ("cred", "task", "policy", "digests")
+_OPTIONAL = frozenset(
+    {
+        "location", "approval", "renews", "renewal_n", "exp", "id", "fp", "within", "chain",
+        "reason",
+    }
+)  # fmt: skip
+"""Keys that an entry lacks where there is nothing to say. Any other that it lacks, an earlier
+version did not write, and it says nothing of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedGrant:
+    """A grant whose issue was begun, as of the last entry about it."""
+
+    first: int
+    """Index of its first entry."""
+    state: GrantState
+    since: str
+    """Time of the entry that brought it into this state."""
+    task: str
+    """`namespace/name`."""
+    data: Mapping[str, Any]
+    """Of the last entry about it."""
+    issued: int = -1
+    """Index of the entry that tells of its issue's success; -1 where there is none."""
+
+    def after(self, step: "Step") -> "LoggedGrant":
+        """Return it as of a later entry."""
+        issued = step.index if step.state is GrantState.ISSUED else self.issued
+        return replace(
+            self, state=step.state, since=step.time, task=step.task, data=step.data, issued=issued
+        )
+
+    def differences(self, grant: Grant) -> Iterator[str]:
+        """Return the names of what a record of it says otherwise than the log does."""
+        if grant.state is not self.state:
+            yield "state"
+        if str(grant.task) != self.task:
+            yield "task"
+        if grant.audit_index != self.issued:
+            yield "audit_index"
+        said = {**of_grant(grant), "reason": grant.revoke_reason}
+        lenient = "redacted" in self.data
+        for part in _SAID:
+            told = self.data.get(part)
+            if isinstance(told, Mapping):
+                yield from _different(part, told, said[part], lenient=lenient)
+        if self.data.get("reason", "") != said["reason"]:
+            yield "reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry that moves a grant."""
+
+    index: int
+    state: GrantState
+    time: str
+    task: str
+    data: Mapping[str, Any]
+
+
+def step_of(index: int, event: Mapping[str, Any]) -> Step | None:
+    """Return how an entry about a credential moves its grant; None where it does not."""
+    data = event["data"]
+    kind = str(event["type"]).removeprefix(PREFIX)
+    state = _STATES.get((kind, data.get("stage"), data.get("outcome")))
+    if state is None:
+        return None
+    return Step(index, state, event["time"], event.get("subject", ""), data)
+
+
+_STATES: Mapping[tuple[object, object, object], GrantState] = {
+    (EventType.CREDENTIAL_ISSUE, Stage.INTENT, Result.PENDING): GrantState.INTENT,
+    (EventType.CREDENTIAL_ISSUE, Stage.RESULT, Result.SUCCESS): GrantState.ISSUED,
+    (EventType.CREDENTIAL_DELIVER, Stage.POINT, Result.SUCCESS): GrantState.DELIVERED,
+    (EventType.CREDENTIAL_REVOKE, Stage.INTENT, Result.PENDING): GrantState.REVOKING,
+    (EventType.CREDENTIAL_REVOKE, Stage.RESULT, Result.SUCCESS): GrantState.REVOKED,
+}
+
+
+def _different(
+    where: str, told: Mapping[str, Any], said: Mapping[str, Any], *, lenient: bool
+) -> Iterator[str]:
+    for key in sorted(told.keys() | (said.keys() & _OPTIONAL)):
+        there, noted = told.get(key), said.get(key)
+        if there != noted and not (lenient and could_be(there, noted)):
+            yield f"{where}.{key}"

@@ -1,0 +1,235 @@
+"""The approval's part of `lifecycle.next_step`: what people are asked, and what they let go on.
+
+A task that waits for approval holds nothing. What was asked for stays in the ledger, with its
+nonce, until its credential is in front of the pod: then the approval is used up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from taskpass.core.lifecycle.approval import Asked, Awaiting, TaskApproval, asked_text, judge
+from taskpass.core.lifecycle.authorize import asked_for_by, decision_of, to_evaluate, undecided
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.steps import (
+    AskApproval,
+    Enter,
+    Inspect,
+    NoteApprovals,
+    Rest,
+    RevokeReason,
+    Step,
+    Wish,
+)
+from taskpass.core.lifecycle.teardown import clear
+from taskpass.core.model.grant import Approval, Grant
+from taskpass.core.model.task import CredentialRequest
+from taskpass.core.policy.evaluate import Decision, Policy
+
+MOST_ASKED = 5
+"""How often people are asked for one task within `ASKING_PERIOD`: who changes it again and again
+must not have them approve by habit."""
+ASKING_PERIOD = timedelta(minutes=10)
+Decided = Sequence[tuple[CredentialRequest, Decision]]
+
+
+def of_approval(
+    seen: Snapshot, decisions: Decided, held: Mapping[str, Grant], now: datetime, rest: Rest
+) -> Step | Mapping[str, Approval]:
+    """Return what must come before the issue, or the approvals that let it go on, by request."""
+    demanding = [(r, d) for r, d in decisions if d.demands]
+    unseen = {r.class_name for r, _ in demanding} - seen.reach.keys()
+    if unseen:
+        return Inspect(classes=tuple(seen.classes[name] for name in sorted(unseen)))
+    approved: dict[str, Approval] = {}
+    wishes: list[Wish] = []
+    for request, decision in demanding:
+        before = held[request.name].approval if request.name in held else None
+        terms = _terms(seen, request, decision)
+        if before is not None and before.until > now and _is_of(before, terms):
+            approved[request.name] = before
+        else:
+            wishes.append(Wish(name=request.name, branch="", terms=terms, demands=decision.demands))
+    if not wishes:
+        return approved
+    answer = _heard(seen, wishes, now, rest, held)
+    return {**approved, **answer} if isinstance(answer, dict) else answer
+
+
+def of_branch(seen: Snapshot, now: datetime, rest: Rest) -> Step:
+    """Ask for the approval of a move that was not declared; go on once it is there."""
+    task, record = seen.live_task, seen.record
+    wanted, left = task.phase, record.phase
+    asked = task.requests_in(wanted)
+    if record.pod_uid and (step := to_evaluate(seen, asked, now, wanted)):
+        return step
+    rest = replace(rest, retry=rest.retry or undecided(seen))
+    decided = [(r, decision_of(seen, r, now, wanted)) for r in asked]
+    demands = tuple({p.label: p for _, d in decided for p in d.demands}.values())
+    if not record.pod_uid or not demands:
+        return rest
+    terms = {
+        **_task_terms(seen, wanted),
+        "branch": {"from": left, "to": wanted},
+        "requests": [r.digest for r, _ in decided],
+        "policies": _policies(demands),
+    }
+    wish = Wish(name="", branch=wanted, terms=terms, demands=demands)
+    answer = _heard(seen, [wish], now, rest, {})
+    if isinstance(answer, dict):
+        return Enter(left=left, phase=wanted, approval=answer[""].digest)
+    return answer
+
+
+def holds(seen: Snapshot, grant: Grant, decision: Decision, now: datetime) -> RevokeReason | None:
+    """Return why a grant is no longer approved; None where it is, or nobody asks."""
+    if not decision.demands:
+        return None
+    approval = grant.approval
+    if approval is None or seen.live_task.generation != grant.generation:
+        return RevokeReason.APPROVAL_NEEDED
+    if approval.until <= now:
+        return RevokeReason.APPROVAL_ENDED
+    words = judge(
+        approval.digest, decision.demands, seen.approvals, seen.live_task, asked_for_by(seen), now
+    )
+    return None if words.until else RevokeReason.APPROVAL_NEEDED
+
+
+def _heard(
+    seen: Snapshot, wishes: Sequence[Wish], now: datetime, rest: Rest, held: Mapping[str, Grant]
+) -> Step | dict[str, Approval]:
+    """Return the approvals of all wishes by request, or what must come before."""
+    asked, origin = [(wish, _asked(seen, wish)) for wish in wishes], asked_for_by(seen)
+    heard = [
+        (a, judge(a.digest, w.demands, seen.approvals, seen.live_task, origin, now))
+        for w, a in asked
+        if a
+    ]
+    open_ones = [each for each in heard if each[1].until is None]
+    if len(heard) < len(wishes) or open_ones:
+        if step := clear(seen, RevokeReason.APPROVAL_NEEDED):
+            return step
+        if seen.owed_own:
+            return rest
+    news = tuple((a, new) for a, j in heard if (new := _unnoted(a, j.counted)))
+    if news:
+        return NoteApprovals(heard=news)
+    if origin.unknown:
+        return replace(rest, asking_later=f"No approval counts: {origin.unknown}")
+    if len(heard) < len(wishes):
+        return _ask(seen, asked, now, rest)
+    if open_ones:
+        ends = [rest.until] if rest.until else []
+        return replace(
+            rest,
+            awaiting=tuple(Awaiting(asked=a, judgement=j) for a, j in open_ones),
+            until=min((*ends, now + LOOK_AGAIN)),
+        )
+    return {
+        a.name: Approval(
+            digest=a.digest, nonce=a.nonce, until=j.until,
+            given_by=tuple(sorted(word.uid for word in j.counted)),
+        )
+        for a, j in heard
+        if j.until is not None
+    }  # fmt: skip
+
+
+LOOK_AGAIN = timedelta(seconds=60)
+"""A word that ends makes no event."""
+
+
+def _ask(
+    seen: Snapshot, asked: Sequence[tuple[Wish, Asked | None]], now: datetime, rest: Rest
+) -> Step:
+    recent = [at for at in seen.record.asked_at if at > now - ASKING_PERIOD]
+    if len(recent) >= MOST_ASKED:
+        again = recent[-MOST_ASKED] + ASKING_PERIOD
+        return replace(
+            rest,
+            until=min(rest.until or again, again),
+            asking_later=f"People were asked {MOST_ASKED} times within "
+            f"{ASKING_PERIOD.seconds // 60} minutes, as the task was changed again and again; they "
+            f"are asked anew at {again:%H:%M:%S} UTC",
+        )
+    return AskApproval(
+        wishes=tuple(wish for wish, found in asked if found is None),
+        kept=tuple(found for _, found in asked if found is not None),
+    )
+
+
+def _asked(seen: Snapshot, wish: Wish) -> Asked | None:
+    """Return where people were asked just this.
+
+    What another opening of the ledger has asked must be in the status as well, which only we write:
+    a ledger that is an older copy may ask for what was approved, and used, already.
+    """
+    shown = {each.get("digest") for each in seen.live_task.status.get("pendingApprovals", ())}
+    for each in seen.record.asked:
+        same = (each.name, each.branch) == (wish.name, wish.branch)
+        if not same or asked_text(wish.terms, each.nonce) != each.text:
+            continue
+        if each.epoch == seen.epoch or each.digest in shown:
+            return each
+    return None
+
+
+def _unnoted(asked: Asked, words: Sequence[TaskApproval]) -> tuple[TaskApproval, ...]:
+    return tuple(word for word in words if word.uid not in asked.noted)
+
+
+def _is_of(approval: Approval, terms: Mapping[str, Any]) -> bool:
+    text = asked_text(terms, approval.nonce)
+    return Asked(text=text, nonce="", since=approval.until, epoch=0).digest == approval.digest
+
+
+def _terms(seen: Snapshot, request: CredentialRequest, decision: Decision) -> dict[str, Any]:
+    used = seen.classes[request.class_name]
+    asking: dict[str, Any] = {
+        "name": request.name,
+        "class": request.class_name,
+        "actions": list(request.actions),
+        "resources": list(request.resources),
+        "location": request.location,
+        "lifetime_seconds": decision.lifetime_seconds,
+        "outputs": [{"field": o.field, "key": o.key} for o in request.outputs],
+    }
+    return {
+        **_task_terms(seen, seen.record.phase),
+        "request": asking,
+        "class": {
+            "name": used.name, "digest": used.digest, "reach": seen.reach[used.name],
+        },
+        "policies": _policies(decision.demands),
+    }  # fmt: skip
+
+
+def _task_terms(seen: Snapshot, phase: str) -> dict[str, Any]:
+    task, record = seen.live_task, seen.record
+    return {
+        "task": {
+            "namespace": task.namespace, "name": task.name, "uid": task.uid,
+            "generation": task.generation, "chain": list(seen.lineage.chain),
+        },
+        "agent": {
+            "service_account": task.service_account,
+            "service_account_uid": record.service_account_uid,
+            "images": list(record.images),
+            **({} if record.origin is None else {"started_by": list(record.origin.names)}),
+        },
+        "intent": {
+            "goal": task.intent.goal,
+            "tools": list(task.intent.tools),
+            "data": [
+                {"name": d.name, "classification": d.classification} for d in task.intent.data
+            ],
+            "trust_boundary": task.intent.trust_boundary,
+        },
+        "phase": phase,
+    }  # fmt: skip
+
+
+def _policies(demands: Sequence[Policy]) -> list[dict[str, str]]:
+    return [{"name": policy.label, "digest": policy.digest} for policy in demands]

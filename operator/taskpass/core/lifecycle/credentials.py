@@ -1,0 +1,441 @@
+"""The credentials' part of `lifecycle.next_step`: what still holds, what is asked for, what is due.
+
+What is asked for first is issued all or nothing. What is held is renewed whatever becomes of the
+rest: a request that is denied, or a provider that is away, takes no other credential's time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from taskpass.core.lifecycle.approvals import holds, of_approval
+from taskpass.core.lifecycle.authorize import decision_of, stopped, to_evaluate, undecided
+from taskpass.core.lifecycle.delegation import covering, is_pod_of, outlives
+from taskpass.core.lifecycle.outputs import collision
+from taskpass.core.lifecycle.ownership import made_anew
+from taskpass.core.lifecycle.progress import idle_since
+from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.lifecycle.renewal import CLOCK_TOLERANCE, current, fits, renewal_of, renewal_time
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.steps import (
+    Ask,
+    Deliver,
+    Denial,
+    Issue,
+    LiftGate,
+    LookUp,
+    Planned,
+    RefuseRequests,
+    Rest,
+    Revoke,
+    RevokeReason,
+    Step,
+)
+from taskpass.core.lifecycle.teardown import deadline_of
+from taskpass.core.model.grant import Approval, Grant, GrantState
+from taskpass.core.model.task import CredentialRequest, digest
+from taskpass.core.policy.evaluate import Decision, DecisionReason
+from taskpass.core.rate_limit.budget import Spending
+
+LIVE = (GrantState.ISSUED, GrantState.DELIVERED)
+LOOK_AGAIN = timedelta(seconds=60)
+"""A denial may end without an event: rights have none, and an expression may ask for `now`."""
+
+
+def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
+    """Revoke what its request, intent, phase, class, policy or lifetime no longer supports.
+
+    What is known already comes first; only then are validations evaluated that may know more.
+    """
+    due: list[tuple[Grant, RevokeReason]] = []
+    held = live(seen)
+    for grant in held:
+        reason = _objection(seen, grant, now) or _succeeded(seen, grant, held, now)
+        if reason is not None and grant.id not in seen.unanswered:
+            due.append((grant, reason))
+    if not due:
+        asked = seen.live_task.requests_in(seen.record.phase)
+        return to_evaluate(seen, asked, now) if held else None
+    newest = current(held)
+    # What was never in front of a pod that could use it has spent nothing: it is issued anew.
+    run_out = [
+        g
+        for g, reason in due
+        if reason is RevokeReason.EXPIRED
+        and g.state is GrantState.DELIVERED
+        and g.id == newest[g.name].id
+        and _may_have_used(seen)
+    ]
+    return Revoke(grants=tuple(due), record=_after(seen, run_out) if run_out else None)
+
+
+def anything_new(seen: Snapshot, now: datetime) -> Step:
+    """Decide, issue, deliver and lift the gate, one after the other; else rest."""
+    held = current(live(seen))
+    rest = Rest(owed=seen.owed_own, until=_until(seen, held, now), retry=undecided(seen))
+    if owed_without_successor(seen):
+        return _shrink(seen, held) or rest
+    step = _for_what_is_asked(seen, held, now, rest)
+    waiting = seen.held_back or _reader(seen) or _from_before(seen)
+    if isinstance(step, Rest) or not waiting:
+        return step
+    if _missing(seen, held, now) or _is_stale(seen, held) or not _started(seen):
+        return replace(rest, waiting=waiting)
+    return replace(rest, unrenewed=waiting)
+
+
+def use_of(request_digest: str, intent_digest: str) -> str:
+    """Return what a credential is for: the same request for another intent is another use."""
+    return digest([request_digest, intent_digest])
+
+
+def _use(seen: Snapshot, request: CredentialRequest) -> str:
+    return use_of(request.digest, seen.live_task.intent.digest)
+
+
+def live(seen: Snapshot) -> list[Grant]:
+    """Return what the task holds and may use, by name."""
+    return sorted((g for g in seen.own_grants if g.state in LIVE), key=lambda g: g.name)
+
+
+def owed_without_successor(seen: Snapshot) -> tuple[Grant, ...]:
+    """Return what is owed and keeps all that is new waiting.
+
+    The debt of a renewal, or of one that failed, keeps only the next renewal of that name waiting.
+    """
+    held = current(live(seen))
+    return tuple(g for g in seen.owed_own if g.name not in held)
+
+
+def _for_what_is_asked(
+    seen: Snapshot, held: Mapping[str, Grant], now: datetime, rest: Rest
+) -> Step:
+    requests = seen.live_task.requests_in(seen.record.phase)
+    if clash := collision(requests):
+        return replace(rest, waiting=clash)
+    if unknown_yet := to_evaluate(seen, requests, now):
+        return unknown_yet
+    missing = _missing(seen, held, now)
+    # The Secret is written whole and never read: what this process does not know is renewed too.
+    unknown = [r for r in requests if r.name in held and held[r.name].id not in seen.known]
+    if any(r.name in seen.failures for r in missing):
+        rest = replace(rest, retry=True)
+    elif missing and (muted := seen.muted.get(Spending.ISSUE)):
+        rest = replace(rest, waiting=muted)
+    elif missing:
+        step = _decide(seen, missing, unknown, held, now, rest)
+        if not isinstance(step, Rest):
+            return step
+        rest = step
+    due = [r for r in requests if r.name in held and _is_due(seen, held[r.name], now)]
+    if due or (unknown and _is_stale(seen, held)):
+        step = _renew(seen, due, unknown, held, now, rest)
+        if not isinstance(step, Rest):
+            return step
+        rest = step
+    if _is_stale(seen, held) and not unknown:
+        if seen.delivery_failure is not None:
+            return replace(rest, retry=True)
+        return Deliver(grants=tuple(held.values()))
+    pod = seen.bound_pod
+    if not missing and pod is not None and pod.gated and pod.uid not in seen.lifted:
+        return LiftGate(pod=pod)
+    return rest
+
+
+def _missing(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> list[CredentialRequest]:
+    """Return what is asked for, not held, and may be issued (again)."""
+    asked = seen.live_task.requests_in(seen.record.phase)
+    return [r for r in asked if r.name not in held and not has_run_out(seen, r, now)]
+
+
+def has_run_out(seen: Snapshot, request: CredentialRequest, now: datetime) -> bool:
+    """Whether its credential ran out, and policy or the deadline allows no further renewal."""
+    count = seen.record.renewals.get(_use(seen, request), 0)
+    if not count:
+        return False
+    if _exceeds(count, decision_of(seen, request, now)):
+        return True
+    used = seen.classes.get(request.class_name)
+    return used is not None and not fits(deadline_of(seen), _minimum(seen, used.provider), now)
+
+
+def _exceeds(renewals: int, decision: Decision) -> bool:
+    return decision.max_renewals is not None and renewals > decision.max_renewals
+
+
+def _is_stale(seen: Snapshot, held: Mapping[str, Grant]) -> bool:
+    """Whether the Secret has not just what is held."""
+    return bool(held) and {g.id for g in held.values()} != set(seen.record.delivered)
+
+
+def _is_due(seen: Snapshot, grant: Grant, now: datetime) -> bool:
+    moment = _renewal_time(seen, grant, now)
+    if moment is None or moment > now:
+        return False
+    requests = seen.live_task.requests_in(seen.record.phase)
+    request = next(r for r in requests if r.name == grant.name)
+    return not _exceeds(grant.renewals + 1, decision_of(seen, request, now))
+
+
+def _renewal_time(seen: Snapshot, grant: Grant, now: datetime) -> datetime | None:
+    asked = seen.live_task.requests_in(seen.record.phase)
+    request = next((r for r in asked if r.name == grant.name), None)
+    own = deadline_of(seen) if request is None else _end_of(seen, request)
+    end = _earlier(own, grant.approval)
+    return renewal_time(grant, end, _minimum(seen, grant.provider), now)
+
+
+def _minimum(seen: Snapshot, provider: str) -> timedelta:
+    return timedelta(seconds=seen.minimum_lifetimes.get(provider, 0))
+
+
+def _renew(
+    seen: Snapshot, due: Sequence[CredentialRequest], unknown: Sequence[CredentialRequest],
+    held: Mapping[str, Grant], now: datetime, rest: Rest,
+) -> Step:  # fmt: skip
+    """Renew what is due, and leave what is held as it is where that cannot be."""
+    if muted := seen.muted.get(Spending.RENEWAL):
+        return replace(rest, unrenewed=muted)
+    owed = {g.name for g in seen.owed_own}
+    asked = [r for r in due if r.name not in owed and r.name not in seen.failures]
+    kept_from = next((f.message for name, f in seen.failures.items() if name in held), "")
+    if not kept_from and owed:
+        kept_from = "What was held before is still to be taken back"
+    if kept_from:
+        rest = replace(rest, unrenewed=kept_from, retry=True)
+    if any(r.name in owed or r.name in seen.failures for r in unknown):
+        return rest
+    if not asked and not (unknown and _is_stale(seen, held)):
+        return rest
+    step = _decide(seen, asked, unknown, held, now, rest)
+    if not isinstance(step, Rest) or not step.denials:
+        return step
+    # Neither yes nor no: a no has taken it back before, and so has an approval that is missing.
+    told = step.denials[0].decision.message
+    return replace(step, denials=rest.denials, unrenewed=rest.unrenewed or told)
+
+
+def _succeeded(
+    seen: Snapshot, grant: Grant, held: Sequence[Grant], now: datetime
+) -> RevokeReason | None:
+    newer = renewal_of(grant, held)
+    if newer is None or newer.delivered_at is None:
+        return None
+    # By a clock that went back it would stay for as long, beside the next renewal.
+    jumped = newer.delivered_at > now + CLOCK_TOLERANCE
+    over = jumped or newer.delivered_at + seen.overlap <= now
+    return RevokeReason.RENEWED if over else None
+
+
+def _after(seen: Snapshot, run_out: Sequence[Grant]) -> TaskRecord:
+    """Remember what ran out: to issue it once more is a renewal."""
+    ran = {use_of(g.request_digest, g.intent_digest): g.renewals + 1 for g in run_out}
+    return replace(seen.record, renewals={**seen.record.renewals, **ran})
+
+
+def _started(seen: Snapshot) -> bool:
+    """Whether the bound pod is past its gate."""
+    pod = seen.bound_pod
+    return pod is None or not pod.gated or pod.uid in seen.lifted
+
+
+def _may_have_used(seen: Snapshot) -> bool:
+    """Whether the bound pod may have read what was delivered, whatever a cache shows."""
+    pod = seen.bound_pod
+    return pod is None or seen.may_run(pod)
+
+
+def _shrink(seen: Snapshot, held: Mapping[str, Grant]) -> Step | None:
+    """While a provider owes a revocation, take that credential out of the Secret at least."""
+    left = tuple(g for g in held.values() if g.id in seen.record.delivered)
+    if not left or len(left) == len(seen.record.delivered):
+        return None
+    if seen.delivery_failure is not None or _reader(seen):
+        return None
+    return Deliver(grants=left) if all(g.id in seen.known for g in left) else None
+
+
+def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | None:
+    task, record = seen.live_task, seen.record
+    request = next((r for r in task.requests_in(record.phase) if r.name == grant.name), None)
+    used = seen.classes.get(grant.class_name)
+    if grant.pod_uid != record.pod_uid:
+        return RevokeReason.POD_ENDED
+    if grant.phase != record.phase:
+        return RevokeReason.PHASE_CHANGED
+    if grant.intent_digest != task.intent.digest:
+        return RevokeReason.INTENT_CHANGED
+    if request is None or request.digest != grant.request_digest:
+        return RevokeReason.REQUEST_CHANGED
+    if stopped(seen, request):
+        return RevokeReason.KILL_SWITCH
+    known = seen.sight.decisions
+    if known and (used is None or used.deleting or used.digest != grant.class_digest):
+        return RevokeReason.CLASS_CHANGED
+    if grant.expires_at is not None and grant.expires_at <= now:
+        return RevokeReason.EXPIRED
+    if grant.id in seen.lost:
+        return RevokeReason.LOST
+    if not known:
+        return None  # neither yes nor no: it stays until it expires
+    if task.parent and (not seen.lineage.above or outlives(grant, seen.lineage, request)):
+        return RevokeReason.PARENT_NARROWED
+    decision = decision_of(seen, request, now)
+    if decision.reason is DecisionReason.EVALUATION_FAILED:
+        return None  # neither yes nor no: it stays until it expires
+    if not decision.allowed or grant.lifetime_seconds > decision.lifetime_seconds:
+        return RevokeReason.POLICY_CHANGED
+    return holds(seen, grant, decision, now)
+
+
+def _decide(
+    seen: Snapshot, asked: Sequence[CredentialRequest], along: Sequence[CredentialRequest],
+    held: Mapping[str, Grant], now: datetime, rest: Rest,
+) -> Step:  # fmt: skip
+    """Ask, and plan what is asked for and what must come along, all or nothing."""
+    names = {r.name for r in asked}
+    requests = [*asked, *(r for r in along if r.name not in names)]
+    pod = seen.bound_pod
+    looked = seen.looked.owners if seen.looked else {}
+    if seen.live_task.workload is not None and pod is not None and pod.uid not in looked:
+        return LookUp(pods=(pod,))  # its owners as they live now: it is attested at every issue
+    unasked = {r.class_name for r in requests if r.class_name in seen.classes} - set(seen.may_use)
+    parent = _unasked_parent(seen)
+    if unasked or parent:
+        return Ask(classes=tuple(sorted(unasked)), parent=parent)
+    decisions = [(r, _in_time(seen, r, decision_of(seen, r, now), now)) for r in requests]
+    denials = tuple(Denial(request=r, decision=d) for r, d in decisions if not d.allowed)
+    if denials:
+        # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.
+        refusal = refusal_of(denials)
+        failed = any(d.decision.reason is DecisionReason.EVALUATION_FAILED for d in denials)
+        # What may be answered in a moment is no refusal that anybody has to read of later.
+        silent = Spending.DENIAL in seen.muted or (failed and undecided(seen))
+        if seen.record.denial != refusal and not silent:
+            return RefuseRequests(denials=denials, refusal=refusal)
+        again = min(rest.until or now + LOOK_AGAIN, now + LOOK_AGAIN)
+        return replace(rest, denials=denials, retry=rest.retry or failed, until=again)
+    answer = of_approval(seen, decisions, held, now, rest)
+    if not isinstance(answer, Mapping):
+        return answer
+    return Issue(
+        planned=tuple(
+            _planned(seen, r, d, held.get(r.name), answer.get(r.name), now) for r, d in decisions
+        ),
+        denial=refusal_of(rest.denials) if rest.denials else "",
+    )
+
+
+def refusal_of(denials: Sequence[Denial]) -> str:
+    """Return a digest of refusals: the same while they say the same."""
+    return digest([[d.request.name, d.decision.reason, d.decision.message] for d in denials])
+
+
+def _planned(
+    seen: Snapshot, request: CredentialRequest, decision: Decision, before: Grant | None,
+    approval: Approval | None, now: datetime,
+) -> Planned:  # fmt: skip
+    used = seen.classes[request.class_name]
+    lifetime = decision.lifetime_seconds
+    cover = covering(request, seen.lineage) if seen.live_task.parent else None
+    deadline = _earlier(_end_of(seen, request), approval)
+    if deadline is not None:
+        left = max(deadline - now, _minimum(seen, used.provider))
+        lifetime = min(lifetime, int(left.total_seconds()))
+    if before is None:
+        renewals = seen.record.renewals.get(_use(seen, request), 0)
+    else:
+        renewals = before.renewals + _is_due(seen, before, now)
+    return Planned(
+        request=request,
+        credential_class=used,
+        decision=decision,
+        lifetime_seconds=lifetime,
+        renews=before.id if before else "",
+        renewals=renewals,
+        approval=approval,
+        within=cover,
+    )
+
+
+def _in_time(
+    seen: Snapshot, request: CredentialRequest, decision: Decision, now: datetime
+) -> Decision:
+    """Return the decision, or that the parent's credential ends before the shortest of this one."""
+    task, used = seen.live_task, seen.classes.get(request.class_name)
+    if not decision.allowed or not task.parent or used is None:
+        return decision
+    if fits(_end_of(seen, request), _minimum(seen, used.provider), now):
+        return decision
+    return Decision(
+        allowed=False,
+        reason=DecisionReason.PARENT_NOT_READY,
+        message=f"What parent task '{task.parent}' holds ends too soon for provider "
+        f"{used.provider}; it waits until that is renewed",
+    )
+
+
+def _unasked_parent(seen: Snapshot) -> str:
+    """Return the parent about which RBAC is to be asked; '' where it need not be."""
+    task, above = seen.live_task, seen.lineage.above
+    if not above or seen.may_delegate is not None or is_pod_of(task.changed_by, above[0]):
+        return ""
+    return task.parent
+
+
+def _end_of(seen: Snapshot, request: CredentialRequest) -> datetime | None:
+    """Return when what is held for a request must end: at the deadline, or with the parent's."""
+    ends = [deadline_of(seen)]
+    if seen.live_task.parent:
+        cover = covering(request, seen.lineage) if seen.lineage.above else None
+        ends.append(cover.expires_at if cover else None)
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _earlier(deadline: datetime | None, approval: Approval | None) -> datetime | None:
+    """Return when what is held must be gone: at the deadline, or when its approval ends."""
+    ends = [deadline, approval.until if approval else None]
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _reader(seen: Snapshot) -> str:
+    """Name a pod that would read what is written now, and is not the one it is for."""
+    for pod in seen.pods:
+        # One whose time to go is over may still run on a node that is cut off.
+        if pod.uid != seen.record.pod_uid and seen.may_run(pod) and not pod.ended:
+            return (
+                f"Pod '{pod.name}' still runs and refers to the same Secret; credentials are "
+                "issued once it has ended"
+            )
+    return ""
+
+
+def _from_before(seen: Snapshot) -> str:
+    """Say that what the bound pod holds stays until it expires, and no more comes after it.
+
+    It was attested by a version that stamped no owners, so whose pod it is cannot be proven again.
+    """
+    pod, workload = seen.bound_pod, seen.live_task.workload
+    if pod is None or workload is None or pod.created_for is not None:
+        return ""
+    return (
+        f"Pod '{pod.name}' was created before taskpass stamped for whom; "
+        f"{made_anew(workload.kind, workload.name)}"
+    )
+
+
+def _until(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> datetime | None:
+    pod, all_held = seen.bound_pod, live(seen)
+    renewed = (renewal_of(g, all_held) for g in all_held)
+    renewals = (_renewal_time(seen, g, now) for g in held.values())
+    moments = [
+        deadline_of(seen),
+        idle_since(seen.live_task, seen.record.activity, seen.record.active_at),
+        pod.deleting_since if pod else None,
+        *(g.expires_at for g in all_held),
+        *(g.approval.until for g in all_held if g.approval),
+        *(m for m in renewals if m is not None and m > now),
+        *(g.delivered_at + seen.overlap for g in renewed if g and g.delivered_at),
+    ]
+    return min((m for m in moments if m is not None), default=None)

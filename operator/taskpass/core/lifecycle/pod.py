@@ -1,0 +1,225 @@
+"""The pod's part of `lifecycle.next_step`: its end, its proof, its successor."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from taskpass.core.errors import AttestationFailed
+from taskpass.core.lifecycle.attestation import PodView, Surroundings, appraise, appraise_again
+from taskpass.core.lifecycle.ownership import WorkloadView
+from taskpass.core.lifecycle.records import Outcome
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.steps import (
+    Bind,
+    Finish,
+    LookUp,
+    RefusePod,
+    Rest,
+    RevokeReason,
+    Step,
+    Unbind,
+)
+from taskpass.core.lifecycle.teardown import clear, deadline_of
+from taskpass.core.model import conditions
+from taskpass.core.model.conditions import Reason, false
+from taskpass.core.model.task import Task, WorkloadRef, digest
+from taskpass.core.rate_limit.budget import Spending
+
+MOST_OWNERS = 64
+"""How many owners one look reads the chains of; pods of one owner share it."""
+MOST_LOOKS = 4
+"""Looks of one run: pods that come meanwhile have it looked at again anyway."""
+TURN_SECONDS = 10
+
+
+def of_bound_pod(seen: Snapshot, now: datetime) -> Step | None:
+    """Revoke all where the pod ended, or is no longer what was attested (rule 5)."""
+    record, task, pod = seen.record, seen.live_task, seen.bound_pod
+    if step := of_end(seen, now):
+        return step
+    if pod is None or not seen.sight.accounts:
+        return None
+    try:
+        appraise_again(pod, task, record, _around(seen, pod))
+    except AttestationFailed as failure:
+        return clear(seen, RevokeReason.NO_LONGER_ATTESTED) or _refuse(seen, pod, failure)
+    return None
+
+
+def of_end(seen: Snapshot, now: datetime) -> Step | None:
+    """Revoke all where the bound pod ended, and end the attempt or the task with it.
+
+    While a task is suspended its pod may be deleted, to be made anew for the resume.
+    """
+    record, pod = seen.record, seen.bound_pod
+    if not record.pod_uid or (pod is not None and not has_ended(pod, now)):
+        return None
+    if pod is None and not seen.sight.pods:
+        return None  # not seen is not gone
+    deleted = pod is None or pod.deleting_since is not None
+    if not seen.live_task.ends_with_pod or (record.suspended and deleted):
+        return clear(seen, RevokeReason.POD_ENDED) or Unbind()
+    well = pod is not None and pod.ended == "Succeeded"
+    outcome = Outcome.SUCCEEDED if well else Outcome.FAILED
+    return clear(seen, RevokeReason.POD_ENDED, replace(record, outcome=outcome)) or Finish(
+        outcome=outcome
+    )
+
+
+def of_workload(seen: Snapshot, now: datetime) -> Step | None:
+    """End the task at the workload's own end; before it, another pod may follow.
+
+    Before the task's first pod only the end of a workload counts that was made for it: one that is
+    older ran before the task was there, and its next run is waited for.
+    """
+    task, record = seen.live_task, seen.record
+    if task.workload is None or record.pod_uid:
+        return None
+    if seen.looked is None:
+        return LookUp(pods=() if record.suspended else worth_a_look(seen, now))
+    found = seen.looked.workload
+    if not task.ends_with_workload:
+        return None
+    if not record.attempt and not _ended_for_it(task, found):
+        return None
+    if found is None or (record.attempt and found.uid != record.workload_uid):
+        outcome = Outcome.CANCELLED
+    elif found.ended:
+        outcome = Outcome(found.ended)
+    else:
+        return None
+    return clear(seen, RevokeReason.WORKLOAD_ENDED, replace(record, outcome=outcome)) or Finish(
+        outcome=outcome
+    )
+
+
+def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
+    """Attest the oldest pod that can be; say why where none can (rule 8)."""
+    task, record = seen.live_task, seen.record
+    if record.pod_uid:
+        return None
+    if seen.sight.issuance_blocked_reason:  # what is seen there may be as it was long ago
+        return Rest(
+            attested=conditions.unknown(Reason.CHECK_FAILED, seen.sight.issuance_blocked_reason),
+            owed=seen.owed_own,
+            until=deadline_of(seen),
+            retry=True,
+        )
+    refused: tuple[PodView, AttestationFailed] | None = None
+    unknown, looks = worth_a_look(seen, now), seen.looked.looks if seen.looked else 0
+    unanswered = seen.looked.unanswered if seen.looked else {}
+    if unknown and not looks:
+        return LookUp(pods=unknown)
+    for pod in seen.pods:
+        if has_ended(pod, now) or pod.deleting_since is not None:
+            continue
+        if pod in unknown or pod.uid in unanswered:
+            continue
+        try:
+            return Bind(attested=appraise(pod, task, _around(seen, pod)))
+        except AttestationFailed as failure:
+            refused = refused or (pod, failure)
+    if unknown and looks < MOST_LOOKS:
+        return LookUp(pods=unknown)
+    if refused is not None:
+        return _refuse(seen, *refused)
+    if unanswered:
+        return Rest(
+            attested=conditions.unknown(Reason.CHECK_FAILED, next(iter(unanswered.values()))),
+            owed=seen.owed_own,
+            until=deadline_of(seen),
+            retry=True,
+        )
+    return Rest(
+        attested=false(Reason.POD_MISSING, _missing(seen)),
+        owed=seen.owed_own,
+        until=deadline_of(seen),
+        retry=task.workload is not None,  # its end makes no event
+    )
+
+
+def worth_a_look(seen: Snapshot, now: datetime) -> tuple[PodView, ...]:
+    """Return the pods whose owners are to be read now: those that may be the agent.
+
+    Whoever may make pods can make any number that carry the label. So what is refused without its
+    owners is left out, what a controller has made for the workload comes before what only says so,
+    and of more owners than are read at once a part has its turn, another each time.
+    """
+    task, looked = seen.live_task, seen.looked
+    known = {*looked.owners, *looked.unanswered} if looked else set()
+    possible = [
+        pod
+        for pod in seen.pods
+        if pod.uid not in known
+        and pod.deleting_since is None
+        and not has_ended(pod, now)
+        and pod.service_account == task.service_account
+        # Without `workloadRef` owners prove nothing, but say who started what runs.
+        and (task.workload is not None or pod.owner is not None)
+    ]
+    ranked = sorted(possible, key=lambda pod: _rank(seen, pod, task.workload, now))
+    owners = {pod.owner: None for pod in ranked}
+    chosen = set(list(owners)[:MOST_OWNERS])
+    return tuple(pod for pod in possible if pod.owner in chosen)
+
+
+def _rank(
+    seen: Snapshot, pod: PodView, wanted: WorkloadRef | None, now: datetime
+) -> tuple[bool, bool, bool, str]:
+    owner = pod.owner
+    stamped = (
+        owner is not None
+        and pod.created_by in seen.controllers.get(owner.kind, ())
+        and pod.created_for == f"{owner.kind}/{owner.uid}"
+    )
+    direct = wanted is None or (
+        owner is not None and owner.kind == wanted.kind and owner.name == wanted.name
+    )
+    turn = digest([owner.uid if owner else "", int(now.timestamp()) // TURN_SECONDS])
+    return not (stamped and pod.gated), not direct, not pod.gated, turn
+
+
+def _ended_for_it(task: Task, found: WorkloadView | None) -> bool:
+    """Tell whether a workload has ended that was made after the task, or that the task is of."""
+    if found is None or not found.ended or found.created_at is None:
+        return False
+    return bool(task.template) or found.created_at >= task.created_at
+
+
+def has_ended(pod: PodView, now: datetime) -> bool:
+    """Whether it is terminal, or its time to go is over (its node may never say so)."""
+    return bool(pod.ended) or (pod.deleting_since is not None and pod.deleting_since <= now)
+
+
+def _around(seen: Snapshot, pod: PodView) -> Surroundings:
+    looked = seen.looked
+    return Surroundings(
+        service_account_uid=seen.service_account_uid,
+        bound_task_uid=seen.bound.get(pod.uid),
+        workload=looked.workload if looked else None,
+        owners=looked.owners.get(pod.uid) if looked else None,
+        audience=seen.audience,
+        controllers=seen.controllers,
+    )
+
+
+def _refuse(seen: Snapshot, pod: PodView, failure: AttestationFailed) -> Step:
+    finding = false(failure.reason, str(failure))
+    refusal = digest(["attest", pod.uid, failure.reason])
+    if seen.record.denial != refusal and Spending.POD_REFUSAL not in seen.muted:
+        return RefusePod(pod=pod, finding=finding, refusal=refusal)
+    # What is missing (a workload, say) may be made later, and no event of ours says so.
+    return Rest(attested=finding, owed=seen.owed_own, until=deadline_of(seen), retry=True)
+
+
+def _missing(seen: Snapshot) -> str:
+    task = seen.live_task
+    label = f"taskpass.dev/task={task.name}"
+    if seen.record.attempt:
+        return f"The last pod ended; waiting for the next one with the label {label}"
+    workload = seen.looked.workload if seen.looked else None
+    if workload is not None and workload.ended:
+        return (
+            f"{workload.kind} '{workload.name}' ended before this task had a pod; delete it and "
+            f"make it anew, its pod with the label {label}"
+        )
+    return f"Waiting for a pod with the label {label} in namespace '{task.namespace}'"

@@ -1,0 +1,299 @@
+"""The status of a task: what was seen, what is held, and what a person should do.
+
+Pure: the same snapshot, the same status. `conditions` is the contract of docs/api/agenttask.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from taskpass.core.lifecycle.approval_status import blocking, pending, shown_before
+from taskpass.core.lifecycle.credentials import live, owed_without_successor
+from taskpass.core.lifecycle.progress import usable
+from taskpass.core.lifecycle.records import TrailItem
+from taskpass.core.lifecycle.renewal import current
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.steps import Rest
+from taskpass.core.lifecycle.suspension import Suspension, suspension_of
+from taskpass.core.model.conditions import (
+    ConditionType,
+    Finding,
+    Reason,
+    conditions,
+    false,
+    true,
+    unknown,
+)
+from taskpass.core.model.grant import Grant
+from taskpass.core.policy.evaluate import DecisionReason
+
+WAITS = (
+    DecisionReason.EVALUATION_FAILED,
+    DecisionReason.LIMIT_REACHED,
+    DecisionReason.PARENT_NOT_READY,
+)
+"""What no person of the task's has to act on."""
+SERIAL = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def status_of(
+    seen: Snapshot, rest: Rest, trail: Sequence[TrailItem], now: datetime
+) -> dict[str, Any]:
+    """Return the whole status; what has no value is left out."""
+    task, record = seen.live_task, seen.record
+    held = live(seen)
+    expirations = [g.expires_at for g in current(held).values() if g.expires_at is not None]
+    status: dict[str, Any] = {
+        "observedGeneration": task.generation,
+        "intentDigest": task.intent.digest,
+        "grants": [_grant(g) for g in held],
+        "trail": [_trail(item) for item in trail],
+    }
+    if phase := _settled_phase(seen, rest):
+        status["phaseName"] = phase
+    if record.pod_uid:
+        status["podRef"] = {"name": record.pod_name, "uid": record.pod_uid}
+    if record.started_at is not None:
+        status["startTime"] = record.started_at.strftime(SERIAL)
+    if expirations:
+        status["expirationTime"] = min(expirations).strftime(SERIAL)
+    if asked := pending(rest.awaiting) or shown_before(seen, rest):
+        status["pendingApprovals"] = asked
+    if kept := usable(record.saved, task, seen.policies):
+        status["savepoint"] = {
+            "step": kept.step, "sha256": kept.sha256, "time": kept.at.strftime(SERIAL),
+        }  # fmt: skip
+    before = task.status.get("conditions", ())
+    status["conditions"] = conditions(findings(seen, rest, now), before, task.generation, now)
+    return status
+
+
+def findings(seen: Snapshot, rest: Rest, now: datetime) -> Mapping[str, Finding]:
+    """Return every condition of the task."""
+    finished = _finished(seen, rest)
+    suspension = suspension_of(seen, now)
+    if seen.record.outcome is not None:
+        over = false(Reason.FINISHED, "The task is over")
+        attested = authorized = suspended = over
+        issued = (
+            false(Reason.REVOKING, _owing(rest))
+            if rest.owed
+            else false(Reason.REVOKED, "Nothing is held any more")
+        )
+        ready = over
+        stalled = false(Reason.NOT_STALLED, "Nobody needs to act")
+    else:
+        attested = _attested(seen, rest)
+        authorized = _authorized(seen, rest, attested)
+        issued = _issued(seen, rest, authorized)
+        blocking = [attested, authorized, issued]
+        if suspension is not None:
+            blocking.insert(0, false(Reason.SUSPENDED, suspension.message))
+        ready = next(
+            (false(f.reason, f.message) for f in blocking if _not(f)),
+            true(Reason.READY, "Every credential of the phase can be used now"),
+        )
+        stalled = _stalled(seen, rest)
+        suspended = _suspended(seen, rest, suspension)
+    throttled = _throttled(seen, rest)
+    return {
+        **({} if throttled is None else {ConditionType.THROTTLED: throttled}),
+        ConditionType.ATTESTED: attested,
+        ConditionType.AUTHORIZED: authorized,
+        ConditionType.CREDENTIALS_ISSUED: issued,
+        ConditionType.READY: ready,
+        ConditionType.SUSPENDED: suspended,
+        ConditionType.FINISHED: finished,
+        ConditionType.STALLED: stalled,
+    }
+
+
+def _not(finding: Finding) -> bool:
+    return finding.status != "True"
+
+
+def _attested(seen: Snapshot, rest: Rest) -> Finding:
+    if not rest.enrolled:
+        return unknown(
+            Reason.NOT_ENROLLED,
+            seen.live_task.left_out
+            or f"Namespace '{seen.live_task.namespace}' is not served by taskpass; an "
+            "administrator adds it to the value `tenants` of the chart",
+        )
+    if rest.attested is not None:
+        return rest.attested
+    record = seen.record
+    if not record.pod_uid:
+        wait = "Pods are attested once the task goes on" if rest.suspended else "Waiting for a pod"
+        return unknown(Reason.PENDING, wait)
+    return true(
+        Reason.POD_VERIFIED,
+        f"Pod '{record.pod_name}' is the agent (attempt {record.attempt}): what the API server "
+        "vouches for agrees with the task",
+    )
+
+
+def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
+    if rest.blocked:
+        return false(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
+    if rest.suspended:
+        return unknown(Reason.PENDING, "Policy is asked once the task goes on")
+    if _not(attested):
+        return unknown(Reason.PENDING, "Policy is asked once the pod is attested")
+    if rest.authorized is not None:
+        return rest.authorized
+    if rest.denials:
+        first = rest.denials[0]
+        text = f"Credential '{first.request.name}': {first.decision.message}"
+        if first.decision.reason is DecisionReason.EVALUATION_FAILED:
+            return unknown(Reason.EVALUATION_FAILED, text)
+        return false(first.decision.reason.value, text)
+    if asking := blocking(seen, rest):
+        return asking
+    if owed_without_successor(seen):
+        return unknown(Reason.PENDING, "Policy is asked once everything owed is taken back")
+    held = live(seen)
+    names = sorted({g.policy for g in held})
+    said = f"Allowed by {', '.join(names)}" if names else "Nothing more is asked for"
+    ends = [g.approval.until for g in held if g.approval is not None]
+    if ends:
+        return true(Reason.APPROVED, f"{said}; approved until {min(ends):%H:%M:%S} UTC")
+    return true(Reason.ALLOWED, said)
+
+
+def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
+    if owed_without_successor(seen):
+        return false(Reason.REVOKING, _owing(rest))
+    if rest.suspended:
+        return false(Reason.REVOKED, "Nothing is held while the task is suspended")
+    if _not(authorized):
+        return false(Reason.NOT_YET, "Nothing is issued before policy allows all of it")
+    if rest.waiting:
+        return false(Reason.NOT_YET, rest.waiting)
+    held = {g.name for g in live(seen)}
+    failed = [name for name in seen.failures if name not in held]
+    if failed:
+        return seen.failures[min(failed)]
+    if seen.delivery_failure is not None:
+        return seen.delivery_failure
+    asked = seen.live_task.requests_in(seen.record.phase)
+    if not asked:
+        return true(Reason.ISSUED, "This phase asks for no credential")
+    gone = sorted(r.name for r in asked if r.name not in held)
+    if gone:
+        return false(
+            Reason.REVOKED,
+            f"Credential '{gone[0]}' has run out, and is not renewed: limits.maxRenewals of a "
+            "policy is reached, or activeDeadlineSeconds are nearly over",
+        )
+    where = f"{len(asked)} in Secret 'taskpass-{seen.live_task.name}'"
+    return true(Reason.ISSUED, f"{where}. {rest.unrenewed}" if rest.unrenewed else where)
+
+
+def _suspended(seen: Snapshot, rest: Rest, suspension: Suspension | None) -> Finding:
+    asking = blocking(seen, rest)
+    if suspension is None and asking is not None:
+        return true(Reason.AWAITING_APPROVAL, f"Nothing is held. {asking.message}")
+    if suspension is None:
+        return false(Reason.RUNNING, "The task may hold credentials")
+    owed = len(seen.owed_own)
+    still = f"; {owed} still to be taken back" if owed else "; nothing is held"
+    return true(suspension.reason, suspension.message + still)
+
+
+def _finished(seen: Snapshot, rest: Rest) -> Finding:
+    outcome = seen.record.outcome
+    if outcome is None:
+        return false(Reason.RUNNING, "The task goes on")
+    if seen.record.finished_at is None:
+        if rest.owed or not rest.waiting:
+            reason = Reason.REVOCATION_PENDING if rest.owed else Reason.REVOKING
+            return false(reason, _owing(rest))
+        return false(Reason.REVOKING, rest.waiting)
+    return true(outcome.value, "The task is over, and nothing is held any more")
+
+
+def _stalled(seen: Snapshot, rest: Rest) -> Finding:
+    if rest.blocked:
+        return true(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
+    asking = blocking(seen, rest)
+    if asking is not None and asking.reason == Reason.APPROVAL_DENIED:
+        return true(asking.reason, asking.message)
+    for denial in rest.denials:
+        if denial.decision.reason not in WAITS:
+            text = f"Credential '{denial.request.name}': {denial.decision.message}"
+            return true(denial.decision.reason.value, text)
+    failure = seen.delivery_failure
+    if failure is not None and failure.reason == Reason.SECRET_NAME_TAKEN:
+        return true(failure.reason, failure.message)
+    return false(Reason.NOT_STALLED, "Nobody needs to act")
+
+
+def _throttled(seen: Snapshot, rest: Rest) -> Finding | None:
+    """Return what is held back; None where nothing is, and nothing ever was."""
+    if rest.throttled is not None:
+        return true(Reason.BUDGET_EXCEEDED, rest.throttled.text)
+    before = seen.live_task.status.get("conditions", ())
+    if any(each.get("type") == ConditionType.THROTTLED for each in before):
+        return false(Reason.WITHIN_BUDGET, "No budget holds anything back")
+    return None
+
+
+def _branch(seen: Snapshot, rest: Rest) -> str:
+    left = (
+        f"Phase '{rest.blocked}' may not follow '{seen.record.phase}': it is not in its `next`. "
+        "Everything was revoked"
+    )
+    if asking := blocking(seen, rest):
+        return f"{left}. {asking.message}"
+    return (
+        f"{left}; set `phase` back to '{seen.record.phase}', or make a new task, with the phase "
+        "declared. (No policy with `approval` covers what that phase asks for, so nobody can "
+        "approve the move.)"
+    )
+
+
+def _owing(rest: Rest) -> str:
+    if not rest.owed:
+        return "Credentials are being taken back"
+    waiting = sorted({g.provider for g in rest.owed})
+    return (
+        f"{len(rest.owed)} still to be taken back: {', '.join(waiting)} has not confirmed it; it "
+        "is tried again until it does"
+    )
+
+
+def _settled_phase(seen: Snapshot, rest: Rest) -> str:
+    """Return the phase whose requests are decided; until then the last one that was."""
+    failed = seen.failures.keys() - {g.name for g in live(seen)}
+    unsettled = rest.owed or rest.waiting or rest.suspended or failed or seen.delivery_failure
+    asking = rest.awaiting or rest.asking_later
+    if not seen.record.attempt or unsettled or asking or rest.attested is not None:
+        return str(seen.live_task.status.get("phaseName", ""))
+    return seen.record.phase
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "id": grant.id,
+        "name": grant.name,
+        "classRef": {"name": grant.class_name},
+    }
+    if grant.issued_at is not None:
+        shown["issuedTime"] = grant.issued_at.strftime(SERIAL)
+    if grant.expires_at is not None:
+        shown["expirationTime"] = grant.expires_at.strftime(SERIAL)
+    if grant.renewals:
+        shown["renewals"] = grant.renewals
+    if grant.audit_index >= 0:
+        shown["auditIndex"] = grant.audit_index
+    return shown
+
+
+def _trail(item: TrailItem) -> dict[str, Any]:
+    return {
+        "time": item.time.strftime(SERIAL),
+        "reason": item.notice.reason,
+        "message": item.notice.message[:1024],
+        "auditIndex": item.audit_index,
+    }

@@ -1,0 +1,120 @@
+"""A task that is to hold nothing for a while: all is revoked, and what ends it still ends it.
+
+On resume the pod is attested, policy asked and everything issued anew; what was held before never
+comes back. Deadlines go on meanwhile.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from taskpass.core.lifecycle import pod as lifecycle_pod
+from taskpass.core.lifecycle.delegation import inactive
+from taskpass.core.lifecycle.progress import (
+    ACTIVE,
+    Savepoint,
+    activity_of,
+    idle_since,
+    policies_digest,
+    step_and_digest,
+)
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.steps import (
+    NoteActivity,
+    Rest,
+    Resume,
+    RevokeReason,
+    Save,
+    Step,
+    Suspend,
+)
+from taskpass.core.lifecycle.teardown import clear, deadline_of
+from taskpass.core.model.conditions import Reason
+from taskpass.core.model.task import SUSPENDED
+from taskpass.core.rate_limit.budget import Spending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """Why a task holds nothing now."""
+
+    reason: Reason
+    """Of the condition `Suspended`."""
+    message: str
+    revoking: RevokeReason
+
+
+def suspension_of(seen: Snapshot, now: datetime) -> Suspension | None:
+    """Return why the task is to hold nothing now; None where it may."""
+    for switch in seen.kill_switches:
+        if switch.stops(seen.live_task):
+            return Suspension(
+                reason=Reason.KILL_SWITCH, message=switch.told, revoking=RevokeReason.KILL_SWITCH
+            )
+    if said := inactive(seen.live_task, seen.lineage):
+        return Suspension(
+            reason=Reason.PARENT_SUSPENDED, message=said, revoking=RevokeReason.PARENT_SUSPENDED
+        )
+    if seen.live_task.operating_mode == SUSPENDED:
+        return Suspension(
+            reason=Reason.REQUESTED,
+            message="`operatingMode` is Suspended; set it to Running to have it go on",
+            revoking=RevokeReason.SUSPENDED,
+        )
+    record = seen.record
+    end = idle_since(seen.live_task, record.activity, record.active_at)
+    if end is not None and end <= now:
+        return Suspension(
+            reason=Reason.IDLE,
+            message=f"Nothing was heard of it for {seen.live_task.idle_timeout_seconds} s "
+            f"(idleTimeoutSeconds); it goes on when it is changed, or its annotation {ACTIVE} is",
+            revoking=RevokeReason.IDLE,
+        )
+    return None
+
+
+def of_progress(seen: Snapshot, now: datetime) -> Step | None:
+    """Record what the task says of its progress, and that it says something."""
+    task, record = seen.live_task, seen.record
+    muted = seen.muted
+    if not record.attempt:
+        return None
+    found, kept = step_and_digest(task.savepoint), record.saved
+    if Spending.SAVEPOINT in muted:
+        found = None
+    if found is not None and (kept is None or (kept.step, kept.sha256) != found):
+        return Save(
+            savepoint=Savepoint(
+                step=found[0], sha256=found[1], at=now, intent_digest=task.intent.digest,
+                policies_digest=policies_digest(seen.policies),
+            )
+        )  # fmt: skip
+    heard = Spending.ACTIVITY not in muted and task.idle_timeout_seconds is not None
+    if heard and record.activity != activity_of(task):
+        return NoteActivity()
+    return None
+
+
+def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
+    """Revoke all and wait, or go on."""
+    record, why = seen.record, suspension_of(seen, now)
+    if why is None and not record.suspended:
+        return None
+    if why is None and Spending.RESUME not in seen.muted:
+        return Resume()
+    if why is not None and (step := clear(seen, why.revoking)):
+        return step
+    told = why is None or Spending.SUSPENSION in seen.muted or record.suspended == why.reason
+    if why is not None and not told:
+        return Suspend(reason=why.reason, message=why.message)
+    return (
+        lifecycle_pod.of_end(seen, now)
+        or lifecycle_pod.of_workload(seen, now)
+        or of_progress(seen, now)
+        or Rest(
+            suspended=True,
+            owed=seen.owed_own,
+            until=deadline_of(seen),
+            # The end of a workload makes no event of ours; its pod's does.
+            retry=seen.live_task.workload is not None and record.attempt > 0 and not record.pod_uid,
+        )
+    )

@@ -1,0 +1,4 @@
+"""How an object of a namespace is named."""
+
+Key = tuple[str, str]
+"""Namespace and name."""

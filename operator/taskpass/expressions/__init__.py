@@ -1,1 +1,0 @@
-"""CEL behind the evaluator that the core asks for."""

@@ -1,0 +1,201 @@
+"""Say of policies and classes whether they can be used, of kill switches what they have done."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from taskpass.core.errors import MustEnd, TaskpassError
+from taskpass.core.lifecycle.template import Template
+from taskpass.core.model.conditions import Finding, Reason, false, true
+from taskpass.core.model.kill_switch import KillSwitch, Target
+from taskpass.core.model.notice import Severity
+from taskpass.core.model.task import CredentialClass
+from taskpass.core.policy.evaluate import CompiledPolicy
+from taskpass.flows.context import Ports
+from taskpass.ports.tasks import Standing
+
+logger = logging.getLogger(__name__)
+LOOK_SECONDS = 0.5
+
+
+class Stock(Protocol):
+    """Where all policies and classes are."""
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of one of them."""
+
+    def all_policies(self) -> tuple[CompiledPolicy, ...]:
+        """Return every policy."""
+
+    def all_classes(self) -> tuple[CredentialClass, ...]:
+        """Return every class."""
+
+    def all_templates(self) -> tuple[Template, ...]:
+        """Return every template."""
+
+    def kill_switches(self) -> Sequence[KillSwitch]:
+        """Return every KillSwitch."""
+
+    def tasks_stopped_by(self, switch: KillSwitch) -> int:
+        """Return how many tasks there are that it matches."""
+
+
+class StandingReporter:
+    """Compares what was last said of each with what is true now."""
+
+    def __init__(self, ports: Ports, stock: Stock) -> None:
+        self._ports = ports
+        self._stock = stock
+        self._said: dict[str, tuple[int, Finding]] = {}
+        self._looked_at: object = None
+        """How policies, classes and templates stood at the last look at them; None: look anew."""
+        self._seen: set[str] = set()
+        """UIDs of the kill switches of the look before."""
+
+    async def look(self) -> None:
+        """Write what has changed: the condition `Ready`, and an Event.
+
+        Twice a second it is asked whether anything changed, and only then what.
+        """
+        known = self._ports.evaluator.revision
+        state = (self._stock.revision, known, tuple(self._ports.broken.items()))
+        changed, self._looked_at = state != self._looked_at, None
+        found = [*(self._standings() if changed else ()), *self._of_switches()]
+        if changed:
+            self._forget(found)
+        for standing in found:
+            said = self._said.get(standing.uid)
+            if said == (standing.generation, standing.finding):
+                continue
+            try:
+                await self._say(standing)
+            except MustEnd:
+                raise
+            except TaskpassError as error:
+                state = (-1, known, ())  # so that it is looked at again
+                logger.warning(
+                    "Failed to write a Ready condition, will retry",
+                    extra={"kind": standing.kind, "object": standing.name, "error": str(error)},
+                )
+        self._looked_at = state
+
+    def _forget(self, found: Sequence[Standing]) -> None:
+        """Drop what was remembered of objects that are gone: tenants make and delete them."""
+        there = {each.uid for each in found} | self._seen
+        self._said = {uid: said for uid, said in self._said.items() if uid in there}
+        labels = {each.policy.label for each in self._stock.all_policies()}
+        for label in self._ports.broken.keys() - labels:
+            del self._ports.broken[label]
+
+    async def _say(self, standing: Standing) -> None:
+        now = self._ports.now()
+        await self._ports.standings.say(standing, now)
+        self._said[standing.uid] = (standing.generation, standing.finding)
+        if standing.finding.status != "True" or standing.kind == "KillSwitch":
+            await self._ports.events.post(
+                kind=standing.kind, namespace=standing.namespace, name=standing.name,
+                uid=standing.uid, unique=f"{standing.generation}-{standing.finding.message}",
+                reason=standing.finding.reason, message=standing.finding.message,
+                severity=Severity.NORMAL if standing.finding.status == "True" else Severity.WARNING,
+                at=now,
+            )  # fmt: skip
+
+    def _standings(self) -> Iterator[Standing]:
+        for compiled in self._stock.all_policies():
+            policy, finding = compiled.policy, self._of_policy(compiled)
+            if finding is not None:
+                yield Standing(
+                    kind=policy.kind, namespace=policy.namespace, name=policy.name, uid=policy.uid,
+                    generation=policy.generation, finding=finding,
+                )  # fmt: skip
+        for used in self._stock.all_classes():
+            yield Standing(
+                kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
+                generation=used.generation, finding=self._of_class(used),
+            )  # fmt: skip
+        for each in self._stock.all_templates():
+            yield Standing(
+                kind="AgentTaskTemplate", namespace=each.namespace, name=each.name, uid=each.uid,
+                generation=each.generation, finding=TEMPLATE_READY,
+            )  # fmt: skip
+
+    def _of_switches(self) -> Iterator[Standing]:
+        switches = self._stock.kill_switches()
+        for switch in switches:
+            if switch.uid in self._seen:
+                yield Standing(
+                    kind="KillSwitch", namespace="", name=switch.name, uid=switch.uid,
+                    generation=switch.generation, finding=self._of_switch(switch),
+                )  # fmt: skip
+        # What was being issued when it came is in the ledger by the next look.
+        self._seen = {switch.uid for switch in switches}
+
+    def _of_switch(self, switch: KillSwitch) -> Finding:
+        held = self._held(switch)
+        if not held:
+            tasks = self._stock.tasks_stopped_by(switch)
+            what = "1 task is held back" if tasks == 1 else f"{tasks} tasks are held back"
+            what = what if tasks else "no task matches it now, so see that the names are right"
+            return true(Reason.ENFORCED, f"Nothing that it matches is held; {what}")
+        providers = ", ".join(sorted(held))
+        return false(
+            Reason.REVOKING,
+            f"{sum(held.values())} still to be taken back: {providers} has not confirmed it; it is "
+            "tried again until it does",
+        )
+
+    def _held(self, switch: KillSwitch) -> Mapping[str, int]:
+        """Return how many grants it takes back, by provider (`KillSwitch.takes`, counted)."""
+        ledger = self._ports.ledger
+        match switch.target:
+            case Target.TASK:
+                return Counter(g.provider for g in ledger.grants((switch.namespace, switch.of)))
+            case Target.AGENT:
+                return ledger.tally(namespace=switch.namespace, account=switch.of)
+            case Target.NAMESPACE:
+                return ledger.tally(namespace=switch.namespace)
+            case Target.CLASS:
+                return ledger.tally(class_name=switch.of)
+            case Target.ALL:
+                return ledger.tally()
+
+    def _of_policy(self, compiled: CompiledPolicy) -> Finding | None:
+        """Return what is true of a policy; None where its expressions are still examined."""
+        label = compiled.policy.label
+        if compiled.error:
+            return false(Reason.INVALID_EXPRESSION, f"{compiled.error} {EFFECT}")
+        known = self._ports.evaluator.examined(compiled.policy)
+        if known is None:
+            return None
+        if known.error:
+            return false(Reason.INVALID_EXPRESSION, f"{known.error} {EFFECT}")
+        if known.stopped:
+            return false(Reason.EVALUATION_FAILED, f"{known.stopped} {EFFECT}")
+        generation, broken = self._ports.broken.get(label, (0, ""))
+        if broken and generation == compiled.policy.generation:
+            return false(Reason.EVALUATION_FAILED, f"{broken} {EFFECT}")
+        return true(Reason.READY, "Every expression compiles")
+
+    def _of_class(self, used: CredentialClass) -> Finding:
+        if used.deleting:
+            return false(
+                Reason.REVOKING, "It is being deleted; what is held of it is taken back first"
+            )
+        provider = self._ports.providers.get(used.provider)
+        if provider is None:
+            return false(Reason.PROVIDER_REFUSED, f"Provider '{used.provider}' is not configured")
+        problem = provider.problem(used)
+        if problem:
+            return false(Reason.PROVIDER_REFUSED, problem)
+        return true(Reason.READY, f"Provider {used.provider} can issue it")
+
+
+TEMPLATE_READY = true(
+    Reason.READY, "Each Job whose pods have the label taskpass.dev/task-template of it gets a task"
+)
+EFFECT = (
+    "(a Deny or Constrain blocks what it selects until this is mended, an Allow counts only where "
+    "no other covers; what is held stays until it expires)"
+)

@@ -1,0 +1,1 @@
+"""What happens to one task: observed, attested, issued to, delivered to, revoked, reported."""

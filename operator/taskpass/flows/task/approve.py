@@ -1,0 +1,129 @@
+"""Ask people, and record whose word counts (core/lifecycle/approval.py)."""
+
+import secrets
+from dataclasses import replace
+
+from taskpass.core.audit import events as audit
+from taskpass.core.errors import ProviderRefused
+from taskpass.core.lifecycle.approval import Asked, TaskApproval, Verdict, asked_text
+from taskpass.core.lifecycle.approval_status import needed_of, verdicts
+from taskpass.core.lifecycle.approvals import MOST_ASKED
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.steps import AskApproval, Inspect, NoteApprovals, Rest, Wish
+from taskpass.core.model.conditions import Reason, false
+from taskpass.core.model.notice import Notice, Severity
+from taskpass.core.model.task import Task
+from taskpass.flows.context import Ports, record
+from taskpass.flows.task.observe import Run
+from taskpass.ports.ledger import Batch
+from taskpass.ports.tasks import Standing
+
+NONCE_BYTES = 16
+MOST_SHOWN = 960
+"""Bytes of an Event's note, whose limit is 1,024; the rest says which part it is."""
+
+
+async def inspect(ports: Ports, seen: Snapshot, step: Inspect, run: Run) -> None:
+    """Find out what credentials of the classes lead to now."""
+    for used in step.classes:
+        try:
+            run.reach[used.name] = await ports.providers[used.provider].reach(used)
+        except ProviderRefused as refusal:
+            for each in seen.live_task.requests_in(seen.record.phase):
+                if each.class_name == used.name:
+                    run.failures[each.name] = false(
+                        Reason.PROVIDER_REFUSED, f"Credential '{each.name}': {refusal}"
+                    )
+
+
+async def ask_approval(ports: Ports, seen: Snapshot, step: AskApproval) -> None:
+    """Draw a nonce for each wish, and ask; durable on return, and told on task and pod."""
+    now, task, kept = ports.now(), seen.live_task, seen.record
+    asked, entries = list(step.kept), []
+    for wish in step.wishes:
+        nonce = secrets.token_hex(NONCE_BYTES)
+        new = Asked(
+            name=wish.name, branch=wish.branch, text=asked_text(wish.terms, nonce), nonce=nonce,
+            since=now, epoch=seen.epoch,
+        )  # fmt: skip
+        asked.append(new)
+        policies = [(p.label, p.digest) for p in wish.demands]
+        entries.append(audit.approval_asked(task, new, policies, now, _asking(wish, new)))
+    moved = replace(
+        kept, asked=tuple(asked), asked_at=(*kept.asked_at, now)[-MOST_ASKED:], denial=""
+    )
+    pod = (kept.pod_name, kept.pod_uid) if kept.pod_uid else None
+    await record(ports, Batch(entries=tuple(entries), tasks=(moved,)), task, pod)
+    for each in asked[len(step.kept) :]:
+        await _show(ports, task, each)
+
+
+def _asking(wish: Wish, asked: Asked) -> Notice:
+    what = f"Credential '{wish.name}'" if wish.name else f"The move to phase '{wish.branch}'"
+    needs = " and ".join(needed_of(p, p.approval.approvals) for p in wish.demands if p.approval)
+    told = f"{what} needs {needs}. Asked: {asked.digest}; Events ApprovalRequest show it in full"
+    return Notice(reason="ApprovalRequired", message=told, on_pod=True)
+
+
+async def _show(ports: Ports, task: Task, asked: Asked) -> None:
+    """Post what is asked in full: the parts in their order are the text that has the digest."""
+    shown = parts(asked.text)
+    for number, part in enumerate(shown, start=1):
+        await ports.events.post(
+            kind="AgentTask", namespace=task.namespace, name=task.name, uid=task.uid,
+            unique=f"{asked.digest}-{number}", reason="ApprovalRequest",
+            message=f"{asked.digest[:19]}… {number}/{len(shown)}: {part}",
+            severity=Severity.NORMAL, at=asked.since,
+        )  # fmt: skip
+
+
+def parts(text: str) -> list[str]:
+    """Split a text into what an Event's note has room for, between characters."""
+    found, start, size = [], 0, 0
+    for index, character in enumerate(text):
+        size += len(character.encode())
+        if size > MOST_SHOWN:
+            found.append(text[start:index])
+            start, size = index, len(character.encode())
+    return [*found, text[start:]]
+
+
+async def note_approvals(ports: Ports, seen: Snapshot, step: NoteApprovals) -> None:
+    """Record whose word counts for what, each once; durable before anything comes of it."""
+    now, task, entries = ports.now(), seen.live_task, []
+    noted = {asked.digest: [w.uid for w in words] for asked, words in step.heard}
+    for asked, words in step.heard:
+        for word in words:
+            entries.append(audit.approval_given(task, asked, word, now, _said(asked, word)))
+    heard = tuple(
+        replace(each, noted=(*each.noted, *noted.get(each.digest, ())))
+        for each in seen.record.asked
+    )
+    await record(
+        ports,
+        Batch(entries=tuple(entries), tasks=(replace(seen.record, asked=heard),)),
+        task,
+    )
+
+
+def _said(asked: Asked, word: TaskApproval) -> Notice:
+    what = f"credential '{asked.name}'" if asked.name else f"the move to phase '{asked.branch}'"
+    because = f": {word.reason}" if word.reason else ""
+    if word.decision is Verdict.DENIED:
+        return Notice(
+            reason="ApprovalDenied",
+            message=f"'{word.approver.username}' denied {what}{because}",
+            severity=Severity.WARNING,
+            on_pod=True,
+        )
+    return Notice(reason="Approved", message=f"'{word.approver.username}' approved {what}{because}")
+
+
+async def answer_approvals(ports: Ports, seen: Snapshot, rest: Rest) -> None:
+    """Say on each TaskApproval of the task what has become of it, where that has changed."""
+    for approval, finding in verdicts(seen, rest):
+        standing = Standing(
+            kind="TaskApproval", namespace=approval.namespace, name=approval.name,
+            uid=approval.uid, generation=approval.generation, finding=finding,
+        )  # fmt: skip
+        await ports.standings.say(standing, ports.now())

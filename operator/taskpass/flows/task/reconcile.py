@@ -1,0 +1,268 @@
+"""Reconcile one task: observe, decide, act, and again, until there is nothing to do but wait.
+
+The work queue runs one reconcile of a task at a time. Everything that matters is in the ledger
+after each step, so a crash between any two is a reconcile that starts over.
+"""
+
+import logging
+from dataclasses import replace
+
+from taskpass.core.errors import TaskpassError, TransientError
+from taskpass.core.lifecycle.next_step import next_step
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.steps import (
+    Ask,
+    AskApproval,
+    Bind,
+    Block,
+    Delete,
+    Deliver,
+    Enter,
+    Evaluate,
+    Finish,
+    Forget,
+    Inspect,
+    Issue,
+    LiftGate,
+    LookUp,
+    NoteActivity,
+    NoteApprovals,
+    RefusePod,
+    RefuseRequests,
+    Release,
+    Rest,
+    Resume,
+    Revoke,
+    Save,
+    Step,
+    Suspend,
+    Unbind,
+    Withdraw,
+)
+from taskpass.core.model.conditions import Reason, unknown
+from taskpass.core.model.grant import GrantState
+from taskpass.core.model.key import Key
+from taskpass.flows.context import Ports
+from taskpass.flows.task import advance, approve, attest, missing_task, templates
+from taskpass.flows.task import relatives as kin
+from taskpass.flows.task.issue import deliver, issue
+from taskpass.flows.task.observe import Run, observe
+from taskpass.flows.task.revoke import forget, revoke, withdraw
+from taskpass.flows.task.status import Reporter
+from taskpass.flows.work_queue import Again
+
+logger = logging.getLogger(__name__)
+ENDING = (Revoke, Withdraw, Forget, Release, LookUp, Evaluate, Rest)
+"""What may be done where nothing new can be recorded: it ends something, or only looks."""
+CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
+"""What tasks below may hold depends on these."""
+MOST_STEPS = 64
+"""A task whose life takes more steps at once than this is going in circles: a bug, and shown."""
+
+
+class Reconciler:
+    """Carries steps out; holds nothing but the ports."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._reporter = Reporter(ports)
+        self._crowded: dict[Key, dict[Key, None]] = {}
+        """Tasks that wait until another holds nothing, in the order of waiting; by the agent whose
+        tasks are counted, or by the namespace where all are."""
+        self._agents: dict[Key, Key] = {}
+        """Their agents, until they rest without waiting: one that is gone passes its turn on."""
+
+    async def reconcile(self, key: Key) -> Again:
+        """Bring one task to rest.
+
+        Raises:
+            TransientError: Try again with back-off.
+            LedgerError: The process must end.
+
+        """
+        run = Run()
+        for _ in range(MOST_STEPS):
+            seen = observe(self._ports, key, run)
+            step = next_step(seen, self._ports.now())
+            if self._ports.modes.revoke_only and not isinstance(step, ENDING):
+                step = _waiting(seen)
+            if isinstance(step, Rest):
+                self._note_broken(seen, step)
+                self._note_held_back(key, seen, step)
+                await self._reporter.report(seen, step)
+                await approve.answer_approvals(self._ports, seen, step)
+                until = step.until
+                if seen.task is None:
+                    self._ports.modes.waiting.discard(key)
+                    await templates.make_task(self._ports, key)
+                    told = await missing_task.tell_pods(self._ports, key)
+                    until = min(filter(None, (until, told)), default=None)
+                again = step.retry or bool(step.owed or run.unanswered)
+                if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
+                    again = again or not self._ports.modes.held_back
+                    self._ports.modes.waiting.add(key)
+                also = self._next_in_line(key, seen, step)
+                return Again(at=until, soon=again, also=also)
+            logger.debug(
+                "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
+            )
+            if isinstance(step, Revoke):
+                kin.look_below(self._ports, key)  # they need not wait for this one's providers
+            try:
+                await self._act(seen, step, run)
+            except TransientError as error:
+                await self._tell(seen, step, error)
+                raise
+            if isinstance(step, CHANGING):
+                kin.look_below(self._ports, key)
+        raise TaskpassError(f"Task {'/'.join(key)} did not come to rest in {MOST_STEPS} steps")
+
+    async def _act(self, seen: Snapshot, step: Step, run: Run) -> None:
+        ports, task = self._ports, seen.task
+        match step:
+            case Revoke():
+                run.unanswered |= await revoke(ports, step, task)
+            case Withdraw():
+                pod = seen.bound_pod if task else None
+                reader = pod if pod is not None and seen.may_run(pod) else None
+                run.withdrawal_failed = not await withdraw(ports, step, task, reader)
+            case Forget():
+                await forget(ports, step)
+            case LookUp():
+                run.looked = await attest.look_up(ports, seen, step)
+            case Bind():
+                await attest.bind(ports, seen, step)
+            case RefusePod():
+                await attest.refuse_pod(ports, seen, step)
+            case Ask():
+                await self._ask(seen, step, run)
+            case Inspect():
+                await approve.inspect(ports, seen, step, run)
+            case Evaluate():
+                await self._evaluate(seen, step, run)
+            case RefuseRequests():
+                await advance.refuse_requests(ports, seen, step)
+            case Issue():
+                failed = await issue(ports, seen, step)
+                run.failures |= dict(failed.findings) if failed else {}
+            case Deliver():
+                run.delivery_failure = await deliver(ports, seen, step)
+            case LiftGate():
+                await attest.lift_gate(ports, step)
+                run.lifted.add(step.pod.uid)
+            case _:
+                await self._move(seen, step, run)
+
+    async def _move(self, seen: Snapshot, step: Step, run: Run) -> None:
+        ports = self._ports
+        match step:
+            case AskApproval():
+                await approve.ask_approval(ports, seen, step)
+            case NoteApprovals():
+                await approve.note_approvals(ports, seen, step)
+            case Enter():
+                await advance.enter(ports, seen, step)
+            case Block():
+                await advance.block(ports, seen, step)
+            case Save():
+                await advance.save(ports, seen, step)
+            case NoteActivity():
+                await advance.note_activity(ports, seen)
+            case Suspend():
+                await advance.suspend(ports, seen, step)
+            case Resume():
+                await advance.resume(ports, seen)
+            case Unbind():
+                await advance.unbind(ports, seen)
+            case Finish():
+                await advance.finish(ports, seen, step)
+            case Release():
+                await ports.tasks.release(seen.live_task)
+                run.released = True
+            case Delete():
+                await ports.tasks.delete(seen.live_task)
+                run.deleted = True
+            case _:
+                raise TypeError(f"no way to carry out {type(step).__name__}")
+
+    async def _tell(self, seen: Snapshot, step: Step, error: TransientError) -> None:
+        """Show what could not be found out; best effort, as the API server may be what is away."""
+        if isinstance(step, LookUp):
+            rest = Rest(attested=unknown(Reason.CHECK_FAILED, str(error)), owed=seen.owed_own)
+        elif isinstance(step, Ask | Inspect):
+            rest = Rest(
+                authorized=unknown(Reason.EVALUATION_FAILED, str(error)), owed=seen.owed_own
+            )
+        else:
+            return
+        try:
+            await self._reporter.report(seen, rest)
+        except TransientError as second:
+            logger.info("Failed to report a failure", extra={"error": str(second)})
+
+    def _next_in_line(self, key: Key, seen: Snapshot, rest: Rest) -> Key | None:
+        """Return who may have the place that this task does not take; None where it takes one."""
+        agent = self._agents.pop(key, None)
+        if seen.task is not None:
+            agent = (seen.task.namespace, seen.task.service_account)
+        if agent is None:
+            return None
+        lines = agent, (agent[0], "")
+        crowd = next((d.decision.crowd for d in rest.denials if d.decision.crowd), None)
+        for line in lines:
+            if line != crowd:
+                self._crowded.get(line, {}).pop(key, None)
+        if crowd is not None:
+            self._crowded.setdefault(crowd, {})[key] = None
+            self._agents[key] = agent
+            return None
+        if any(g.state is not GrantState.REVOKING for g in seen.own_grants):
+            return None
+        waiting = next((found for line in lines if (found := self._crowded.get(line))), {})
+        if not waiting:
+            return None
+        first = next(iter(waiting))
+        del waiting[first]
+        return first
+
+    def _note_broken(self, seen: Snapshot, rest: Rest) -> None:
+        """Remember which policies failed at run time, for their `Ready` condition."""
+        generations = {p.policy.label: p.policy.generation for p in seen.policies}
+        for denial in rest.denials:
+            for label, error in denial.decision.broken:
+                self._ports.broken[label] = (generations.get(label, 0), error)
+
+    def _note_held_back(self, key: Key, seen: Snapshot, rest: Rest) -> None:
+        uid = seen.task.uid if seen.task is not None else ""
+        self._ports.budgets.note(key, uid, rest.throttled, self._ports.now())
+
+    async def _evaluate(self, seen: Snapshot, step: Evaluate, run: Run) -> None:
+        """Ask all that is to be known at once; others may go on meanwhile."""
+        with self._ports.aside(seen.live_task.key):
+            answered = await self._ports.evaluator.evaluate(
+                seen.live_task.namespace, step.inquiries
+            )
+        for inquiry, answers in zip(step.inquiries, answered, strict=True):
+            known = run.answers.get((inquiry.request, inquiry.phase))
+            if known is not None and known.counts(inquiry.values, answers.at):
+                answers = replace(
+                    answers,
+                    at=min(known.at, answers.at),
+                    answers={**known.answers, **answers.answers},
+                )
+            run.answers[inquiry.request, inquiry.phase] = answers
+
+    async def _ask(self, seen: Snapshot, step: Ask, run: Run) -> None:
+        for name in step.classes:
+            run.may_use[name] = await self._ports.reviewer.may_use(seen.live_task.changed_by, name)
+        if step.parent:
+            task = seen.live_task
+            run.may_delegate = await self._ports.reviewer.may_delegate(
+                task.changed_by, task.namespace, step.parent
+            )
+
+
+def _waiting(seen: Snapshot) -> Rest:
+    """Return the rest of a task whose next step is to wait: whatever must end has ended before."""
+    unbound = None if seen.record.pod_uid else unknown(Reason.PENDING, seen.held_back)
+    return Rest(attested=unbound, owed=seen.owed_own, waiting=seen.held_back)

@@ -1,0 +1,155 @@
+"""Take credentials back: recorded, carried out, proven, recorded (docs/concepts.md, rules 3, 4).
+
+It needs nothing but what the ledger recorded with each grant. "Already gone" is success; a provider
+that does not answer leaves the grant in state `Revoking`, which is retried for ever.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+
+from taskpass.core.audit import events as audit
+from taskpass.core.errors import ProviderUnavailable, TaskpassError, TransientError
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.lifecycle.steps import Forget, Revoke, RevokeReason, Withdraw
+from taskpass.core.model.entry import Entry
+from taskpass.core.model.grant import Grant, GrantState
+from taskpass.core.model.notice import Notice, Severity
+from taskpass.core.model.task import Task
+from taskpass.flows.context import Ports, record
+from taskpass.flows.task import relatives as kin
+from taskpass.ports.ledger import Batch
+
+logger = logging.getLogger(__name__)
+HEAD_START_SECONDS = 0.25
+PATIENCE_SECONDS = 20.0
+"""How long one provider call may take before it counts as no answer."""
+
+
+async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str]:
+    """Take back the step's grants; return the ids of those that no provider confirmed.
+
+    On return the intents are durable, and so is each confirmed result. The intents get a short
+    head start, so that a crash leaves what was begun on record; a log that is slow or broken holds
+    no revocation up.
+    """
+    now = ports.now()
+    entries: list[Entry] = []
+    moving: list[Grant] = []
+    ending = step.record.outcome if step.record is not None else None
+    for grant, reason in step.grants:
+        if grant.state is GrantState.REVOKING:
+            continue
+        if grant.state is GrantState.INTENT and reason is not RevokeReason.ISSUE_FAILED:
+            entries.append(audit.issue_interrupted(grant, now))
+        moved = replace(
+            grant, state=GrantState.REVOKING, revoke_reason=reason.value, revoking_since=now
+        )
+        moving.append(moved)
+        entries.append(audit.revoke_intent(moved, now, ending))
+    if step.record is not None and ending is not None and not moving:
+        entries.append(audit.ending(step.record, ending, now))
+    tasks = (step.record,) if step.record is not None else ()
+    batch = Batch(entries=tuple(entries), grants=tuple(moving), tasks=tasks)
+    ports.fail_point("revoke.before-intent")
+    intent = asyncio.ensure_future(record(ports, batch, task))
+    await asyncio.wait({intent}, timeout=HEAD_START_SECONDS)
+    ports.fail_point("revoke.after-intent")
+    renewed = {g.id: g for g in moving}
+    grants = [renewed.get(g.id, g) for g, _ in step.grants]
+    answers = await asyncio.gather(*(_call(ports, g) for g in grants), return_exceptions=True)
+    await intent
+    ports.fail_point("revoke.after-provider")
+    await _confirm(ports, [g for g, a in zip(grants, answers, strict=True) if a is None], task)
+    failed = [(g, a) for g, a in zip(grants, answers, strict=True) if a is not None]
+    for grant, answer in failed:
+        if not isinstance(answer, TaskpassError):
+            raise answer
+        await _tell_failure(ports, grant, answer, task)
+    return frozenset(g.id for g, _ in failed)
+
+
+async def _call(ports: Ports, grant: Grant) -> None:
+    provider = ports.providers.get(grant.provider)
+    if provider is None:
+        raise ProviderUnavailable(f"Provider '{grant.provider}' is not configured")
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await provider.revoke(grant)
+    except TimeoutError as error:
+        raise ProviderUnavailable(
+            f"{grant.provider} did not answer within {PATIENCE_SECONDS:.0f} s"
+        ) from error
+
+
+async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> None:
+    now = ports.now()
+    done = [replace(g, state=GrantState.REVOKED) for g in gone]
+    for grant in done:
+        ports.known.pop(grant.id, None)
+        ports.lost.discard(grant.id)
+    if done:
+        entries = tuple(audit.revoke_result(g, now, _notice(g, task)) for g in done)
+        await record(ports, Batch(entries=entries, grants=tuple(done)), task)
+        kin.look_above(ports, done)
+        ports.fail_point("revoke.after-result")
+
+
+def _notice(grant: Grant, task: Task | None) -> Notice | None:
+    if task is None or task.uid != grant.task.uid:
+        return None  # nobody is left to tell; the entry says it
+    reason = RevokeReason(grant.revoke_reason)
+    if reason in (RevokeReason.ISSUE_FAILED, RevokeReason.RENEWED):
+        return None  # why it failed is told, and so is the renewal that took its place
+    return Notice(reason="CredentialRevoked", message=f"Revoked '{grant.name}' {reason.because}")
+
+
+async def _tell_failure(
+    ports: Ports, grant: Grant, error: TaskpassError, task: Task | None
+) -> None:
+    logger.warning(
+        "Failed to revoke a credential, will retry",
+        extra={"task": str(grant.task), "grant": grant.id, "error": str(error)},
+    )
+    if task is None:
+        return
+    await ports.events.post(
+        kind="AgentTask", namespace=task.namespace, name=task.name, uid=task.uid,
+        unique=f"{grant.id}-revocation-failed", reason="RevocationFailed",
+        message=f"'{grant.name}' could not be revoked yet, it is tried again until it is: {error}",
+        severity=Severity.WARNING, at=ports.now(),
+    )  # fmt: skip
+
+
+async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView | None) -> bool:
+    """Delete the Secret; False where that is not allowed (its owner's end then takes it).
+
+    On return the record says that there is none, and the kubelet of `pod`, the task's, has been
+    told to look at once; it is one that may run.
+    """
+    kept = step.record
+    try:
+        await ports.sink.withdraw(
+            kept.task.namespace, kept.task.name, kept.task.uid, kept.secret_uid
+        )
+    except TransientError:
+        raise
+    except TaskpassError as error:
+        logger.warning(
+            "Failed to delete a Secret", extra={"task": str(kept.task), "error": str(error)}
+        )
+        return False
+    ports.fail_point("withdraw.after-delete")
+    cleared = replace(kept, secret_uid="", secret_written=False, delivered=())
+    await record(ports, Batch(tasks=(cleared,)), task)
+    if pod is not None and pod.uid == kept.pod_uid and not pod.ended:
+        await ports.pods.nudge(pod, "none")
+    return True
+
+
+async def forget(ports: Ports, step: Forget) -> None:
+    """Drop the record of a task that is gone; entries, bindings and debts stay."""
+    entry = audit.forgotten(step.record, step.owed, ports.now())
+    await ports.ledger.commit(Batch(entries=(entry,), forgets=(step.record.task.uid,)))
+    ports.budgets.forget(step.record.task.uid)

@@ -1,0 +1,64 @@
+"""Say in the task's status what was seen: one patch, and only where something changed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.lifecycle.status import status_of
+from taskpass.core.lifecycle.steps import Rest
+from taskpass.core.model.notice import Severity
+from taskpass.flows.context import Ports
+
+MOST_TOLD = 10_000
+
+
+class Reporter:
+    """Writes status; remembers which waiting pods were told, so that each is told once."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._told: dict[str, None] = {}
+
+    async def report(self, seen: Snapshot, rest: Rest) -> None:
+        """Patch `/status` where it says something else than it should."""
+        task = seen.task
+        if task is None or (task.deleting_since is not None and not rest.owed) or seen.deleted:
+            return
+        await self._tell_waiting(seen)
+        trail = self._ports.ledger.trail(task.uid)
+        wanted = status_of(seen, rest, trail, self._ports.now())
+        if patch := difference(wanted, task.status):
+            await self._ports.tasks.patch_status(task, patch)
+
+    async def _tell_waiting(self, seen: Snapshot) -> None:
+        """Tell pods that wait beside the bound one why they do."""
+        record = seen.record
+        if not record.pod_uid:
+            return
+        for pod in seen.pods:
+            if pod.uid == record.pod_uid or not pod.gated or pod.ended or pod.uid in self._told:
+                continue
+            await self._post(seen, pod)
+            self._told[pod.uid] = None
+            if len(self._told) > MOST_TOLD:
+                self._told.pop(next(iter(self._told)))
+
+    async def _post(self, seen: Snapshot, pod: PodView) -> None:
+        task, record = seen.live_task, seen.record
+        text = (
+            f"Pod '{pod.name}' waits: task '{task.name}' has one live pod at a time, and that is "
+            f"'{record.pod_name}' (replacementPolicy {task.replacement_policy})"
+        )
+        for kind, name, uid in (("AgentTask", task.name, task.uid), ("Pod", pod.name, pod.uid)):
+            await self._ports.events.post(
+                kind=kind, namespace=task.namespace, name=name, uid=uid,
+                unique=f"{task.uid}-{pod.uid}-waits", reason="PodWaits", message=text,
+                severity=Severity.WARNING, at=self._ports.now(),
+            )  # fmt: skip
+
+
+def difference(wanted: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that makes `now` what is wanted; empty where it is so already."""
+    patch: dict[str, Any] = {k: v for k, v in wanted.items() if now.get(k) != v}
+    return patch | {k: None for k in now if k not in wanted}

@@ -1,1 +1,0 @@
-"""What kopf calls; it only enqueues."""

@@ -1,0 +1,1 @@
+"""Calls to the API server: connections, retries, priorities, errors."""

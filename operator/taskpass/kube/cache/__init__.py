@@ -1,0 +1,1 @@
+"""What is watched, cut to what decisions need, converted, and indexed."""

@@ -1,0 +1,499 @@
+"""The caches that decisions are made on: `ports.World`, and who needs a look when they change.
+
+Our kinds come from kopf's handlers (`apply`) and from lists of our own (`seed`, `resync`), pods,
+ServiceAccounts and namespaces from reflectors (`run`). All of them say which tasks need a look
+through one callback. Nothing may be decided before `synced`: an absence proves nothing until then.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import orjson
+
+from taskpass.core.errors import EvaluationFailed
+from taskpass.core.lifecycle.approval import TaskApproval
+from taskpass.core.lifecycle.attestation import PodView
+from taskpass.core.lifecycle.delegation import everyone_below
+from taskpass.core.lifecycle.snapshot import Sight
+from taskpass.core.lifecycle.template import Template
+from taskpass.core.model.conditions import ConditionType
+from taskpass.core.model.key import Key
+from taskpass.core.model.kill_switch import KillSwitch, Target
+from taskpass.core.model.task import LABEL, NO_LABELS, TEMPLATE_LABEL, CredentialClass, Task
+from taskpass.core.policy.evaluate import CompiledPolicy
+from taskpass.kube.api.client import KubeClient
+from taskpass.kube.cache.convert import (
+    approval_from,
+    class_from,
+    kill_switch_from,
+    pod_from,
+    policy_from,
+    task_from,
+    template_from,
+)
+from taskpass.kube.cache.enqueue import Looks, OnChange
+from taskpass.kube.cache.enrolment import Enrolment
+from taskpass.kube.cache.memory_limit import TOO_MUCH, Room
+from taskpass.kube.cache.policies import Policies
+from taskpass.kube.cache.reflector import Reflector, key_of
+from taskpass.kube.cache.store import Change, Store, mark
+from taskpass.kube.cache.trim import cut, without_spec
+
+PATHS = {
+    "AgentTask": "/apis/taskpass.dev/v1alpha1/agenttasks",
+    "CredentialClass": "/apis/taskpass.dev/v1alpha1/credentialclasses",
+    "AgentPolicy": "/apis/taskpass.dev/v1alpha1/agentpolicies",
+    "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
+    "KillSwitch": "/apis/taskpass.dev/v1alpha1/killswitches",
+    "AgentTaskTemplate": "/apis/taskpass.dev/v1alpha1/agenttasktemplates",
+    "TaskApproval": "/apis/taskpass.dev/v1alpha1/taskapprovals",
+}
+TASKS_EVERY = 10
+"""Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
+be seen, and there are many of them."""
+logger = logging.getLogger(__name__)
+
+
+class Caches:
+    """What was last seen of everything that a decision reads."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        tenants: Iterable[str],
+        on_change: OnChange,
+        patience: float = 60.0,
+    ) -> None:
+        """`on_change` gets the keys of tasks that need a look; it must not block or raise.
+
+        `patience` are seconds for which nothing but refusals must come from a namespace before
+        what is held there is taken back.
+        """
+        self._client = client
+        self._tenants = tuple(sorted(set(tenants)))
+        self._looks = Looks(on_change)
+        self._tasks: Store[Task] = Store()
+        self._classes: Store[CredentialClass] = Store()
+        self._policies = Policies()
+        self._switches: Store[KillSwitch] = Store()
+        self._sorted_switches: tuple[KillSwitch, ...] = ()
+        self._templates: Store[Template] = Store()
+        self._approvals: Store[TaskApproval] = Store()
+        self._kinds: Mapping[str, tuple[Store[Any], Callable[[Mapping[str, Any]], Any]]] = {
+            "AgentTask": (self._tasks, self._task),
+            "CredentialClass": (self._classes, class_from),
+            "KillSwitch": (self._switches, kill_switch_from),
+            "AgentTaskTemplate": (self._templates, template_from),
+            "TaskApproval": (self._approvals, approval_from),
+            **{kind: (store, self._compiled) for kind, store in self._policies.stores.items()},
+        }
+        self._approvals_of: dict[Key, set[Key]] = defaultdict(set)
+        self._tasks_in: dict[str, set[Key]] = defaultdict(set)
+        self._tasks_of_account: dict[Key, set[Key]] = defaultdict(set)
+        self._children_of: dict[Key, set[Key]] = defaultdict(set)
+        self._ordered_children: dict[Key, tuple[str, ...]] = {}
+        self._tasks_of_class: dict[str, set[Key]] = defaultdict(set)
+        self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
+        self._room = Room()
+        self._awaited_in: dict[str, set[Key]] = defaultdict(set)
+        """Keys of tasks, made or not, that pods of a namespace name."""
+        self._unreadable: set[tuple[str, Key]] = set()
+        self._revision = 0
+        self._seeded = False
+        self._resyncs = 0
+        self.missed = False
+        """Whether an event of kopf's could not be taken in; cleared by a whole resync."""
+        self._sights: dict[str, tuple[bool, Sight]] = {}
+        self._namespaces = Reflector(
+            client, "/api/v1/namespaces", self._labels, self._namespace_changed,
+            on_state=self._look_at_all_sights,
+        )  # fmt: skip
+        self._pods: dict[str, Reflector[PodView]] = {}
+        self._accounts: dict[str, Reflector[str]] = {}
+        for namespace in self._tenants:
+            base = f"/api/v1/namespaces/{namespace}"
+            changed = partial(self._look_at_sight, namespace)
+            self._pods[namespace] = Reflector(
+                client, f"{base}/pods", pod_from, self._pod_changed, label_selector=LABEL,
+                on_state=changed,
+            )  # fmt: skip
+            self._accounts[namespace] = Reflector(
+                client, f"{base}/serviceaccounts", _uid, self._account_changed, on_state=changed
+            )
+        self._enrolment = Enrolment(self._namespaces, self._pods, self._accounts, patience)
+
+    async def run(self) -> None:
+        """Run every reflector, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for each in self._reflectors():
+                group.create_task(each.run())
+
+    async def seed(self, client: KubeClient) -> None:
+        """List our kinds, before kopf starts. `NotFound` where a CRD is missing."""
+        for kind in PATHS:
+            await self._list(client, kind)
+        self._seeded = True
+
+    async def resync(self, client: KubeClient, *, whole: bool = False) -> None:
+        """List all but tasks, and tasks every tenth time or on demand; to be called every minute.
+
+        What is gone is dropped, as kopf never reports a deletion that it missed.
+        """
+        self._resyncs += 1
+        missed, self.missed = self.missed, False
+        whole = whole or missed or self._resyncs % TASKS_EVERY == 0
+        try:
+            for kind in PATHS:
+                if kind != "AgentTask" or whole:
+                    await self._list(client, kind)
+        except BaseException:
+            self.missed = self.missed or missed
+            raise
+        self._look_at_all_sights()
+
+    @property
+    def synced(self) -> bool:
+        """Whether every cache has been filled once; a namespace without rights counts as filled."""
+        return self._seeded and all(
+            each.synced.is_set() or each.refused for each in self._reflectors()
+        )
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the caches from being up to date, in one line; '' while nothing does.
+
+        A namespace that refuses us is no trouble of the others': it is not `enrolled`.
+        """
+        if not self._seeded:
+            return "AgentTasks, classes and policies are not listed yet"
+        for each in self._reflectors():
+            if not each.healthy and not each.refused:
+                return each.last_error or f"{each.path} is not listed yet"
+        if self._namespaces.refused:
+            return self._namespaces.last_error
+        if self.missed:
+            return "An event of our kinds could not be taken in; they are listed anew"
+        for kind, (namespace, name) in sorted(self._unreadable):
+            # A Deny that is not understood must not look like none. What lies in a namespace stops
+            # issuing there alone (`sight`): nobody stops it for all by an object of their own.
+            if not namespace:
+                return f"{kind} '{name}' could not be read; see the log"
+        return ""
+
+    def apply(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
+        """Take one event of kopf's; what is older than what is known changes nothing.
+
+        An object that cannot be read stays as it was last, and is logged; an event that cannot
+        be taken in at all has all of our kinds listed anew.
+        """
+        try:
+            self._take(kind, event_type, obj)
+        except Exception:
+            self.missed = True
+            logger.exception("An event could not be taken in", extra={"kind": kind})
+
+    def _take(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
+        if event_type == "DELETED":
+            self._unreadable.discard((kind, key_of(obj)))
+            self._changed(kind, self._kinds[kind][0].remove(obj))
+        elif not self._kinds[kind][0].is_stale(obj) or self._may_fit_now(kind, obj):
+            self._changed(kind, self._read(kind, obj))
+
+    def _may_fit_now(self, kind: str, obj: Mapping[str, Any]) -> bool:
+        """Tell whether it is a task that was left out, as it was then."""
+        key = key_of(obj)
+        known = self._tasks.get(key) if kind == "AgentTask" and key in self._room.left_out else None
+        return known is not None and known.resource_version == obj["metadata"]["resourceVersion"]
+
+    def task_keys(self) -> list[Key]:
+        """Return the key of every task."""
+        return self._tasks.keys()
+
+    def task(self, key: Key) -> Task | None:
+        """Return the task as last seen."""
+        found = self._tasks.get(key)
+        if found is None and ("AgentTask", key) in self._unreadable:
+            raise EvaluationFailed(
+                f"AgentTask '{'/'.join(key)}' could not be read, so nothing is done about it; the "
+                "operator's log says why"
+            )
+        return found
+
+    def pods(self, key: Key) -> tuple[PodView, ...]:
+        """Return the pods in the namespace that carry the task's label, oldest first."""
+        found = self._pods_of.get(key)
+        if not found:
+            return ()
+        return tuple(sorted(found.values(), key=lambda pod: (pod.created_at, pod.name)))
+
+    def pod_uid(self, namespace: str, name: str) -> str:
+        """Return the UID of the pod of that name with our label, '' where none is seen."""
+        reflector = self._pods.get(namespace)
+        found = reflector.items.get((namespace, name)) if reflector else None
+        return found.uid if found else ""
+
+    def service_account_uid(self, namespace: str, name: str) -> str | None:
+        """Return the UID of a ServiceAccount, or None where there is none."""
+        reflector = self._accounts.get(namespace)
+        return reflector.items.get((namespace, name)) if reflector else None
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Return the labels of a namespace; empty where it is not known."""
+        return self._namespaces.items.get(("", namespace), NO_LABELS)
+
+    def enrolled(self, namespace: str) -> bool:
+        """Tell whether the operator serves the namespace."""
+        return self._enrolment.enrolled(namespace)
+
+    def sight(self, namespace: str) -> Sight:
+        """Return what of the namespace is known now."""
+        seen, itself = self._enrolment.sight(namespace), ("", namespace)
+        known = self._namespaces.synced.is_set() and itself not in self._namespaces.unreadable
+        # A class, a policy of the cluster, or one that is not understood where it would count.
+        unread = any(key[0] in ("", namespace) for _, key in self._unreadable)
+        blocked = seen.issuance_blocked_reason
+        for kind, (where, name) in sorted(self._unreadable):
+            if where == namespace and kind != "AgentTask":
+                blocked = blocked or (
+                    f"Nothing is issued in namespace '{namespace}' while {kind} '{name}' could not "
+                    "be read; change or delete it"
+                )
+        return replace(seen, decisions=known and not unread, issuance_blocked_reason=blocked)
+
+    def credential_class(self, name: str) -> CredentialClass | None:
+        """Return a class."""
+        return self._classes.get(("", name))
+
+    def policies(self, namespace: str) -> Sequence[CompiledPolicy]:
+        """Return the policies that apply in a namespace, its own and the cluster's, by name."""
+        return self._policies.of(namespace)
+
+    def kill_switches(self) -> Sequence[KillSwitch]:
+        """Return every KillSwitch, by name."""
+        return self._sorted_switches
+
+    def template(self, key: Key) -> Template | None:
+        """Return an AgentTaskTemplate."""
+        return self._templates.get(key)
+
+    def children(self, key: Key) -> Sequence[Task]:
+        """Return the tasks that name a task as their parent."""
+        found = (self._tasks.get(each) for each in self._children_of.get(key, ()))
+        return [each for each in found if each is not None]
+
+    def children_in_order(self, key: Key) -> Sequence[str]:
+        """Return the UIDs of the tasks that name a task as their parent, oldest first."""
+        known = self._ordered_children.get(key)
+        if known is None:
+            children = self.children(key)
+            known = tuple(c.uid for c in sorted(children, key=lambda c: (c.created_at, c.uid)))
+            self._ordered_children[key] = known
+        return known
+
+    def approvals(self, key: Key) -> Sequence[TaskApproval]:
+        """Return the TaskApprovals that name the task, by name."""
+        found = (self._approvals.get(each) for each in sorted(self._approvals_of.get(key, ())))
+        return [each for each in found if each is not None]
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of a policy, class, template or kill switch."""
+        return self._revision
+
+    def all_policies(self) -> tuple[CompiledPolicy, ...]:
+        """Return every policy, for its `Ready` condition."""
+        return self._policies.every()
+
+    def all_classes(self) -> tuple[CredentialClass, ...]:
+        """Return every class."""
+        return tuple(self._classes.values())
+
+    def all_templates(self) -> tuple[Template, ...]:
+        """Return every template."""
+        return tuple(self._templates.values())
+
+    def tasks_stopped_by(self, switch: KillSwitch) -> int:
+        """Return how many tasks a KillSwitch matches."""
+        return len(self._matched(switch))
+
+    def stalled(self) -> Iterator[str]:
+        """Yield the reason of each task that waits for a person, as its status says."""
+        for task in self._tasks.values():
+            for each in task.status.get("conditions", ()):
+                if each.get("type") == ConditionType.STALLED and each.get("status") == "True":
+                    yield str(each.get("reason", ""))
+
+    def _reflectors(self) -> tuple[Reflector[Any], ...]:
+        return (self._namespaces, *self._pods.values(), *self._accounts.values())
+
+    def _labels(self, obj: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return a namespace's labels; none of one that is not served, which nobody asks for."""
+        served = obj["metadata"]["name"] in self._tenants
+        return dict(obj["metadata"].get("labels") or {}) if served else NO_LABELS
+
+    def _task(self, obj: Mapping[str, Any]) -> Task:
+        key = key_of(obj)
+        if key[0] not in self._tenants:
+            return task_from(without_spec(obj))
+        if self._room.take(key, len(orjson.dumps(obj["spec"]))):
+            return task_from(obj)
+        return replace(task_from(without_spec(obj)), left_out=TOO_MUCH.format(key[0]))
+
+    def _compiled(self, obj: Mapping[str, Any]) -> CompiledPolicy:
+        return CompiledPolicy(policy=policy_from(obj))
+
+    async def _list(self, client: KubeClient, kind: str) -> None:
+        store, present, version = self._kinds[kind][0], [], "0"
+        async with aclosing(client.pages(PATHS[kind])) as pages:
+            async for items, version in pages:  # noqa: B007
+                for item in items:
+                    present.append(key_of(item))
+                    self._take(kind, None, item)
+        gone = {k for of, k in self._unreadable if of == kind}.difference(present)
+        self._unreadable.difference_update((kind, key) for key in gone)
+        for change in store.finish_list(present, int(version)):
+            self._changed(kind, change)
+
+    def _read(self, kind: str, obj: Mapping[str, Any]) -> Change[Any] | None:
+        (store, converted), key = self._kinds[kind], key_of(obj)
+        self._unreadable.discard((kind, key))
+        try:
+            return store.put(obj, converted(cut(obj)))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._unreadable.add((kind, key))
+            logger.exception("Object could not be read", extra={"kind": kind, "key": key})
+            return store.remove_earlier(obj)
+
+    def _changed(self, kind: str, change: Change[Any] | None) -> None:
+        if change is None:
+            return
+        if kind == "AgentTask":
+            self._index(change)
+            self._looks.at([change.key])
+            if not change.only_status and change.key in self._children_of:
+                self._looks.at_many(change.key, lambda: self._below(change.key))
+            return
+        if kind == "TaskApproval":
+            self._approval_changed(change)
+            return
+        if kind == "AgentTaskTemplate":
+            self._revision += 1
+            self._looks.at_many(change.key, lambda: self._naming(change.key))
+            return
+        self._revision += 1
+        if kind == "KillSwitch":
+            self._sorted_switches = tuple(sorted(self._switches.values(), key=lambda s: s.name))
+        elif kind in self._policies.stores:
+            self._policies.changed(kind, change)
+        if change.only_status:
+            return  # most often our own writing
+        if kind == "KillSwitch":
+            for stored in filter(None, (change.old, change.new)):
+                found = list(self._matched(stored.value))
+                self._looks.at(
+                    dict.fromkeys(found + [b for key in found for b in self._below(key)])
+                )
+        elif kind == "CredentialClass":
+            self._looks.at(self._tasks_of_class.get(change.key[1], ()))
+        elif kind == "AgentPolicy":
+            self._looks.at_many(change.key, lambda: self._tasks_in.get(change.key[0], ()))
+        else:
+            self._looks.at(self._tasks.keys())
+
+    def _naming(self, template: Key) -> Iterator[Key]:
+        """Yield the keys of tasks, made or not, whose pods name a template."""
+        for key in self._awaited_in.get(template[0], ()):
+            if template[1] in {p.labels.get(TEMPLATE_LABEL) for p in self._pods_of[key].values()}:
+                yield key
+
+    def _approval_changed(self, change: Change[TaskApproval]) -> None:
+        for stored, put in ((change.old, False), (change.new, True)):
+            if stored is not None:
+                task = (stored.value.namespace, stored.value.task_name)
+                mark(self._approvals_of, task, change.key, put)
+                if not change.only_status:
+                    self._looks.at([task])
+
+    def _below(self, key: Key) -> Iterator[Key]:
+        return everyone_below(key, lambda of: self._children_of.get(of, ()))
+
+    def _matched(self, switch: KillSwitch) -> Collection[Key]:
+        """Return the tasks that it matches, from an index: there may be many of both."""
+        of = (switch.namespace, switch.of)
+        match switch.target:
+            case Target.TASK:
+                return (of,) if self._tasks.get(of) else ()
+            case Target.AGENT:
+                return self._tasks_of_account.get(of, ())
+            case Target.NAMESPACE:
+                return self._tasks_in.get(switch.namespace, ())
+            case Target.CLASS:
+                return self._tasks_of_class.get(switch.of, ())
+            case Target.ALL:
+                return self._tasks
+
+    def _index(self, change: Change[Task]) -> None:
+        if change.new is None:
+            self._room.leave(change.key)
+        for stored, put in ((change.old, False), (change.new, True)):
+            if stored is None:
+                continue
+            task = stored.value
+            requests = (*task.credentials, *(r for p in task.phases for r in p.credentials))
+            if task.parent:
+                mark(self._children_of, (task.namespace, task.parent), task.key, put)
+                if not change.only_status:
+                    self._ordered_children.pop((task.namespace, task.parent), None)
+            mark(self._tasks_in, task.namespace, task.key, put)
+            mark(self._tasks_of_account, (task.namespace, task.service_account), task.key, put)
+            for name in {request.class_name for request in requests}:
+                mark(self._tasks_of_class, name, task.key, put)
+
+    def _pod_changed(self, key: Key, old: PodView | None, new: PodView | None) -> None:
+        touched = []
+        for pod, put in ((old, False), (new, True)):
+            if pod is None:
+                continue
+            owner = (pod.namespace, pod.labels.get(LABEL, ""))
+            touched.append(owner)
+            if put:
+                self._pods_of[owner][pod.name] = pod
+            else:
+                self._pods_of[owner].pop(pod.name, None)
+                if not self._pods_of[owner]:
+                    del self._pods_of[owner]
+            mark(self._awaited_in, pod.namespace, owner, owner in self._pods_of)
+        self._looks.at(dict.fromkeys(touched))
+
+    def _account_changed(self, key: Key, old: str | None, new: str | None) -> None:
+        if old != new:
+            self._looks.at_many(key, lambda: self._tasks_of_account.get(key, ()))
+
+    def _namespace_changed(
+        self, key: Key, old: Mapping[str, str] | None, new: Mapping[str, str] | None
+    ) -> None:
+        if old != new:
+            self._looks.at(self._tasks_in.get(key[1], ()))
+
+    def _look_at_sight(self, namespace: str) -> None:
+        """Have the tasks of a namespace looked at where it is seen otherwise than before."""
+        now = (self.enrolled(namespace), self.sight(namespace))
+        if self._sights.get(namespace) != now:
+            self._sights[namespace] = now
+            waiting = [key for key in self._pods_of if key[0] == namespace]
+            self._looks.at({*self._tasks_in.get(namespace, ()), *waiting})
+
+    def _look_at_all_sights(self) -> None:
+        for namespace in self._tenants:
+            self._look_at_sight(namespace)
+
+
+def _uid(obj: Mapping[str, Any]) -> str:
+    return str(obj["metadata"]["uid"])

@@ -1,0 +1,1 @@
+"""What is written to the cluster, one kind of object each."""

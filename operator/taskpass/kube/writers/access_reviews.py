@@ -1,0 +1,55 @@
+"""Questions to the API server about rights."""
+
+from collections.abc import Mapping
+
+from taskpass.core.errors import EvaluationFailed
+from taskpass.core.model.task import User
+from taskpass.ports.cluster import ApiClient
+
+PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+
+
+class KubeReviews:
+    """`ports.AccessReviewer`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def may_use(self, user: User, class_name: str) -> bool:
+        """Tell whether the user has the verb `use` on the class (SubjectAccessReview).
+
+        Raises:
+            EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
+
+        """
+        what = {"resource": "credentialclasses", "name": class_name, "verb": "use"}
+        return await self._may(user, what, f"use CredentialClass '{class_name}'")
+
+    async def may_delegate(self, user: User, namespace: str, name: str) -> bool:
+        """Tell whether the user has the verb `delegate` on the task (SubjectAccessReview).
+
+        Raises:
+            EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
+
+        """
+        what = {"resource": "agenttasks", "namespace": namespace, "name": name, "verb": "delegate"}
+        return await self._may(user, what, f"delegate the work of AgentTask '{name}'")
+
+    async def _may(self, user: User, what: Mapping[str, str], told: str) -> bool:
+        if not user.username:
+            return False  # a task without a stamp; asking for nobody would be refused as invalid
+        spec = {
+            "user": user.username,
+            "uid": user.uid,
+            "groups": list(user.groups),
+            "resourceAttributes": {"group": "taskpass.dev", **what},
+        }
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+        status = (await self._client.create(PATH, {**review, "spec": spec})).get("status", {})
+        if status.get("allowed") is True:
+            return True
+        if status.get("evaluationError") and not status.get("denied"):
+            raise EvaluationFailed(
+                f"The API server could not tell whether the user may {told}; it is asked again"
+            )
+        return False

@@ -1,0 +1,103 @@
+"""The AuditAnchor: one object of the cluster that the operator can make grow, and nothing else."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from taskpass.core.audit.anchor import Forgotten, Head
+from taskpass.core.errors import ApiError
+from taskpass.core.model.conditions import Finding, conditions
+from taskpass.ports.audit_log import Remembered
+from taskpass.ports.cluster import ApiClient
+
+NAME = "taskpass"
+RE_ORIGIN = "taskpass.dev/re-origin"
+PATH = f"/apis/taskpass.dev/v1alpha1/auditanchors/{NAME}"
+
+
+class KubeAnchor:
+    """`ports.LogAnchor`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def read(self) -> Remembered:
+        """See `ports.LogAnchor`."""
+        live = await self._client.get(PATH)
+        status = live.get("status", {})
+        meta = live["metadata"]
+        return Remembered(
+            uid=meta["uid"], generation=meta["generation"], head=_head(status), status=status,
+            forgotten=_forgotten(meta),
+        )  # fmt: skip
+
+    async def write(
+        self, seen: Remembered, head: Head | None, finding: Finding, figures: Mapping[str, int],
+        now: datetime,
+    ) -> None:  # fmt: skip
+        """See `ports.LogAnchor`."""
+        before = seen.status.get("conditions", ())
+        status: dict[str, Any] = {
+            **figures,
+            "observedGeneration": seen.generation,
+            "conditions": conditions({"Ready": finding}, before, seen.generation, now),
+        }
+        if head is not None:
+            status |= {
+                "origin": head.origin,
+                "size": head.size,
+                "root": base64.b64encode(head.root).decode(),
+                "note": head.note,
+                "lastAnchoredTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            }
+        await self._client.merge_patch(PATH + "/status", {"status": status})
+
+
+async def begin_anew(client: ApiClient, seen: Remembered, reason: str) -> None:
+    """Forget what is remembered, as a person decided: make the object anew, which says why.
+
+    Raises:
+        Conflict: It is another object by now than what was seen.
+
+    """
+    assert seen.head is not None  # noqa: S101 (there is something to forget)
+    said = {
+        "reason": reason, "origin": seen.head.origin, "size": seen.head.size,
+        "root": base64.b64encode(seen.head.root).decode(),
+    }  # fmt: skip
+    await client.delete(PATH, uid=seen.uid)
+    body = {
+        "apiVersion": "taskpass.dev/v1alpha1", "kind": "AuditAnchor",
+        "metadata": {"name": NAME, "annotations": {RE_ORIGIN: json.dumps(said)}},
+    }  # fmt: skip
+    await client.create(PATH.rpartition("/")[0], body)
+
+
+def _forgotten(meta: Mapping[str, Any]) -> Forgotten | None:
+    """Return what a person had it forget; somebody may have written the annotation by hand."""
+    text = meta.get("annotations", {}).get(RE_ORIGIN)
+    if text is None:
+        return None
+    try:
+        said = json.loads(text)
+        root = base64.b64decode(said["root"], validate=True)
+        return Forgotten(
+            reason="".join(c for c in str(said["reason"]) if c.isprintable())[:200],
+            head=Head(origin=str(said["origin"])[:253], size=int(said["size"]), root=root[:32]),
+        )
+    except (KeyError, TypeError, ValueError):
+        empty = Head(origin="", size=0, root=b"")
+        return Forgotten(reason="the annotation cannot be read", head=empty)
+
+
+def _head(status: Mapping[str, Any]) -> Head | None:
+    if "origin" not in status:
+        return None
+    try:
+        root = base64.b64decode(status["root"], validate=True)
+        return Head(origin=status["origin"], size=int(status["size"]), root=root)
+    except (KeyError, ValueError, binascii.Error) as error:
+        raise ApiError(f"AuditAnchor '{NAME}' has a status that is no checkpoint") from error

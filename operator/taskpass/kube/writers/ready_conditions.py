@@ -1,0 +1,57 @@
+"""The `Ready` condition of policies, classes, kill switches and approvals; a class's finalizer."""
+
+from datetime import datetime
+
+from taskpass.core.errors import NotFound
+from taskpass.core.model.conditions import conditions
+from taskpass.core.model.task import FINALIZER, CredentialClass
+from taskpass.kube.api.list_patch import remove_entry
+from taskpass.ports.cluster import ApiClient
+from taskpass.ports.tasks import Standing
+
+PLURALS = {
+    "AgentPolicy": "agentpolicies",
+    "ClusterAgentPolicy": "clusteragentpolicies",
+    "CredentialClass": "credentialclasses",
+    "KillSwitch": "killswitches",
+    "TaskApproval": "taskapprovals",
+    "AgentTaskTemplate": "agenttasktemplates",
+}
+
+
+class KubeStanding:
+    """`ports.StandingWriter`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def say(self, standing: Standing, now: datetime) -> None:
+        """Merge-patch `/status` where it says something else. An object that is gone is success."""
+        within = f"namespaces/{standing.namespace}/" if standing.namespace else ""
+        path = f"/apis/taskpass.dev/v1alpha1/{within}{PLURALS[standing.kind]}/{standing.name}"
+        try:
+            live = await self._client.get(path)
+            before = live.get("status", {})
+            wanted = {
+                "observedGeneration": standing.generation,
+                "conditions": conditions(
+                    {"Ready": standing.finding},
+                    before.get("conditions", ()),
+                    standing.generation,
+                    now,
+                ),
+            }
+            if before != wanted and live["metadata"]["uid"] == standing.uid:
+                await self._client.merge_patch(path + "/status", {"status": wanted})
+        except NotFound:
+            return
+
+    async def release_class(self, used: CredentialClass) -> None:
+        """Remove our finalizer, and only ours. One that is gone is success."""
+        await remove_entry(
+            self._client,
+            f"/apis/taskpass.dev/v1alpha1/credentialclasses/{used.name}",
+            uid=used.uid,
+            field=("metadata", "finalizers"),
+            entry=FINALIZER,
+        )

@@ -1,0 +1,1 @@
+"""The log as files: directories, zips, lines in other schemas, and over HTTP."""

@@ -1,0 +1,1 @@
+"""What is done to a ledger beside its work: pruned, erased from, copied, given another key."""

@@ -1,0 +1,1 @@
+"""Questions to a verified log: timelines, statistics, whose a token is."""

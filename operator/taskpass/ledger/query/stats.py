@@ -1,0 +1,80 @@
+"""What a log amounts to: its size and kinds of entries, and what is still open, by its entries."""
+
+from dataclasses import dataclass
+
+from taskpass.core.audit.grant_history import LoggedGrant
+from taskpass.core.model.grant import GrantState
+from taskpass.ledger.verify.proven import Proven
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Numbers of one state of the ledger."""
+
+    origin: str
+    entries: int
+    pruned: int
+    """How many of them are absent by policy."""
+    bytes: int
+    """On disk."""
+    by_type: dict[str, int]
+    by_day: dict[str, int]
+    """UTC days of the last thirty on which something was recorded."""
+    held: int
+    """Credentials that may exist at a provider."""
+    owed: int
+    """Those of them that are to be taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOperation:
+    """An operation without its last entry: something exists, may exist, or is to be taken back."""
+
+    grant: str
+    task: str
+    name: str
+    provider: str
+    state: str
+    """`Intent`: begun, and nobody knows whether it exists; `Issued`: not delivered; `Revoking`:
+    owed until the provider has proven that it is gone."""
+    since: str
+    """When it came there, as the log writes times."""
+    reason: str
+    """Why it is to be taken back; '' where it is not."""
+    until: str
+    """When it dies by itself at the latest; '' where nobody knows."""
+
+
+def stats(log: Proven, size: int) -> Stats:
+    """Count what was verified; `size` is what it takes on disk."""
+    types: dict[str, int] = {}
+    days: dict[str, int] = {}
+    for (kind, day), count in sorted(log.told.counts.items()):
+        types[kind] = types.get(kind, 0) + count
+        days[day] = days.get(day, 0) + count
+    held = log.told.held.values()
+    return Stats(
+        origin=log.report.origin, entries=log.report.size, pruned=log.report.pruned, bytes=size,
+        by_type=types, by_day={day: days[day] for day in sorted(days)[-30:]}, held=len(held),
+        owed=sum(each.state is GrantState.REVOKING for each in held),
+    )  # fmt: skip
+
+
+def open_operations(log: Proven) -> list[OpenOperation]:
+    """Return what has begun and not ended, oldest first; what is in use is not of it."""
+    going = sorted(log.told.held.items(), key=lambda each: each[1].first)
+    found = [_open(grant, each) for grant, each in going if each.state is not GrantState.DELIVERED]
+    return sorted(found, key=lambda each: each.since)
+
+
+def _open(grant: str, logged: LoggedGrant) -> OpenOperation:
+    cred = logged.data["cred"]
+    return OpenOperation(
+        grant=grant, task=logged.task, name=cred["name"], provider=cred["provider"],
+        state=logged.state.value, since=_seconds(logged.since),
+        reason=logged.data.get("reason", ""), until=_seconds(cred.get("exp", "")),
+    )  # fmt: skip
+
+
+def _seconds(time: str) -> str:
+    return f"{time[:19]}Z" if time else ""

@@ -1,0 +1,1 @@
+"""The tables beside the log: grants, records, bindings, trails, meters."""

@@ -1,0 +1,1 @@
+"""The file: opened, recovered, locked, written by one thread, one transaction at a time."""

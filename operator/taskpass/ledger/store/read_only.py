@@ -1,0 +1,268 @@
+"""`ports.Ledger` on a file that can be read and not written: so that what is held can be revoked.
+
+Revocation never waits for the audit log. Where the volume is full or read-only, a start does not
+end the operator: it reads from the file what is held, revokes it when its reason goes, and keeps in
+memory what is to be recorded of that. Once the file can be written again all of it is recorded,
+late, and the process ends; the next one is whole again. If it ends before, the next start finds the
+reasons still gone, and revokes and records anew: a revocation of what is gone is success.
+
+Nothing that would let a credential come into being can be recorded here, so none does.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from taskpass.core.errors import (
+    LedgerError,
+    LedgerSealed,
+    LedgerUnwritable,
+    TaskpassError,
+)
+from taskpass.core.lifecycle.records import PodBinding, TaskRecord, TrailItem
+from taskpass.core.model.grant import Grant, GrantState
+from taskpass.core.model.key import Key
+from taskpass.core.rate_limit.budget import Meter
+from taskpass.ledger.log import schema
+from taskpass.ledger.log.key_history import signer_of
+from taskpass.ledger.log.reader import LogReader, TamperEvidence
+from taskpass.ledger.log.signing import Signer
+from taskpass.ledger.log.writer import Log
+from taskpass.ledger.state import tables as state
+from taskpass.ledger.store import lockfile as place
+from taskpass.ledger.store.read_model import Mirror
+from taskpass.ledger.store.recover import origin_of
+from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.store.transaction import Written, told
+from taskpass.ports.ledger import Batch
+from taskpass.tlog.checkpoint import PublicKey
+
+UNRECORDED = -1
+"""The index of an entry that is in no log yet."""
+ENDING = (GrantState.REVOKING, GrantState.REVOKED)
+logger = logging.getLogger(__name__)
+
+
+class SealedLedger:
+    """What is held as of the last commit, and what was revoked since. Use it from one loop."""
+
+    def __init__(
+        self, path: Path, db: sqlite3.Connection, lock: place.Lock, origin: str, size: int, why: str
+    ) -> None:
+        """Take an open file; callers use `open`."""
+        self.origin = origin
+        """The log's name."""
+        self.size = size
+        """How many entries are durable."""
+        self.why = why
+        """Why it cannot be written, in a sentence."""
+        self._path = path
+        self._db = db
+        self._lock: place.Lock | None = lock
+        self._mirror = Mirror()
+        self._mirror.apply(
+            Written(
+                grants=tuple(state.held_grants(db)),
+                tasks=tuple(state.task_records(db)),
+                trail=tuple(state.trails(db)),
+            )
+        )
+        self._waiting: list[Batch] = []
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls, path: Path, *, signer: Signer, cluster_id: str, why: str,
+        previous: Signer | None = None,
+    ) -> Self:  # fmt: skip
+        """Read a ledger that is there; nothing is written. Blocks while it is checked.
+
+        Raises:
+            LedgerLocked: Another process has it.
+            LedgerError: It cannot be read, or does not hold together: nothing can be revoked by it.
+
+        """
+        lock = place.Lock(path)
+        db = None
+        try:
+            db = _connected(path)
+            if schema.version(db) != schema.VERSION:
+                raise LedgerError("it is of another version, or no ledger")
+            if damage := schema.damage(db, quick=True):
+                raise LedgerError(damage)
+            stored = LogReader(db)
+            origin = origin_of(stored, cluster_id)
+            signs = signer_of(stored, signer, previous)
+            Log(db, PublicKey(origin, signs.public_key), signs, 0).resume(stored)
+            return cls(path, db, lock, origin, stored.size, why)
+        except BaseException as error:
+            if db is not None:
+                db.close()
+            lock.release()
+            # SQLite's own words about a damaged file need not be UTF-8.
+            kinds = (sqlite3.Error, OSError, TamperEvidence, ValueError, TypeError, LedgerError)
+            if isinstance(error, kinds):
+                raise LedgerError(f"{why}. Nor can it be read ({told(error)})") from error
+            raise
+
+    @property
+    def unrecorded(self) -> int:
+        """How many entries wait for a file that can be written."""
+        return sum(len(c.entries) for c in self._waiting if isinstance(c, Batch))
+
+    async def commit(self, batch: Batch) -> tuple[int, ...]:
+        """Take in what ends something; see `ports.Ledger`. It is durable once it is recorded.
+
+        Raises:
+            LedgerSealed: It would begin something.
+
+        """
+        if batch.lifts or batch.unbinds or any(grant.state not in ENDING for grant in batch.grants):
+            raise LedgerSealed(self.why)
+        self._add(batch)
+        self._mirror.apply(Written(grants=batch.grants, tasks=batch.tasks, forgotten=batch.forgets))
+        return (UNRECORDED,) * len(batch.entries)
+
+    @property
+    def epoch(self) -> int:
+        """See `ports.Ledger`. It was not opened for writing: nothing is asked for."""
+        return 0
+
+    def grants(self, key: Key) -> tuple[Grant, ...]:
+        """See `ports.Ledger`."""
+        return self._mirror.grants(key)
+
+    def held(self) -> Iterable[Grant]:
+        """See `ports.Ledger`."""
+        return self._mirror.held()
+
+    def holders(self, agent: Key) -> Mapping[str, datetime]:
+        """See `ports.Ledger`."""
+        return self._mirror.holders(agent)
+
+    def ahead(self, agent: Key, task_uid: str) -> int:
+        """See `ports.Ledger`."""
+        return self._mirror.ahead(agent, task_uid)
+
+    def tally(
+        self, namespace: str = "", account: str = "", class_name: str = ""
+    ) -> Mapping[str, int]:
+        """See `ports.Ledger`."""
+        return self._mirror.tally(namespace, account, class_name)
+
+    def below(self, task_uid: str) -> Sequence[Grant]:
+        """See `ports.Ledger`."""
+        return self._mirror.below(task_uid)
+
+    def record(self, task_uid: str) -> TaskRecord | None:
+        """See `ports.Ledger`."""
+        return self._mirror.record(task_uid)
+
+    def records_of(self, key: Key) -> tuple[TaskRecord, ...]:
+        """See `ports.Ledger`."""
+        return self._mirror.records_of(key)
+
+    def records(self) -> Iterable[TaskRecord]:
+        """See `ports.Ledger`."""
+        return self._mirror.records()
+
+    def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
+        """See `ports.Ledger`. What is not recorded yet is not in it."""
+        return self._mirror.trail(task_uid)
+
+    def meters(self) -> Mapping[str, Meter]:
+        """See `ports.Ledger`."""
+        return state.meters(self._db)
+
+    def bound_task(self, pod_uid: str) -> str | None:
+        """See `ports.Ledger`."""
+        try:
+            return state.bound_task(self._db, pod_uid)
+        except sqlite3.Error as error:
+            raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+
+    def gate_lifted(self, pod_uid: str) -> bool:
+        """See `ports.Ledger`. Nothing is issued here, and the file may be of an earlier version."""
+        return self.bound_task(pod_uid) is not None
+
+    def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
+        """See `ports.Ledger`. None can be dropped here."""
+        return ()
+
+    async def watch_failure(self) -> None:
+        """Wait for ever: there is nothing that could fail but reads."""
+        await asyncio.Event().wait()
+
+    async def record_late(self, reopen: Callable[[], SqliteLedger]) -> int | None:
+        """Try to open the file for writing, and record what waits; None where that does not work.
+
+        On return of a number, of entries, this ledger is closed; the process is to end.
+
+        Raises:
+            LedgerError: It could be opened, and failed while it was written.
+
+        """
+        self._let_go()
+        try:
+            ledger = await asyncio.to_thread(reopen)
+        except LedgerUnwritable as error:
+            self._lock = place.Lock(self._path)
+            logger.debug("The ledger cannot be written yet", extra={"error": str(error)})
+            return None
+        recorded = 0
+        try:
+            while self._waiting:
+                recorded += await _recorded(ledger, self._waiting.pop(0))
+            self._closed = True
+        finally:
+            await asyncio.to_thread(ledger.close)
+        return recorded
+
+    def close(self) -> None:
+        """Give the file back; a second time does nothing."""
+        self._closed = True
+        self._db.close()
+        self._let_go()
+
+    def _add(self, change: Batch) -> None:
+        if self._closed:
+            raise LedgerError("The ledger is closed: the process is ending")
+        self._waiting.append(change)
+
+    def _let_go(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
+async def _recorded(ledger: SqliteLedger, change: Batch) -> int:
+    """Record one change; return how many entries that were."""
+    try:
+        return len(await ledger.commit(change))
+    except LedgerError:
+        raise
+    except TaskpassError as error:
+        # It can never be written. The next start finds the same reasons, and records them anew.
+        logger.error("Failed to record late", extra={"error": str(error)})
+        return 0
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """Open the file for reading, with what its write-ahead log holds."""
+    uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+    db = schema.connect_reader(uri)
+    try:
+        schema.version(db)
+    except sqlite3.Error:
+        db.close()
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        # Closed by the book, so all is in the file itself; SQLite would only make its index now.
+        return schema.connect_reader(f"{uri}&immutable=1")
+    return db

@@ -1,0 +1,1 @@
+"""Everything computed again from the entries, and every row held against it."""

@@ -1,0 +1,293 @@
+"""Read a log's bundles, one by one, and find out what each says: the work of verification.
+
+Every bundle stands for itself, so several processes can share them (`in_parallel`). What follows
+from all of them together is `replay.py`'s.
+"""
+
+import contextlib
+import gc
+import itertools
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from taskpass.core.audit.grant_history import LoggedGrant, Step, step_of
+from taskpass.core.audit.task_history import TaskStep, task_step_of
+from taskpass.core.model.entry import PREFIX, EventType
+from taskpass.core.model.grant import GrantState
+from taskpass.ledger.export.files import in_directory
+from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.log.index import IndexRow, index_row
+from taskpass.ledger.log.reader import LogReader, Source, TamperEvidence, reading
+from taskpass.tlog import tiles
+from taskpass.tlog.merkle import TILE_WIDTH, leaf_hash, leaf_hashes, subtree_root
+
+_GENESIS, _ROTATE = str(EventType.LOG_GENESIS), str(EventType.LOG_KEY_ROTATE)
+_HEEDED = frozenset(
+    {
+        _GENESIS, _ROTATE, str(EventType.LOG_PRUNE), str(EventType.LOG_OPEN),
+        str(EventType.PRIVACY_ERASE), str(EventType.WORKLOAD_FORGET), str(EventType.LOG_RETELL),
+    }
+)  # fmt: skip
+_CREDENTIAL = "credential."
+_DELIVER = str(EventType.CREDENTIAL_DELIVER)
+_KEEPABLE = frozenset({_GENESIS, _ROTATE})
+LARGE = 100_000
+"""Logs of so many entries are worth more than one process."""
+MOST_PROCESSES = 4
+_SHARE = 32
+"""Bundles that a process takes at once."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """What one bundle says."""
+
+    start: int
+    """Index of its first entry."""
+    leaves: list[bytes]
+    """Its leaf hashes; left out where `root` is enough."""
+    root: bytes
+    """Over all of them; empty where the bundle is not full."""
+    first_time: str = ""
+    last_time: str = ""
+    begun: dict[str, LoggedGrant] = field(default_factory=dict)
+    """Grants whose intent it tells, and not their end."""
+    moved: dict[str, list[Step]] = field(default_factory=dict)
+    """What it tells of grants that were begun before it, and not their end."""
+    over: set[str] = field(default_factory=set)
+    """Grants whose end it tells, and not their intent."""
+    tasks: list[TaskStep] = field(default_factory=list)
+    """What it says of tasks that their records have to say as well."""
+    people: dict[str, set[str]] = field(default_factory=dict)
+    """Commitments to names, by reference."""
+    noticed: list[tuple[str, int]] = field(default_factory=list)
+    """UID of the task and index, of entries with which people were told something."""
+    ids: bytes = b""
+    """The ids of its entries, each in 16 bytes."""
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How many entries it has of each type and day."""
+    events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """What it says of the log itself."""
+    found: list[tuple[int, bytes]] = field(default_factory=list)
+    """Index and bytes of the entries that were asked for."""
+
+
+class Pieces:
+    """Reads the bundles of a source. Each method raises as `Source`, or `TamperEvidence`."""
+
+    def __init__(
+        self, source: Source, origin: str, wanted: frozenset[int], query: Query | None = None
+    ) -> None:
+        """Take the log's name and the sizes at which the root is wanted.
+
+        Entries that `query` asks for are given with their bundles. Without one, the index of a
+        ledger's file is compared as well.
+        """
+        self.source = source
+        self.origin = origin
+        self.wanted = wanted
+        self._within = {size // TILE_WIDTH for size in wanted if size % TILE_WIDTH}
+        self.query = query
+        self._kept = source.kept()
+        self.count = -(-source.size // TILE_WIDTH)
+        """How many bundles there are."""
+        self._index = source.db if isinstance(source, LogReader) and query is None else None
+
+    def all(self) -> Iterator[Piece]:
+        """Return every bundle in order."""
+        return map(self.one, range(self.count))
+
+    def one(self, number: int) -> Piece:
+        """Return one bundle; a full one is found to be under its tile."""
+        start = number * TILE_WIDTH
+        width = min(TILE_WIDTH, self.source.size - start)
+        if start not in self.source.bodies:
+            return self._absent(number, width)
+        entries = self.source.bundle(number)
+        if len(entries) != width:
+            raise TamperEvidence(f"bundle {number} has {len(entries)} entries, not {width}")
+        leaves = leaf_hashes(entries)
+        if width == TILE_WIDTH and self.source.tile(0, number) != b"".join(leaves):
+            raise TamperEvidence(f"{tiles.tile_path(0, number)} is not what the entries hash to")
+        piece = self._piece(number, leaves)
+        rows = self._told(entries, piece)
+        if self._index is not None:
+            _compare(self._index, start, rows)
+        return piece
+
+    def rest(self, start: int) -> Piece:
+        """Return the entries of a bundle from an index on: what it has grown by since."""
+        number, before = divmod(start, TILE_WIDTH)
+        entries = self.source.bundle(number)[before:]
+        piece = Piece(start, leaf_hashes(entries), b"")
+        self._told(entries, piece)
+        return piece
+
+    def _piece(self, number: int, leaves: list[bytes]) -> Piece:
+        start = number * TILE_WIDTH
+        if len(leaves) < TILE_WIDTH:
+            return Piece(start, leaves, b"")
+        within = number in self._within
+        return Piece(start, leaves if within else [], subtree_root(leaves))
+
+    def _told(self, entries: list[bytes], piece: Piece) -> list[IndexRow]:
+        """Note what the entries say; return what the index is to say of them."""
+        rows: list[IndexRow] = []
+        index, last, query = piece.start, "", self.query
+        for body in entries:
+            # Nothing of an entry is kept but its row: a million dicts at once cost more than all.
+            row, event = _read(body, index, self.origin)
+            time = row[2]
+            if not isinstance(time, str) or time < last:
+                raise TamperEvidence(f"the time of entry {index} is before that of the one before")
+            last = time
+            rows.append(row)
+            try:
+                _note(piece, index, row, event)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise TamperEvidence(f"entry {index} is not an event of ours") from None
+            if query is not None and query.wants(index, row, event):
+                piece.found.append((index, body))
+            index += 1
+        piece.ids = b"".join([row[0] for row in rows])
+        piece.first_time, piece.last_time = str(rows[0][2]), last
+        return rows
+
+    def _absent(self, number: int, width: int) -> Piece:
+        """Return a bundle of which only the hashes are there, and what its keys follow from."""
+        data = self.source.tile(0, number, width)
+        if len(data) != width * 32:
+            raise TamperEvidence(f"{tiles.tile_path(0, number, width)} is cut, or too long")
+        leaves = tiles.hashes_of(data)
+        piece = self._piece(number, leaves)
+        for index in sorted(i for i in self._kept if 0 <= i - piece.start < width):
+            body = self._kept[index]
+            if leaf_hash(body) != leaves[index - piece.start]:
+                raise TamperEvidence(f"entry {index} is not what its tile says")
+            row, event = _read(body, index, self.origin)
+            if row[1] not in _KEEPABLE:
+                raise TamperEvidence(f"entry {index} is there, though it was to be absent")
+            piece.events.append((index, event))
+        return piece
+
+
+@contextlib.contextmanager
+def in_parallel(path: Path, own: Pieces, large: int = LARGE) -> Iterator[Iterator[Piece]]:
+    """Give every bundle of a ledger's file or an export, read by several processes.
+
+    `own` reads the same log. It does all itself where the log has less than `large` entries, or
+    there is one processor, or none can be started; and the unfinished bundle, which may be growing.
+    """
+    full = own.source.size // TILE_WIDTH
+    processes = min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+    if own.source.size < large or processes < 2:
+        yield own.all()
+        return
+    try:
+        # Spawned, as whoever asks may have threads.
+        pool = multiprocessing.get_context("spawn").Pool(
+            processes, _begin, (path, own.origin, own.wanted, full, own.query)
+        )
+    except OSError:  # no shared memory here
+        yield own.all()
+        return
+    with pool:
+        shares = pool.imap(_share, range(0, full, _SHARE))
+        rest = map(own.one, range(full, own.count))
+        yield itertools.chain((piece for share in shares for piece in share), rest)
+
+
+_mine: list[tuple[Pieces, int]] = []
+_open = contextlib.ExitStack()
+
+
+def _begin(path: Path, origin: str, wanted: frozenset[int], full: int, query: Query | None) -> None:
+    """Open the log in a process of the pool, for as long as that lives."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that asked ends us
+    gc.disable()  # there are no cycles, and looking for them took a tenth of the time
+    source = in_directory(path) if path.is_dir() else _open.enter_context(reading(path))
+    _mine.append((Pieces(source, origin, wanted, query), full))
+
+
+def _share(first: int) -> list[Piece]:
+    pieces, full = _mine[0]
+    return [pieces.one(number) for number in range(first, min(first + _SHARE, full))]
+
+
+def _read(body: bytes, index: int, origin: str) -> tuple[IndexRow, dict[str, Any]]:
+    try:
+        event: dict[str, Any] = orjson.loads(body)
+        row = index_row(event)
+        ours = event["type"].startswith(PREFIX) and event["source"] == origin
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise TamperEvidence(f"entry {index} is not an event of ours") from None
+    if not ours:
+        raise TamperEvidence(f"entry {index} is not of this log")
+    return row, event
+
+
+def _note(piece: Piece, index: int, row: IndexRow, event: dict[str, Any]) -> None:
+    """Note what an entry says of grants, tasks, people and the log."""
+    kind, data = str(row[1]), event["data"]
+    day = (kind, str(row[2])[:10])
+    piece.counts[day] = piece.counts.get(day, 0) + 1
+    if kind.startswith(_CREDENTIAL):
+        step = step_of(index, event)
+        if step is not None:
+            _move(piece, str(row[5]), step)
+        if (kind == _DELIVER and "approval" in data["cred"]) or "finish" in data:
+            _step(piece, event)
+    elif kind in _HEEDED or index == 0:
+        piece.events.append((index, event))
+    else:
+        _step(piece, event)
+    if "notice" in data and row[4] is not None:
+        piece.noticed.append((str(row[4]), index))
+    if "by" in data:
+        _meet(piece, data["by"].values())
+    if "started_by" in data:
+        _meet(piece, data["started_by"])
+
+
+def _step(piece: Piece, event: dict[str, Any]) -> None:
+    moved = task_step_of(event)
+    if moved is not None:
+        piece.tasks.append(moved)
+
+
+def _meet(piece: Piece, people: Iterable[Mapping[str, Any]]) -> None:
+    for who in people:
+        if "ref" in who:
+            piece.people.setdefault(str(who["ref"]), set()).add(str(who.get("c")))
+
+
+def _move(piece: Piece, grant: str, step: Step) -> None:
+    if step.state is GrantState.INTENT:
+        piece.begun[grant] = LoggedGrant(step.index, step.state, step.time, step.task, step.data)
+    elif step.state is GrantState.REVOKED:
+        if piece.begun.pop(grant, None) is None:
+            piece.moved.pop(grant, None)
+            piece.over.add(grant)
+    elif grant in piece.begun:
+        piece.begun[grant] = piece.begun[grant].after(step)
+    else:
+        piece.moved.setdefault(grant, []).append(step)
+
+
+def _compare(db: sqlite3.Connection, start: int, told: list[IndexRow]) -> None:
+    # As many rows as there are numbers in the range, so each number has its own.
+    rows = db.execute(
+        "SELECT id, type, time, subject, task, cred FROM idx WHERE seq >= ? AND seq < ?"
+        " ORDER BY seq",
+        (start, start + len(told)),
+    ).fetchall()
+    if rows != told:
+        raise TamperEvidence(f"the index does not say of the entries from {start} on what they say")

@@ -1,0 +1,201 @@
+"""The part of verification that is about a ledger's file: rows, index, and state against the log.
+
+The state tables are not signed. What they say of grants, tasks, pods and people is held against the
+entries, wherever those say it too: so nobody can make the operator forget a credential, take it for
+another's, or have a reader shown another name, by editing a row without that being found.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import orjson
+
+from taskpass.core.audit.redaction import as_logged
+from taskpass.core.audit.task_history import LoggedTask
+from taskpass.core.audit.terms import moment, notice_digest
+from taskpass.core.lifecycle.records import PodBinding, TaskRecord
+from taskpass.core.model.grant import Grant
+from taskpass.core.model.notice import Notice, Severity
+from taskpass.ledger.log import schema
+from taskpass.ledger.log.index import index_row
+from taskpass.ledger.log.reader import COSIGNED, HANDOVER, LogReader, TamperEvidence
+from taskpass.ledger.state import tables as state
+from taskpass.ledger.state.encoding import decode
+from taskpass.ledger.verify.names import known
+from taskpass.ledger.verify.replay import Walk
+from taskpass.tlog import tiles
+from taskpass.tlog.checkpoint import Checkpoint, parse_body, parse_note
+from taskpass.tlog.merkle import TILE_WIDTH
+
+Value = TypeVar("Value")
+_KEPT = frozenset({"open", HANDOVER, COSIGNED})
+
+
+class Rows:
+    """Holds the tables of the log against what follows from its entries."""
+
+    def __init__(self, log: LogReader) -> None:
+        """Look at which bundles and entries there are; raise `TamperEvidence` where one lacks."""
+        db = self._db = log.db
+        self._first, size = log.min_index, log.size
+        begins, full = log.min_index // TILE_WIDTH, size // TILE_WIDTH
+        found = db.execute("SELECT count(*), min(n), max(n) FROM bundle").fetchone()
+        if found != (full - begins, begins, full - 1) and (found[0] or full != begins):
+            raise TamperEvidence("bundles of entries are missing, or too many")
+        between = (log.min_index, full * TILE_WIDTH)
+        stray = "SELECT count(*) FROM entry WHERE seq >= ? AND seq < ?"
+        if db.execute(stray, between).fetchone()[0]:
+            raise TamperEvidence("entries lie outside of their bundle")
+        self._size = size
+
+    def conclude(self, kept: Mapping[int, bytes]) -> None:
+        """Compare what is left of the tables; `kept` are the entries before `min_index`."""
+        rows = self._db.execute(
+            "SELECT seq, id, type, time, subject, task, cred FROM idx WHERE seq < ? OR seq >= ?"
+            " ORDER BY seq",
+            (self._first, self._size),
+        ).fetchall()
+        if rows != [(seq, *index_row(orjson.loads(kept[seq]))) for seq in sorted(kept)]:
+            raise TamperEvidence("the index has more or other rows than the log has entries")
+        wanted = sum(self._size >> (8 * level) for level in range(1, tiles.levels(self._size)))
+        if self._db.execute("SELECT count(*) FROM tile").fetchone()[0] != wanted:
+            raise TamperEvidence("there are tiles that no entries hash to")
+
+
+def check_structure(db: sqlite3.Connection) -> None:
+    """Have SQLite look at every page and index; raise `TamperEvidence` where one is damaged."""
+    if damage := schema.damage(db):
+        raise TamperEvidence(f"the database is damaged: {damage}")
+
+
+def check_head(log: LogReader, head: Checkpoint, told: Walk) -> None:
+    """Compare what the head says with what the checkpoint and the entries come to."""
+    if (log.size, log.root, log.frontier) != (head.size, head.root, told.tree.frontier()):
+        raise TamperEvidence("the ledger's head does not say what its checkpoint says")
+    # Between a handover and the entry that tells of the start, the key is another already.
+    handed_over = log.size in told.keys.handovers
+    if told.epoch and log.epoch not in (told.epoch, told.epoch + handed_over):
+        raise TamperEvidence("the ledger's head does not say how often the log was opened")
+    for size, note, kept in log.db.execute("SELECT size, note, kept FROM ckpt"):
+        if kept not in _KEPT or parse_body(parse_note(note)[0]).size != size:
+            raise TamperEvidence(f"a checkpoint of size {size} is kept as what it is not")
+
+
+def check_state(log: LogReader, told: Walk) -> None:
+    """Compare the tables of what is held and remembered with what the entries say of it."""
+    check_grants(log.db, told)
+    refs = {person.name: ref for ref, person in known(log, told).items()}
+    _check_records(log.db, told, refs)
+    _check_bindings(log.db, told)
+    _check_trails(log, told)
+
+
+def check_grants(db: sqlite3.Connection, told: Walk) -> None:
+    """Compare what is noted of grants: which are held, and each with what the log says of it."""
+    noted = set()
+    for id_, body in db.execute("SELECT id, body FROM grant_state"):
+        grant = _decoded(Grant, body, f"grant {id_}")
+        if grant.id != id_ or not grant.state.held:
+            raise TamperEvidence(f"what is noted of grant {id_} is not what an operator writes")
+        noted.add(id_)
+        logged = told.held.get(id_)
+        if logged is None:
+            raise TamperEvidence(
+                f"grant {id_} is noted as held, and the log says that it is gone, or never was"
+            )
+        if different := sorted(logged.differences(grant)):
+            raise TamperEvidence(
+                f"what is noted of grant {id_} is not what the log says: {', '.join(different)}"
+            )
+    for id_ in sorted(told.held.keys() - noted):
+        raise TamperEvidence(f"the log says that grant {id_} is held, and nothing is noted of it")
+
+
+def _check_records(db: sqlite3.Connection, told: Walk, refs: Mapping[str, str]) -> None:
+    noted = set()
+    for uid, body in db.execute("SELECT uid, body FROM task_record"):
+        record = _decoded(TaskRecord, body, f"task {uid}")
+        if record.task.uid != uid:
+            raise TamperEvidence(f"what is noted of task {uid} is of another")
+        noted.add(uid)
+        logged = told.tasks.get(uid)
+        if logged is None and told.untold:
+            continue
+        if logged is None:
+            logged = LoggedTask(str(record.task), 0, suspended="")
+        logged.whole = not told.untold
+        if different := sorted(logged.differences(record, refs, told.erased)):
+            raise TamperEvidence(
+                f"what is noted of task {uid} is not what the log says: {', '.join(different)}"
+            )
+    for uid in sorted(told.tasks.keys() - noted):
+        raise TamperEvidence(f"the log tells of task {uid}, and nothing is noted of it")
+
+
+def _check_bindings(db: sqlite3.Connection, told: Walk) -> None:
+    noted = {each.pod_uid: each for each in state.bindings(db)}
+    for pod, logged in told.bindings.items():
+        found = noted.get(pod)
+        if found not in (logged, replace(logged, namespace="", name="")) and (
+            found is None or _as_logged(found) != _as_logged(logged)
+        ):
+            raise TamperEvidence(f"pod {pod} is not noted as the one of task {logged.task_uid}")
+    if back := sorted(noted.keys() & told.unbound):
+        raise TamperEvidence(f"pod {back[0]} is noted as a task's, and the log says it is gone")
+    if not told.untold and (more := sorted(noted.keys() - told.bindings.keys())):
+        raise TamperEvidence(f"pod {more[0]} is noted as a task's, and no entry tells of it")
+
+
+def _as_logged(bound: PodBinding) -> PodBinding:
+    return replace(bound, namespace=as_logged(bound.namespace), name=as_logged(bound.name))
+
+
+def _check_trails(log: LogReader, told: Walk) -> None:
+    """Compare each item with its entry: of which task it is, when, and what people were told."""
+    rows = log.db.execute(
+        "SELECT task_uid, seq, time, audit_index, reason, message, severity, on_pod FROM trail"
+        " WHERE audit_index >= ? OR seq <> audit_index ORDER BY audit_index",
+        (told.untold,),
+    )
+    number, entries, noted = -1, [], set()
+    for uid, seq, time, index, *words in rows:
+        if seq != index or not told.min_index <= index < log.size:
+            raise TamperEvidence(f"an item of the trail of task {uid} is of no entry")
+        if index // TILE_WIDTH != number:
+            number = index // TILE_WIDTH
+            entries = log.bundle(number)
+        noted.add((uid, index))
+        _check_item(uid, index, time, words, orjson.loads(entries[index % TILE_WIDTH]))
+    for (uid,) in log.db.execute("SELECT uid FROM task_record"):
+        if lacking := [i for i in told.noticed.get(uid, ()) if (uid, i) not in noted]:
+            raise TamperEvidence(f"entry {lacking[0]} is missing from the trail of task {uid}")
+
+
+def _check_item(uid: str, index: int, time: str, words: list[Any], event: dict[str, Any]) -> None:
+    data, (reason, message, severity, on_pod) = event["data"], words
+    try:
+        said = (data.get("task", {}).get("uid"), moment(datetime.fromisoformat(time)))
+        notice = Notice(
+            reason=reason, message=message, severity=Severity(severity), on_pod=bool(on_pod)
+        )
+    except ValueError:
+        raise TamperEvidence(
+            f"an item of the trail of task {uid} has no time or severity"
+        ) from None
+    if (
+        said[0] != uid
+        or (said[1] != event["time"] and "clk" not in data)
+        or ("notice" in data and data["notice"] != notice_digest(notice))
+        or on_pod not in (0, 1)
+    ):
+        raise TamperEvidence(f"an item of the trail of task {uid} is not what entry {index} tells")
+
+
+def _decoded(kind: type[Value], body: str, what: str) -> Value:
+    try:
+        return decode(kind, body)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TamperEvidence(f"what is noted of {what} is not what an operator writes") from error

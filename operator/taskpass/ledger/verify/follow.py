@@ -1,0 +1,67 @@
+"""Follow a ledger that grows: each new state is proven to begin with the one before."""
+
+from pathlib import Path
+
+from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
+from taskpass.ledger.log.signing import verify_signature
+from taskpass.ledger.verify.log import Verified
+from taskpass.ledger.verify.proven import Entries
+from taskpass.ledger.verify.replay import Walk
+from taskpass.tlog.checkpoint import BadCheckpoint, Checkpoint, parse_body, parse_note
+
+
+class Follower:
+    """Reads what a ledger's file has grown by since the last look."""
+
+    def __init__(self, path: Path, query: Query, told: Walk) -> None:
+        """Go on from what was verified; `told` is what that came to."""
+        self._path = path
+        self._query = query
+        self._walk = told
+
+    def grown(self) -> Entries:
+        """Return the new entries that were asked for, of a state that is signed and has grown.
+
+        Raises:
+            TamperEvidence: It is not grown from what was verified before, or not signed.
+            Incomplete: It cannot be read.
+
+        """
+        with reading(self._path) as log:
+            return caught_up(self._walk, log, self._query)
+
+
+def caught_up(walk: Walk, log: LogReader, query: Query) -> Entries:
+    """Take into a walk what a log has grown by since; return those entries that were asked for.
+
+    Raises:
+        TamperEvidence: It is not grown from what was walked, or not signed.
+
+    """
+    head = _head(log)
+    size = walk.tree.size
+    if head.size < size:
+        raise TamperEvidence(f"ROLLBACK: the log had {size} entries, and has {head.size}")
+    pieces = Verified(log, "", (), ()).pieces(query)
+    found: list[tuple[int, bytes]] = []
+    while walk.tree.size < head.size:
+        piece = pieces.rest(walk.tree.size)
+        if not piece.leaves:
+            raise TamperEvidence(f"entry {walk.tree.size} is missing")
+        walk.take(piece)
+        found += piece.found
+    if walk.tree.root() != head.root:
+        raise TamperEvidence("FORK: the log is not grown from what was read before")
+    try:
+        walk.keys.open(log.note, verify_signature)
+    except BadCheckpoint as error:
+        raise TamperEvidence(f"the checkpoint does not hold: {error}") from error
+    return found
+
+
+def _head(log: LogReader) -> Checkpoint:
+    try:
+        return parse_body(parse_note(log.note)[0])
+    except BadCheckpoint as error:
+        raise TamperEvidence(f"the checkpoint cannot be read: {error}") from error

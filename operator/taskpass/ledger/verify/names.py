@@ -1,0 +1,33 @@
+"""Names, once the commitments of every entry about them are opened."""
+
+from taskpass.core.audit.pseudonyms import Person
+from taskpass.ledger.log.reader import LogReader, TamperEvidence
+from taskpass.ledger.verify.replay import Walk
+
+
+def known(log: LogReader, told: Walk) -> dict[str, Person]:
+    """Return everybody who was not erased, by reference, with every commitment opened.
+
+    `told` is what the log's entries come to. Somebody of whom only entries spoke that a version of
+    before has pruned is not among them: nothing proves the name.
+
+    Raises:
+        TamperEvidence: A name is not the one that the log's entries were about; or it is gone, and
+            no entry says that it was erased; or it is there, and one says that it was.
+
+    """
+    found = {}
+    for ref, name, salt in log.db.execute("SELECT ref, name, salt FROM person ORDER BY name"):
+        person = Person(ref, name, bytes(salt))
+        commitments = told.people.get(ref, set())
+        if ref in told.erased:
+            raise TamperEvidence(f"there is a name for {ref}, and an entry says that it was erased")
+        if not commitments and not told.untold:
+            raise TamperEvidence(f"there is a name for {ref}, of whom no entry speaks")
+        if commitments - {person.told()["c"]}:
+            raise TamperEvidence(f"the name noted for {ref} is not whom the log's entries mean")
+        if commitments:
+            found[ref] = person
+    for ref in sorted(told.people.keys() - found.keys() - told.erased):
+        raise TamperEvidence(f"the name of {ref} is gone, and no entry says that it was erased")
+    return found

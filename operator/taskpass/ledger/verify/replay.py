@@ -1,0 +1,181 @@
+"""Go through a log's bundles in order, and compute from them all that the log should say."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from taskpass.core.audit.grant_history import LoggedGrant
+from taskpass.core.audit.key_history import GENESIS, ROTATE, BadChain, KeyChain
+from taskpass.core.audit.task_history import LoggedTask, follow
+from taskpass.core.lifecycle.records import PodBinding
+from taskpass.core.model.entry import PREFIX, EventType
+from taskpass.ledger.log.reader import TamperEvidence
+from taskpass.ledger.state.tables import TRAIL_LENGTH
+from taskpass.ledger.verify.bundles import Piece
+from taskpass.tlog.merkle import Tile, Tree
+
+_PRUNE = PREFIX + EventType.LOG_PRUNE
+_OPEN = PREFIX + EventType.LOG_OPEN
+_ERASE = PREFIX + EventType.PRIVACY_ERASE
+_FORGET_PODS = PREFIX + EventType.WORKLOAD_FORGET
+_RETELL = PREFIX + EventType.LOG_RETELL
+_ID_BYTES = 16
+
+
+class Walk:
+    """What the bundles that were taken so far come to."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        """Take the sizes at which the root is wanted."""
+        self._wanted = frozenset(sizes)
+        self._keys: KeyChain | None = None
+        self.tree = Tree()
+        self.roots: dict[int, bytes] = {0: self.tree.root()}
+        self.first_time = self.last_time = ""
+        self.min_index = 0
+        """Up to where entries are absent by policy, as the last `log.prune` says."""
+        self.untold = 0
+        """Up to where what they said was not told again when they went (a version of before)."""
+        self.held: dict[str, LoggedGrant] = {}
+        """By id, the grants whose intent is told, and not yet their end: also what failed to be
+        issued is revoked."""
+        self.tasks: dict[str, LoggedTask] = {}
+        """By UID, those of which something is told that their record has to say, and that were not
+        forgotten."""
+        self.bindings: dict[str, PodBinding] = {}
+        """By UID, of the pods that were attested, and that were not forgotten."""
+        self.told_at: dict[str, int] = {}
+        """By UID of a pod or reference of a person: an index at or before the last entry that tells
+        of the binding or has the commitment."""
+        self.unbound: set[str] = set()
+        """UIDs of pods that were forgotten."""
+        self.noticed: dict[str, deque[int]] = {}
+        """By UID of the task: the entries that its trail has to be of."""
+        self.people: dict[str, set[str]] = {}
+        """Commitments by reference."""
+        self.erased: set[str] = set()
+        """References of people of whom an entry says that they were erased."""
+        self.counts: dict[tuple[str, str], int] = {}
+        """How many entries there are of each type and day."""
+        self.epoch = 0
+        """How often the log was opened, as its entries say; 0 where none is there that does."""
+        self._ids = [bytearray() for _ in range(256)]
+
+    @property
+    def keys(self) -> KeyChain:
+        """The keys that the entries name."""
+        if self._keys is None:
+            raise TamperEvidence("the first entry does not name the key that signed the log")
+        return self._keys
+
+    def take(self, piece: Piece) -> list[Tile]:
+        """Take the next bundle; return the tiles above its own that it completes."""
+        if piece.first_time:
+            if piece.first_time < self.last_time:
+                raise TamperEvidence(
+                    f"the time of entry {piece.start} is before that of the one before"
+                )
+            self.first_time = self.first_time or piece.first_time
+            self.last_time = piece.last_time
+        self._follow(piece)
+        for index, event in piece.events:
+            self._heed(event, index)
+        return self._grow(piece)
+
+    def check_ids(self) -> None:
+        """Find out that no two entries have one id; raise `TamperEvidence` where two have."""
+        for some in self._ids:
+            text, seen = bytes(some), set()
+            for at in range(0, len(text), _ID_BYTES):
+                one = text[at : at + _ID_BYTES]
+                if one in seen:
+                    raise TamperEvidence(f"two entries have the id {UUID(bytes=one)}")
+                seen.add(one)
+
+    def _follow(self, piece: Piece) -> None:
+        for grant, steps in piece.moved.items():
+            if grant in self.held:
+                for step in steps:
+                    self.held[grant] = self.held[grant].after(step)
+        for grant in piece.over:
+            self.held.pop(grant, None)
+        self.held |= piece.begun
+        for uid, index in piece.noticed:
+            self.noticed.setdefault(uid, deque(maxlen=TRAIL_LENGTH)).append(index)
+        for moved in piece.tasks:
+            follow(self.tasks, moved, piece.start)
+            if moved.kind == EventType.TASK_FORGET:
+                self.noticed.pop(moved.uid, None)
+            pod = moved.data.get("pod")
+            if pod:
+                place = (moved.task.partition("/")[0], str(pod["name"]))
+                self._bind(str(pod["uid"]), moved.uid, *place, piece.start)
+        for ref, commitments in piece.people.items():
+            self._meet(ref, commitments, piece.start)
+        for day, count in piece.counts.items():
+            self.counts[day] = self.counts.get(day, 0) + count
+        for at in range(0, len(piece.ids), _ID_BYTES):
+            self._ids[piece.ids[at]] += piece.ids[at : at + _ID_BYTES]
+
+    def _bind(self, pod: str, task: str, namespace: str, name: str, at: int) -> None:
+        self.told_at[pod] = at
+        self.bindings[pod] = PodBinding(
+            pod_uid=pod, task_uid=task, namespace=namespace, name=name
+        )  # fmt: skip
+
+    def _meet(self, ref: str, commitments: Iterable[str], at: int) -> None:
+        self.told_at[ref] = at
+        self.people.setdefault(ref, set()).update(commitments)
+
+    def _heed(self, event: dict[str, Any], index: int) -> None:
+        """Take in what an entry says of the log itself."""
+        try:
+            if index == 0:
+                self._keys = KeyChain.of_genesis(event)
+            elif event["type"] == ROTATE:
+                self._keys = self.keys.handed_over(event, index + 1)
+            elif event["type"] == _PRUNE:
+                self._absent(event["data"], index)
+            elif event["type"] == _OPEN:
+                self.epoch = event["data"].get("epoch", 0)
+            elif event["type"] == _ERASE:
+                self.erased.add(str(event["data"].get("ref")))
+            elif event["type"] == _FORGET_PODS:
+                for pod in event["data"].get("pods", ()):
+                    self.bindings.pop(str(pod), None)
+                    self.told_at.pop(str(pod), None)
+                    self.unbound.add(str(pod))
+            elif event["type"] == _RETELL:
+                for each in event["data"].get("bound", ()):
+                    place = (str(each["ns"]), str(each["name"]))
+                    self._bind(str(each["pod"]), str(each["task"]), *place, index)
+                for who in event["data"].get("people", ()):
+                    self._meet(str(who["ref"]), [str(who["c"])], index)
+            elif event["type"] == GENESIS:
+                raise BadChain(f"entry {index} begins the log a second time")
+        except BadChain as error:
+            raise TamperEvidence(str(error)) from error
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise TamperEvidence(f"entry {index} is not an event of ours") from None
+
+    def _absent(self, told: Mapping[str, Any], index: int) -> None:
+        min_index = told.get("min_index")
+        if type(min_index) is not int or not self.min_index <= min_index <= index:
+            raise TamperEvidence(f"entry {index} does not say what is absent from where on")
+        self.min_index = min_index
+        if told.get("retold") is not True:
+            self.untold = min_index
+
+    def _grow(self, piece: Piece) -> list[Tile]:
+        if not piece.leaves:
+            completed = self.tree.append_bundle(piece.root)
+            if self.tree.size in self._wanted:
+                self.roots[self.tree.size] = self.tree.root()
+            return completed
+        completed = []
+        for leaf in piece.leaves:
+            completed += self.tree.append(leaf)
+            if self.tree.size in self._wanted:
+                self.roots[self.tree.size] = self.tree.root()
+        return [tile for tile in completed if tile.level > 0]

@@ -1,0 +1,113 @@
+"""Who makes credentials, and where they are delivered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from taskpass.core.model.grant import Grant, Issued, SecretValue
+from taskpass.core.model.task import CredentialClass, CredentialRequest, Task
+
+
+class CredentialProvider(Protocol):
+    """One issuer of credentials."""
+
+    def prepare(
+        self, request: CredentialRequest, credential_class: CredentialClass, grant_id: str
+    ) -> Mapping[str, Any]:
+        """Return the state to record before the first call: names of all that will be made.
+
+        Pure. Equal inputs give equal state, whatever the grant id, except for names.
+
+        Raises:
+            ProviderRefused: The class cannot give what is asked; says which field and why.
+
+        """
+
+    def minimum_lifetime_seconds(self) -> int:
+        """Return the least lifetime that can be issued."""
+
+    def fields(self) -> frozenset[str]:
+        """Return the names of the fields that a credential of it has."""
+
+    def problem(self, credential_class: CredentialClass) -> str:
+        """Return what keeps the class from ever being issued, in a sentence; '' where nothing does.
+
+        Pure: what only the issuer can tell shows when it is asked.
+        """
+
+    async def reach(self, credential_class: CredentialClass) -> str:
+        """Return a digest of what credentials of the class lead to now, beyond what it says itself.
+
+        People approve what they were shown; where a role widens, they are asked again.
+
+        Raises:
+            ProviderUnavailable: It could not be found out.
+            ProviderRefused: The class can never be issued.
+
+        """
+
+    async def issue(self, grant: Grant, audience: str) -> Issued:
+        """Issue what `grant.provider_state` says, no wider and no longer. Usable on return.
+
+        Raises:
+            ProviderUnavailable: It may or may not exist; the caller revokes, then tries anew.
+            ProviderRefused: The issuer said no; the caller revokes and reports.
+
+        """
+
+    async def revoke(self, grant: Grant) -> None:
+        """End what the grant may have made, from recorded state alone; return once proven gone.
+
+        Whatever is gone already is success. A grant in state Intent may have made nothing.
+
+        Raises:
+            ProviderUnavailable: The caller retries, with back-off, for ever.
+
+        """
+
+    async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what exists at the provider by grant id, each with state that `undo` takes."""
+
+    def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
+        """Tell whether the grant's credential works no more, by what `inventory` found of it.
+
+        Pure. None: it found nothing of that grant.
+        """
+
+    def surplus(self, grant: Grant, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what `inventory` found under the grant's name and it does not answer for.
+
+        Pure. As state that `undo` takes; None where there is none.
+        """
+
+    async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
+        """Remove what `inventory` found and no live grant answers for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What is put in front of a task's pod: the whole content of its Secret."""
+
+    task: Task
+    fields: Mapping[str, SecretValue]
+    """Keys of the Secret (`<credential>.<field>`, or as `outputs` say) and their values."""
+    index: Mapping[str, Any]
+    """Content of `taskpass.json`: what is there and until when. No secret."""
+
+
+class CredentialSink(Protocol):
+    """Where credentials are put in front of a pod."""
+
+    async def deliver(self, delivery: Delivery) -> str:
+        """Replace the task's Secret whole; return its UID.
+
+        Raises:
+            SecretNameTaken: A Secret of that name exists and is not this task's.
+
+        """
+
+    async def withdraw(self, namespace: str, name: str, task_uid: str, secret_uid: str) -> None:
+        """Delete the task's Secret. One that is gone, or is not ours, is success.
+
+        An empty `secret_uid` means that the answer to its creation was lost: it is found out first.
+        """

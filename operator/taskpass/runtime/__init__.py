@@ -1,0 +1,1 @@
+"""The process: settings, composition, background loops, metrics, clock, memory."""

@@ -1,0 +1,1 @@
+"""What the operator answers over HTTPS: probes, metrics, the audit log."""
