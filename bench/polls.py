@@ -16,11 +16,11 @@ from typing import Any
 from bench.figures import say, tell
 from taskpass.core.lifecycle.records import TaskRecord
 from taskpass.core.model.grant import Grant, GrantState, TaskRef
-from taskpass.flows.cluster.ready_conditions import StandingReporter
+from taskpass.flows.cluster.ready_conditions import ReadyConditionReporter
 from taskpass.flows.task.observe import _ahead, _siblings_ahead
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.api.connection import Connection
-from taskpass.kube.cache.cluster_view import Caches
+from taskpass.kube.cache.cluster_view import InformerCache
 from taskpass.ledger.store.read_model import Mirror
 from taskpass.ledger.store.transaction import Written
 
@@ -56,10 +56,10 @@ def made(kind: str, name: str, version: int, **spec: Any) -> dict[str, Any]:
     return {"kind": kind, "metadata": metadata, "spec": spec}
 
 
-def filled() -> tuple[Caches, Mirror]:
+def filled() -> tuple[InformerCache, Mirror]:
     """Return caches and a mirror of so many tasks, the children of one, each with a grant."""
     nowhere = KubeClient(Connection(server="http://127.0.0.1:1", tls=None))
-    caches = Caches(nowhere, tenants=[NAMESPACE], on_change=lambda keys: None)
+    caches = InformerCache(nowhere, tenants=[NAMESPACE], on_change=lambda keys: None)
     mirror = Mirror()
     asked = {"name": "c", "classRef": {"name": "tickets"}, "actions": ["read"]}
     for number in range(TASKS):
@@ -101,7 +101,7 @@ def main() -> None:
         world=caches, ledger=mirror, broken={}, providers={}, standings=silent, events=silent,
         now=lambda: GRANT.intent_at, evaluator=SimpleNamespace(revision=(0, 0)),
     )  # fmt: skip
-    reporter = StandingReporter(ports, caches)  # type: ignore[arg-type]
+    reporter = ReadyConditionReporter(ports, caches)  # type: ignore[arg-type]
     loop = asyncio.new_event_loop()
     loop.run_until_complete(reporter.look())
     loop.run_until_complete(reporter.look())

@@ -21,7 +21,7 @@ from taskpass.core.rate_limit.budget import Meter
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ports.credentials import Delivery
 from taskpass.ports.ledger import Batch
-from taskpass.ports.tasks import Standing
+from taskpass.ports.tasks import ReadyCondition
 from taskpass.providers.fake import FakeProvider
 from tests.simulation.cluster import Cluster, StoredEvent, StoredSecret
 from tests.simulation.faults import Life
@@ -97,7 +97,7 @@ class SimulatedCalls:
             event = StoredEvent(kind, name, reason, message)
             self._cluster.events.setdefault(f"{uid}|{unique}", event)
 
-    async def say(self, standing: Standing, now: datetime) -> None:
+    async def say(self, standing: ReadyCondition, now: datetime) -> None:
         with self._life.call("standings.say", standing.finding.reason):
             self._cluster.say(standing)
 

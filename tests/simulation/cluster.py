@@ -20,7 +20,7 @@ from taskpass.core.model.kill_switch import KillSwitch
 from taskpass.core.model.task import FINALIZER, LABEL, CredentialClass, Task
 from taskpass.core.policy.evaluate import CompiledPolicy
 from taskpass.kube.cache.convert import task_from
-from taskpass.ports.tasks import Standing
+from taskpass.ports.tasks import ReadyCondition
 from tests.simulation.builders import ACCOUNT, NAMESPACE, T0, credential_class, policy
 
 
@@ -267,7 +267,7 @@ class Cluster:
     def all_classes(self) -> tuple[CredentialClass, ...]:
         return tuple(self.classes.values())
 
-    def say(self, standing: Standing) -> None:
+    def say(self, standing: ReadyCondition) -> None:
         """Write the `Ready` condition of a TaskApproval."""
         said = (standing.finding.reason, standing.finding.message)
         for at, each in enumerate(self.approval_list):

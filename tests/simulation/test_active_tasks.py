@@ -60,18 +60,18 @@ async def test_it_goes_on_as_soon_as_one_of_them_holds_nothing(world: SimulatedW
     world.end_pod("a")
 
     again = await world.look((NAMESPACE, "a"))
-    first = again.also if again else None
+    first = again.enqueue if again else None
     await world.look((NAMESPACE, "c"))
     third = await world.look((NAMESPACE, "d"))
 
     assert first == (NAMESPACE, "c")  # who has waited longest
     assert holders(world) == {"b", "c"}
     assert third is not None
-    assert third.also is None
+    assert third.enqueue is None
     world.cluster.change_task((NAMESPACE, "b"), operating_mode="Suspended")
     again = await world.look((NAMESPACE, "b"))
     assert again is not None
-    assert again.also == (NAMESPACE, "d")
+    assert again.enqueue == (NAMESPACE, "d")
 
 
 async def test_who_waits_and_cannot_use_the_place_passes_it_on(world: SimulatedWorld) -> None:
@@ -81,12 +81,12 @@ async def test_who_waits_and_cannot_use_the_place_passes_it_on(world: SimulatedW
     world.end_pod("a")
     again = await world.look((NAMESPACE, "a"))
     assert again is not None
-    assert again.also == (NAMESPACE, "c")
+    assert again.enqueue == (NAMESPACE, "c")
 
     passed = await world.look((NAMESPACE, "c"))
 
     assert passed is not None
-    assert passed.also == (NAMESPACE, "d")
+    assert passed.enqueue == (NAMESPACE, "d")
 
 
 async def test_who_waited_longest_and_is_gone_passes_the_place_on(world: SimulatedWorld) -> None:
@@ -95,13 +95,13 @@ async def test_who_waited_longest_and_is_gone_passes_the_place_on(world: Simulat
     world.end_pod("a")
     again = await world.look((NAMESPACE, "a"))
     assert again is not None
-    assert again.also == (NAMESPACE, "c")
+    assert again.enqueue == (NAMESPACE, "c")
     del world.cluster.tasks[NAMESPACE, "c"]  # before its turn came; its finalizer was taken off
 
     passed = await world.look((NAMESPACE, "c"))
 
     assert passed is not None
-    assert passed.also == (NAMESPACE, "d")
+    assert passed.enqueue == (NAMESPACE, "d")
 
 
 async def test_another_agent_has_places_of_its_own(world: SimulatedWorld) -> None:
@@ -157,9 +157,9 @@ async def test_a_place_in_the_namespace_goes_to_whichever_agent_waits(
     second = await world.look((NAMESPACE, "b"))
 
     assert first is not None
-    assert first.also == (NAMESPACE, "c")  # the other waits for one of its own agent's
+    assert first.enqueue == (NAMESPACE, "c")  # the other waits for one of its own agent's
     assert second is not None
-    assert second.also == (NAMESPACE, "of-b")
+    assert second.enqueue == (NAMESPACE, "of-b")
 
 
 async def test_who_holds_something_is_renewed_though_all_places_are_taken(

@@ -59,7 +59,7 @@ async def test_a_debt_outlives_the_task_and_is_paid_later(world: SimulatedWorld)
     await world.settle()
 
     assert again is not None
-    assert again.soon
+    assert again.backoff
     assert owed == 1
     assert_nothing_left(world)
 
@@ -78,7 +78,7 @@ async def test_a_debt_is_retried_also_when_a_new_task_has_taken_the_name(
     again = await world.look()
 
     assert again is not None
-    assert again.soon
+    assert again.backoff
 
 
 async def test_a_revocation_that_fails_is_shown(world: SimulatedWorld) -> None:

@@ -39,7 +39,7 @@ async def test_a_credential_that_cannot_be_delivered_waits_and_is_not_issued_twi
     await world.settle()
 
     assert again is not None
-    assert again.soon
+    assert again.backoff
     assert [call for call, _ in world.provider.calls] == ["issue"]
     assert not world.pod().gated
     assert_at_rest(world)

@@ -112,7 +112,7 @@ async def test_what_is_not_decided_leaves_what_is_held_and_gives_nothing_new(
 
     assert world.held() == held
     assert again is not None
-    assert again.soon
+    assert again.backoff
     world.create(task(request("tickets"), name="second"))
     world.add_pod("second-pod", task="second")
     await world.settle()

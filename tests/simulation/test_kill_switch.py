@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core.errors import LedgerSealed, ProviderUnavailable
+from taskpass.core.errors import LedgerReadOnly, ProviderUnavailable
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.kill_switch import KillSwitch, Target
 from taskpass.core.policy.evaluate import Effect
 from taskpass.flows.cluster.kill_switch import KillSwitchRecorder
-from taskpass.flows.cluster.ready_conditions import StandingReporter
+from taskpass.flows.cluster.ready_conditions import ReadyConditionReporter
 from taskpass.ledger.log.reader import TamperEvidence
 from taskpass.ledger.query.history import History
-from taskpass.ports.tasks import Standing
+from taskpass.ports.tasks import ReadyCondition
 from tests.simulation.builders import (
     ACCOUNT,
     NAME,
@@ -171,7 +171,7 @@ class Said:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
-    async def say(self, standing: Standing, now: object) -> None:
+    async def say(self, standing: ReadyCondition, now: object) -> None:
         self.findings.append(standing.finding)
 
 
@@ -202,7 +202,7 @@ class Stock:
 async def test_it_is_called_enforced_only_once_nothing_is_held(world: SimulatedWorld) -> None:
     await running(world)
     said = Said()
-    reporter = StandingReporter(replace(world.ports, standings=said), Stock(world))
+    reporter = ReadyConditionReporter(replace(world.ports, standings=said), Stock(world))
     world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
     throw(world, switch(Target.ALL))
     await reporter.look()
@@ -224,7 +224,7 @@ async def test_one_that_matches_nothing_says_so(world: SimulatedWorld) -> None:
     """A name that was mistyped in a hurry must not look like success."""
     await running(world)
     said = Said()
-    reporter = StandingReporter(replace(world.ports, standings=said), Stock(world))
+    reporter = ReadyConditionReporter(replace(world.ports, standings=said), Stock(world))
     throw(world, switch(Target.AGENT, **OTHERS[Target.AGENT]))
 
     await reporter.look()
@@ -244,7 +244,7 @@ async def test_a_debt_of_a_task_that_is_gone_counts(world: SimulatedWorld) -> No
     world.clock.advance(60)
     await world.look()
     said = Said()
-    reporter = StandingReporter(replace(world.ports, standings=said), Stock(world))
+    reporter = ReadyConditionReporter(replace(world.ports, standings=said), Stock(world))
     throw(world, switch(Target.AGENT, **MATCHING[Target.AGENT]))
 
     await reporter.look()
@@ -316,8 +316,8 @@ async def test_a_kill_switch_that_could_not_be_recorded_is_recorded_by_the_next_
 ) -> None:
     throw(world, switch(Target.ALL))
     recorder = KillSwitchRecorder(world.ports, Stock(world))
-    world.fail("ledger.commit", LedgerSealed("the volume is full"))
-    with pytest.raises(LedgerSealed):
+    world.fail("ledger.commit", LedgerReadOnly("the volume is full"))
+    with pytest.raises(LedgerReadOnly):
         await recorder.once()
 
     await recorder.once()
@@ -343,7 +343,7 @@ async def test_a_suspended_task_is_not_looked_at_for_its_own_sake_while_its_pod_
 
     assert again is not None
     assert without is not None
-    assert (again.soon, without.soon) == (False, True)  # the end of a Job makes no event
+    assert (again.backoff, without.backoff) == (False, True)  # the end of a Job makes no event
 
 
 def test_a_switch_of_a_class_stops_no_task_whole() -> None:
@@ -358,7 +358,7 @@ async def test_what_it_takes_is_counted_as_it_is_matched(
     world: SimulatedWorld, target: Target
 ) -> None:
     await running(world)
-    reporter = StandingReporter(world.ports, Stock(world))
+    reporter = ReadyConditionReporter(world.ports, Stock(world))
     for where in (MATCHING.get(target, {"of": READ.class_name}), OTHERS.get(target, {})):
         thrown = switch(target, **where)
 
@@ -376,7 +376,7 @@ async def test_nothing_is_compared_where_nothing_has_changed(world: SimulatedWor
             return ()
 
     stock = Counting(world)
-    reporter = StandingReporter(world.ports, stock)
+    reporter = ReadyConditionReporter(world.ports, stock)
     await reporter.look()
     before = stock.looks
     for _ in range(10):

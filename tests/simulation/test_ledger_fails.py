@@ -12,7 +12,7 @@ from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.context import Modes, Ports
 from taskpass.flows.task.reconcile import Reconciler
 from taskpass.ledger.log.signing import SeedSigner
-from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ports.ledger import Batch
 from tests.simulation.adapters import SimulatedLedger
@@ -80,7 +80,7 @@ class Sealed:
     def __init__(self, world: SimulatedWorld) -> None:
         self.world = world
         world.close()
-        self.ledger = SealedLedger.open(
+        self.ledger = ReadOnlyLedger.open(
             world.path, signer=SeedSigner(SEED), cluster_id="c0ffee00", why=WHY
         )
         world.life._dead = False

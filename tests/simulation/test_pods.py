@@ -154,7 +154,7 @@ async def test_a_blocked_task_notices_the_end_of_its_job(world: SimulatedWorld) 
     await world.settle()
 
     assert again is not None
-    assert again.soon
+    assert again.backoff
     assert world.condition("Finished") == ("True", "Failed")
 
 
@@ -227,7 +227,7 @@ async def test_a_service_account_that_comes_later_is_found(world: SimulatedWorld
     await world.settle()
 
     assert again is not None
-    assert again.soon
+    assert again.backoff
     assert not world.pod().gated
 
 
@@ -360,7 +360,7 @@ async def test_any_number_of_pods_that_only_say_whose_they_are_keep_no_task_from
     assert world.condition("Attested") == ("False", "WorkloadMismatch")
     assert world.provider.calls == []
     assert again is not None
-    assert again.soon
+    assert again.backoff
     assert 0 < reads <= MOST_LOOKS * MOST_OWNERS
 
 

@@ -26,7 +26,7 @@ async def test_a_provider_that_refuses_leaves_nothing_and_is_shown(world: Simula
     again = await world.look()
 
     assert again is not None
-    assert again.soon
+    assert again.backoff
     assert world.held() == []
     assert world.pod().gated
     assert world.condition("CredentialsIssued") == ("False", "ProviderRefused")

@@ -226,7 +226,7 @@ async def test_while_the_provider_is_away_the_old_one_serves_until_it_runs_out(
     await world.settle()
 
     assert again is not None
-    assert again.soon
+    assert again.backoff
     assert (ready, serving) == (("True", "Ready"), 1)
     assert "could not be renewed" in said
     assert "The issuer is away" in said
@@ -401,7 +401,7 @@ async def test_a_clock_that_is_ahead_of_the_issuers_issues_nothing_in_circles(
     again = await world.look()
 
     assert again is not None
-    assert again.soon
+    assert again.backoff
     assert working(world) == 0
     assert [call for call, _ in world.provider.calls] == ["issue", "revoke"]
     assert "is over by this clock" in world.message("CredentialsIssued")

@@ -18,7 +18,7 @@ from taskpass.flows.budgeting import UNLIMITED, Budgets, Room
 from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.context import Ports
 from taskpass.flows.task.reconcile import Reconciler
-from taskpass.flows.work_queue import Again
+from taskpass.flows.work_queue import Requeue
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.store.sqlite import SqliteLedger
@@ -170,7 +170,7 @@ class SimulatedWorld:
         owed = {g.task.key for g in ledger.held()} | {r.task.key for r in ledger.records()}
         return sorted(owed | set(self.cluster.tasks))
 
-    async def look(self, key: Key = KEY) -> Again | None:
+    async def look(self, key: Key = KEY) -> Requeue | None:
         """Reconcile one key once; None where that failed (see `errors`), as the queue does."""
         try:
             if self._sweep_due:

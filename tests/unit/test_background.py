@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from taskpass.core import errors
-from taskpass.runtime.loops import Background
+from taskpass.runtime.loops import BackgroundLoops
 
 FAULTS: dict[str, Callable[[], BaseException]] = {
     "401": lambda: errors.Unauthenticated("401"),
@@ -21,7 +21,7 @@ FAULTS: dict[str, Callable[[], BaseException]] = {
     "422": lambda: errors.Invalid("422"),
     "429": lambda: errors.ApiUnavailable("429"),
     "no answer": lambda: errors.ApiUnavailable("no answer"),
-    "a read-only ledger": lambda: errors.LedgerSealed("the volume is full"),
+    "a read-only ledger": lambda: errors.LedgerReadOnly("the volume is full"),
     "broken JSON": lambda: ValueError("it is no JSON"),
     "a wrong type": lambda: TypeError("'int' object is not iterable"),
     "a missing field": lambda: KeyError("metadata"),
@@ -38,28 +38,28 @@ ENDS: dict[str, Callable[[], BaseException]] = {
     "a ledger that can be written again": lambda: errors.MustEnd("to start whole"),
     "one of several": lambda: ExceptionGroup("several", [KeyError(), errors.LeaseLost("lost")]),
 }
-Run = Callable[[Background, Callable[[], Awaitable[Any]]], Awaitable[None]]
+Run = Callable[[BackgroundLoops, Callable[[], Awaitable[Any]]], Awaitable[None]]
 
 
-async def repeated(loops: Background, once: Callable[[], Awaitable[Any]]) -> None:
+async def repeated(loops: BackgroundLoops, once: Callable[[], Awaitable[Any]]) -> None:
     """Run it as a loop of rounds."""
     await loops.repeat("Looking", once, 0.001)
 
 
-async def kept(loops: Background, run: Callable[[], Awaitable[Any]]) -> None:
+async def kept(loops: BackgroundLoops, run: Callable[[], Awaitable[Any]]) -> None:
     """Run it as a loop of its own."""
     await loops.keep("Looking", run)
 
 
 @pytest.fixture
-def loops() -> Background:
-    return Background(first_pause=0.001, longest_pause=0.001, lasted_seconds=0.001)
+def loops() -> BackgroundLoops:
+    return BackgroundLoops(first_pause=0.001, longest_pause=0.001, lasted_seconds=0.001)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("run", [repeated, kept])
 async def test_a_loop_survives_each_fault_says_so_and_works_again(
-    loops: Background, run: Run, fault: Callable[[], BaseException]
+    loops: BackgroundLoops, run: Run, fault: Callable[[], BaseException]
 ) -> None:
     told: list[str] = []
     works = asyncio.Event()
@@ -86,7 +86,7 @@ async def test_a_loop_survives_each_fault_says_so_and_works_again(
 @pytest.mark.parametrize("fault", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("run", [repeated, kept])
 async def test_what_must_end_the_process_ends_the_loop(
-    loops: Background, run: Run, fault: Callable[[], BaseException]
+    loops: BackgroundLoops, run: Run, fault: Callable[[], BaseException]
 ) -> None:
     async def looks() -> None:
         raise fault()
@@ -96,7 +96,7 @@ async def test_what_must_end_the_process_ends_the_loop(
 
 
 async def test_a_loop_waits_between_two_rounds_for_as_long_as_it_is_told(
-    loops: Background,
+    loops: BackgroundLoops,
 ) -> None:
     waits = [None, timedelta(milliseconds=40), None]
     times: list[float] = []
@@ -115,7 +115,9 @@ async def test_a_loop_waits_between_two_rounds_for_as_long_as_it_is_told(
     assert times[2] - times[1] >= 0.04
 
 
-async def test_the_text_of_an_error_that_is_not_ours_is_shown_nowhere(loops: Background) -> None:
+async def test_the_text_of_an_error_that_is_not_ours_is_shown_nowhere(
+    loops: BackgroundLoops,
+) -> None:
     async def looks() -> None:
         raise RuntimeError("token eyJhbGciOiJSUzI1NiJ9")
 
@@ -133,7 +135,9 @@ async def test_only_a_loop_that_issuing_depends_on_keeps_anything_from_being_iss
     needed: bool,
 ) -> None:
     changes: list[str] = []
-    loops = Background(lambda: changes.append(loops.issuance_blocked_reason), first_pause=0.001)
+    loops = BackgroundLoops(
+        lambda: changes.append(loops.issuance_blocked_reason), first_pause=0.001
+    )
 
     async def looks() -> None:
         if not changes:
@@ -150,7 +154,7 @@ async def test_only_a_loop_that_issuing_depends_on_keeps_anything_from_being_iss
 
 @pytest.mark.parametrize("run", [repeated, kept])
 async def test_a_loop_that_is_cancelled_ends_with_what_it_was_at(
-    loops: Background, run: Run
+    loops: BackgroundLoops, run: Run
 ) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
@@ -170,7 +174,7 @@ async def test_a_loop_that_is_cancelled_ends_with_what_it_was_at(
     await asyncio.wait_for(ended.wait(), 5)
 
 
-async def test_a_loop_that_comes_to_its_end_is_done(loops: Background) -> None:
+async def test_a_loop_that_comes_to_its_end_is_done(loops: BackgroundLoops) -> None:
     async def looks() -> None:
         return None
 

@@ -15,7 +15,7 @@ from prometheus_client import Metric
 
 from e2e.demo.documents import ROOT, commands
 from taskpass.flows.budgeting import Budgets
-from taskpass.flows.cluster.witnessing import Stand
+from taskpass.flows.cluster.witnessing import WitnessState
 from taskpass.runtime.metrics import Metrics
 from taskpass.server.health import Health
 from tests.unit.test_documents import table
@@ -43,7 +43,7 @@ def collected() -> list[Metric]:
     nothing: Any = SimpleNamespace()
     metrics.measured("Kubernetes", nothing)
     metrics.budgets(Budgets())
-    metrics.remembered(lambda: 0, lambda: {"w1": Stand()})
+    metrics.remembered(lambda: 0, lambda: {"w1": WitnessState()})
     return list(metrics.registry.collect())
 
 

@@ -17,17 +17,17 @@ from taskpass.ledger.maintain.requests import place_of
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.verify.log import verify_database, verify_directory
 from taskpass.ports.ledger import Batch
-from taskpass.runtime.background import Duties
+from taskpass.runtime.background import BackgroundWork
 from taskpass.server.health import Health
 from tests.unit.ledger import objects
 
 
-def duties(path: Path, ledger: SqliteLedger) -> Duties:
+def duties(path: Path, ledger: SqliteLedger) -> BackgroundWork:
     """Return what answers requests; everything else is of no matter here."""
     none: Any = None
     ports: Any = SimpleNamespace(modes=Modes(held_back=""), now=lambda: objects.NOW)
     settings: Any = SimpleNamespace(ledger_path=path)
-    return Duties(
+    return BackgroundWork(
         settings=settings, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
         caches=none, queue=none, health=Health(), anchoring=none, witnessing=None,
         log_server=None, evaluator=none,

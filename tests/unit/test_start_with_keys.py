@@ -15,7 +15,7 @@ from taskpass.ledger.log.key_file import make_seed_file
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.verify.log import verify_database
 from taskpass.runtime.app import seeds_of
-from taskpass.runtime.background import Duties
+from taskpass.runtime.background import BackgroundWork
 from taskpass.runtime.settings import Settings
 from taskpass.server.health import Health
 from tests.unit.kube.scripted_server import Answer, Script, scripted, status_body
@@ -86,12 +86,12 @@ async def test_a_key_file_that_others_can_read_ends_the_start(tmp_path: Path) ->
             await seeds_of(Settings(namespace="home", signing_key_file=tmp_path / "now"), client)
 
 
-def duties(ledger: object) -> Duties:
+def duties(ledger: object) -> BackgroundWork:
     """Return what looks after this ledger; everything else is of no matter here."""
     ports: Any = SimpleNamespace(modes=Modes(held_back=""))
     health = Health(ledger="", lease="", caches="", limits="", watching="", anchor="")
     none: Any = None
-    return Duties(
+    return BackgroundWork(
         settings=none, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
         caches=none, queue=none, health=health, anchoring=none, witnessing=None, log_server=None,
         evaluator=none,
@@ -108,7 +108,7 @@ async def test_damage_that_is_found_after_the_start_stops_issuing_and_is_told(
     with contextlib.closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE bundle SET z = zeroblob(40) WHERE n = 0")
 
-    await looked_after.keep_whole()
+    await looked_after.check_integrity()
 
     ledger.close()
     assert "bundle 0 is damaged" in looked_after.ports.modes.held_back
@@ -123,7 +123,7 @@ async def test_a_ledger_that_is_well_holds_nothing_back(tmp_path: Path) -> None:
     await objects.filled(ledger, 600)
     looked_after = duties(ledger)
 
-    await looked_after.keep_whole()
+    await looked_after.check_integrity()
 
     ledger.close()
     assert looked_after.ports.modes.held_back == ""

@@ -19,7 +19,7 @@ from e2e.admission import ROOT
 from e2e.cluster import tools
 from e2e.operator_process import free_port
 from e2e.stage import until
-from taskpass.flows.cluster.witnessing import Stand, Witnessing
+from taskpass.flows.cluster.witnessing import Witnessing, WitnessState
 from taskpass.ledger.log.signing import verify_signature
 from taskpass.ledger.query.history import History
 from taskpass.ledger.store.sqlite import SqliteLedger
@@ -117,10 +117,10 @@ async def grown(path: Path, size: int) -> None:
     ledger.close()
 
 
-def asked(path: Path, lite: Litewitness, log: str) -> Stand:
+def asked(path: Path, lite: Litewitness, log: str) -> WitnessState:
     """Return how the witness stands to a ledger, after it was opened and asked once."""
 
-    async def one_round(ledger: SqliteLedger) -> Stand:
+    async def one_round(ledger: SqliteLedger) -> WitnessState:
         asker = HttpWitnesses()
         made = Witnessing(
             parse_policy(lite.policy(log)), asker, History(path), ledger.keep_cosigned,
@@ -133,7 +133,7 @@ def asked(path: Path, lite: Litewitness, log: str) -> Stand:
         assert made.proven is None  # a witness that shows no checkpoint proves nothing
         return made.stands["lite"]
 
-    async def opened() -> Stand:
+    async def opened() -> WitnessState:
         ledger = objects.opened(path)
         try:
             return await one_round(ledger)

@@ -10,7 +10,7 @@ from e2e.admission import ROLE, SYSTEM, TARGET, TENANT, remove
 from e2e.as_operator import ADMISSION, without
 from e2e.impersonate import Api, Object, thing
 from taskpass.kube.api.client import KubeClient
-from taskpass.kube.guardrails import limits_hold
+from taskpass.kube.guardrails import verify_guardrails
 from taskpass.kube.writers.signing_key import load_or_create_seed
 
 ASKED: dict[str, Any] = {
@@ -22,7 +22,7 @@ ASKED: dict[str, Any] = {
 
 class TestGuard:
     async def test_with_the_chart_installed_the_limits_hold(self, client: KubeClient) -> None:
-        assert await limits_hold(client, **ASKED) == ""
+        assert await verify_guardrails(client, **ASKED) == ""
 
     @pytest.mark.parametrize(
         ("plural", "name"),
@@ -36,8 +36,8 @@ class TestGuard:
         self, client: KubeClient, api: Api, plural: str, name: str
     ) -> None:
         with without(api, plural, name):
-            said = await limits_hold(client, **ASKED)
-        await _until_not(lambda: limits_hold(client, **ASKED))
+            said = await verify_guardrails(client, **ASKED)
+        await _until_not(lambda: verify_guardrails(client, **ASKED))
 
         assert f"'{name}' is missing (not found); install or upgrade the chart" in said
 
@@ -48,7 +48,7 @@ class TestGuard:
         only = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "elsewhere"}}}
         _merge(api, path, {"spec": {"matchResources": only}})
         try:
-            said = await limits_hold(client, **ASKED)
+            said = await verify_guardrails(client, **ASKED)
         finally:
             _merge(api, path, {"spec": {"matchResources": None}})
 
@@ -65,16 +65,16 @@ class TestGuard:
                         "operations": ["CREATE"]}]  # fmt: skip
             _merge(api, path, {"spec": {"matchConstraints": {"resourceRules": nothing}}})
             try:
-                said = await _until(lambda: limits_hold(client, **ASKED))
+                said = await _until(lambda: verify_guardrails(client, **ASKED))
             finally:
                 _merge(api, path, {"spec": {"matchConstraints": {"resourceRules": rules}}})
             assert expected in said
-            await _until_not(lambda: limits_hold(client, **ASKED))
+            await _until_not(lambda: verify_guardrails(client, **ASKED))
 
     async def test_a_tenant_that_is_gone_does_not_stop_the_others(self, client: KubeClient) -> None:
         asked = {**ASKED, "tenants": [TENANT, "gone"], "targets": {"gone": [("Role", "r")]}}
 
-        assert await limits_hold(client, **asked) == ""
+        assert await verify_guardrails(client, **asked) == ""
 
 
 class TestSigningKey:

@@ -27,7 +27,7 @@ from taskpass.cel.in_process import sources_of
 from taskpass.cel.process import EvaluatorProcess, Stopped
 from taskpass.core.policy.expression_input import Answer, Answered, Examined, Inquiry
 from taskpass.core.policy.types import Effect, Policy, PolicyVersion
-from taskpass.core.rate_limit.fair_queue import FairLine
+from taskpass.core.rate_limit.fair_queue import FairQueue
 from taskpass.ports.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -93,8 +93,8 @@ class ProcessEvaluator:
         self._start = start
         self._on_stop = on_stop
         self._breaker = Breaker(clock.monotonic)
-        self._asked: FairLine[_Message] = FairLine()
-        self._examining: FairLine[_Message] = FairLine()
+        self._asked: FairQueue[_Message] = FairQueue()
+        self._examining: FairQueue[_Message] = FairQueue()
         self._any = asyncio.Event()
         self._current: EvaluatorProcess | None = None
         self._spare: EvaluatorProcess | None = None

@@ -113,7 +113,7 @@ class LedgerUnwritable(LedgerError):
     """The volume takes no writes: it is full, read-only, or fails. What is there may be read."""
 
 
-class LedgerSealed(TransientError):
+class LedgerReadOnly(TransientError):
     """The ledger can be read and not written, so nothing is begun; only what ends is taken in."""
 
 

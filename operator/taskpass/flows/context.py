@@ -13,11 +13,11 @@ from taskpass.core.model.key import Key
 from taskpass.core.model.task import Task
 from taskpass.flows.budgeting import Budgets
 from taskpass.ports.clock import Clock
-from taskpass.ports.cluster import AccessReviewer, PodControl, WorkloadReader, World
+from taskpass.ports.cluster import AccessReviewer, ClusterView, PodControl, WorkloadReader
 from taskpass.ports.credentials import CredentialProvider, CredentialSink
 from taskpass.ports.ledger import Batch, Ledger
 from taskpass.ports.policies import Evaluator
-from taskpass.ports.tasks import EventPoster, StandingWriter, TaskWriter
+from taskpass.ports.tasks import EventPoster, ReadyConditionWriter, TaskWriter
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Ports:
     """The world, as the flows reach it."""
 
     clock: Clock
-    world: World
+    world: ClusterView
     ledger: Ledger
     providers: Mapping[str, CredentialProvider]
     """By `spec.provider` of a class."""
@@ -63,7 +63,7 @@ class Ports:
     events: EventPoster
     reviewer: AccessReviewer
     workloads: WorkloadReader
-    standings: StandingWriter
+    standings: ReadyConditionWriter
     evaluator: Evaluator
     audience: str
     overlap: timedelta

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 
 from taskpass.core.errors import MustEnd, TransientError
 from taskpass.core.model.key import Key
-from taskpass.core.rate_limit.fair_queue import FairLine
+from taskpass.core.rate_limit.fair_queue import FairQueue
 from taskpass.ports.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -33,13 +33,13 @@ BEGUN_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class Requeue:
     """When to look at a task again, if nothing happens before."""
 
     at: datetime | None = None
-    soon: bool = False
+    backoff: bool = False
     """With the queue's back-off."""
-    also: Key | None = None
+    enqueue: Key | None = None
     """Another task that may go on now."""
 
 
@@ -57,10 +57,10 @@ class WorkQueue:
         self._clock = clock
         self._workers = workers
         self._comes_first = first
-        self._work: Callable[[Key], Awaitable[Again]]
+        self._work: Callable[[Key], Awaitable[Requeue]]
         self._on_error: Callable[[Key, Exception], None]
-        self._first: FairLine[Key] = FairLine()
-        self._ready: FairLine[Key] = FairLine()
+        self._first: FairQueue[Key] = FairQueue()
+        self._ready: FairQueue[Key] = FairQueue()
         self._busy: Counter[str] = Counter()
         """How many of each namespace are worked on."""
         self._most_of_one = max(1, workers * 3 // 4)
@@ -97,7 +97,7 @@ class WorkQueue:
 
     async def run(
         self,
-        work: Callable[[Key], Awaitable[Again]],
+        work: Callable[[Key], Awaitable[Requeue]],
         *,
         on_error: Callable[[Key, Exception], None] = lambda key, error: None,
     ) -> None:
@@ -157,7 +157,7 @@ class WorkQueue:
 
     async def _one(self, key: Key) -> None:
         try:
-            again = await self._work(key)
+            requeue = await self._work(key)
         except MustEnd:
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -173,19 +173,19 @@ class WorkQueue:
             )
             if isinstance(error, Exception):
                 self._on_error(key, error)
-            again = Again(soon=True)
+            requeue = Requeue(backoff=True)
         finally:
             self._running.discard(key)
             self._busy[key[0]] -= 1
             if not self._busy[key[0]]:
                 del self._busy[key[0]]
             self._changed.set()
-        self._plan(key, again)
+        self._plan(key, requeue)
 
-    def _plan(self, key: Key, again: Again) -> None:
-        if again.also is not None:
-            self.add(again.also)
-        if again.soon:
+    def _plan(self, key: Key, requeue: Requeue) -> None:
+        if requeue.enqueue is not None:
+            self.add(requeue.enqueue)
+        if requeue.backoff:
             tries = self._tries.get(key, 0)
             self._tries[key] = tries + 1
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries, 10))
@@ -198,9 +198,9 @@ class WorkQueue:
         else:
             self._tries.pop(key, None)
             self._retry.pop(key, None)
-        if again.at is not None:
+        if requeue.at is not None:
             # Never at once: a time that has come and changes nothing would spin.
-            at = max(again.at, self._clock.now() + timedelta(seconds=0.5))
+            at = max(requeue.at, self._clock.now() + timedelta(seconds=0.5))
             if self._due.get(key) != at:
                 self._due[key] = at
                 heapq.heappush(self._wall, (at, key))

@@ -77,7 +77,7 @@ NOBODY = "g-" + 32 * "0"
 """A grant id that is never drawn: random ones are version 4 UUIDs."""
 
 
-async def limits_hold(
+async def verify_guardrails(
     client: KubeClient,
     *,
     home: str,
@@ -104,7 +104,7 @@ async def limits_missing(
     tenants: Iterable[str],
     targets: Mapping[str, Sequence[tuple[str, str]]],
 ) -> list[str]:
-    """Return a sentence for each limit that does not hold; see `limits_hold`."""
+    """Return a sentence for each limit that does not hold; see `verify_guardrails`."""
     checks = [
         *(
             _exists(client, f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{n}", n)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from taskpass.core.audit.anchor import AnchorReason, Forgotten, Head
+from taskpass.core.audit.anchor import AnchorReason, AnchorReset, Head
 from taskpass.core.model.conditions import Finding
 from taskpass.tlog.witness_protocol import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class AnchorState:
     """What the cluster remembers of the log."""
 
     uid: str
@@ -21,18 +21,18 @@ class Remembered:
     """None: nothing yet."""
     status: Mapping[str, Any]
     """As the API has it."""
-    forgotten: Forgotten | None = None
+    forgotten: AnchorReset | None = None
     """What a person had it forget before."""
 
 
 class LogAnchor(Protocol):
     """The log's memory outside of the log: it only grows."""
 
-    async def read(self) -> Remembered:
+    async def read(self) -> AnchorState:
         """Return what is remembered; `NotFound` where nothing there could remember."""
 
     async def write(
-        self, seen: Remembered, head: Head | None, finding: Finding, figures: Mapping[str, int],
+        self, seen: AnchorState, head: Head | None, finding: Finding, figures: Mapping[str, int],
         now: datetime,
     ) -> None:  # fmt: skip
         """Say what was found, and remember the head where one is given.

@@ -37,7 +37,7 @@ class AccessReviewer(Protocol):
         """Tell whether the user has the verb `delegate` on a task (SubjectAccessReview)."""
 
 
-class World(Protocol):
+class ClusterView(Protocol):
     """The caches, all synced. Reads never block."""
 
     def task(self, key: Key) -> Task | None:

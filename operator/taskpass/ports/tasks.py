@@ -32,7 +32,7 @@ class TaskWriter(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ReadyCondition:
     """Whether a policy or a class can be used, what has become of a KillSwitch or TaskApproval."""
 
     kind: str
@@ -44,10 +44,10 @@ class Standing:
     finding: Finding
 
 
-class StandingWriter(Protocol):
+class ReadyConditionWriter(Protocol):
     """What the operator may change of objects that are no tasks."""
 
-    async def say(self, standing: Standing, now: datetime) -> None:
+    async def say(self, standing: ReadyCondition, now: datetime) -> None:
         """Make it the condition `Ready`. An object that is gone is success."""
 
     async def release_class(self, used: CredentialClass) -> None:

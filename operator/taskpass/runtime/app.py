@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from taskpass.cel.evaluator import ProcessEvaluator
-from taskpass.core.audit.anchor import Concern
+from taskpass.core.audit.anchor import IntegrityAlert
 from taskpass.core.errors import (
-    LedgerSealed,
+    LedgerReadOnly,
     MustEnd,
     NotFound,
     TaskpassError,
@@ -41,8 +41,8 @@ from taskpass.flows.cluster.kill_switch import KillSwitchRecorder
 from taskpass.flows.cluster.leftovers import Leftovers
 from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.cluster.ready_conditions import LOOK_SECONDS as STANDING_SECONDS
-from taskpass.flows.cluster.ready_conditions import StandingReporter
-from taskpass.flows.cluster.uninstall import GivingUp
+from taskpass.flows.cluster.ready_conditions import ReadyConditionReporter
+from taskpass.flows.cluster.uninstall import Uninstall
 from taskpass.flows.cluster.witnessing import ROUND_SECONDS, Witnessing
 from taskpass.flows.context import Ports
 from taskpass.flows.task.reconcile import Reconciler
@@ -50,7 +50,7 @@ from taskpass.flows.work_queue import WorkQueue
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.api.connection import Connection
 from taskpass.kube.api.priority import of_tenant
-from taskpass.kube.cache.cluster_view import Caches
+from taskpass.kube.cache.cluster_view import InformerCache
 from taskpass.kube.cache.kopf_watch import Watcher
 from taskpass.kube.lease import Lease
 from taskpass.kube.writers.access_reviews import KubeReviews
@@ -69,7 +69,7 @@ from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.signing import SeedSigner, fingerprint_key, verify_signature
 from taskpass.ledger.query.history import History
 from taskpass.ledger.store.open import AnyLedger, Opening
-from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.volume import room
 from taskpass.ports.ledger import Batch
@@ -78,13 +78,13 @@ from taskpass.runtime import gc_tuning as garbage
 from taskpass.runtime.background import (
     LOOK_SECONDS,
     REQUESTS_SECONDS,
-    Duties,
+    BackgroundWork,
     budgets_of,
     figures_of,
     roles_of,
 )
 from taskpass.runtime.clock import SteadyClock
-from taskpass.runtime.loops import Background
+from taskpass.runtime.loops import BackgroundLoops
 from taskpass.runtime.metrics import Metrics
 from taskpass.runtime.process_memory import keep_private
 from taskpass.runtime.settings import Settings
@@ -163,7 +163,7 @@ class Operator:
     def _wait_for_lease(self, why: str) -> None:
         self._health.lease = f"waiting, nothing is written: {why}"
 
-    async def _assemble(self, stack: contextlib.AsyncExitStack) -> Duties:
+    async def _assemble(self, stack: contextlib.AsyncExitStack) -> BackgroundWork:
         settings, client = self._settings, self._client
         seed, before = await self._insist(
             "read the signing key", lambda: seeds_of(settings, self._home)
@@ -180,7 +180,7 @@ class Operator:
         )  # fmt: skip
         ledger = await asyncio.to_thread(opening.as_far_as_possible)
         stack.callback(ledger.close)
-        sealed = ledger.why if isinstance(ledger, SealedLedger) else ""
+        sealed = ledger.why if isinstance(ledger, ReadOnlyLedger) else ""
         self._health.ledger = f"revoking only: {sealed}" if sealed else COMPARING
         events = KubeEvents(client, instance=instance)
         queue = WorkQueue(
@@ -191,7 +191,7 @@ class Operator:
             for key in tuple(keys):
                 queue.add(key)
 
-        caches = Caches(
+        caches = InformerCache(
             client,
             tenants=settings.tenants,
             on_change=look,
@@ -235,12 +235,12 @@ class Operator:
         witnessing = await self._witnessing(stack, ledger)
         log_server = await self._log_server(stack)
 
-        def proven() -> Concern | None:
+        def proven() -> IntegrityAlert | None:
             return None if witnessing is None else witnessing.proven
 
         async def record(entry: Entry) -> None:
-            if isinstance(ledger, SealedLedger):
-                raise LedgerSealed(ledger.why)
+            if isinstance(ledger, ReadOnlyLedger):
+                raise LedgerReadOnly(ledger.why)
             await ledger.commit(Batch(entries=(entry,)))
 
         def figures() -> Mapping[str, int]:
@@ -256,12 +256,12 @@ class Operator:
         self._metrics.remembered(
             lambda: anchoring.remembered, lambda: {} if witnessing is None else witnessing.stands
         )
-        made = Duties(
+        made = BackgroundWork(
             settings=settings, client=client, ports=ports, ledger=ledger, opening=opening,
             caches=caches, queue=queue, health=self._health, anchoring=anchoring,
             witnessing=witnessing, log_server=log_server, evaluator=evaluator,
         )  # fmt: skip
-        made.background = Background(made.block_issuance_where_due)
+        made.background = BackgroundLoops(made.block_issuance_where_due)
         return made
 
     async def _log_server(self, stack: contextlib.AsyncExitStack) -> LogServer | None:
@@ -292,7 +292,7 @@ class Operator:
             verify_signature,
         )  # fmt: skip
 
-    async def _serve(self, duties: Duties) -> None:
+    async def _serve(self, duties: BackgroundWork) -> None:
         caches, queue = duties.caches, duties.queue
         loop = asyncio.get_running_loop()
         await self._insist("list our kinds", lambda: caches.seed(self._client))
@@ -311,7 +311,7 @@ class Operator:
                 loops.keep("Posting Events", events.run),
                 loops.keep("Watching pods", caches.run, needed=True),
                 loops.keep("Evaluating policies", duties.evaluator.run),
-                loops.keep("Comparing the ledger", duties.keep_whole, needed=True),
+                loops.keep("Comparing the ledger", duties.check_integrity, needed=True),
                 loops.repeat("Checking limits", duties.check_guardrails, sweep, needed=True),
                 loops.repeat(
                     "Looking at watches", lambda: duties.look_at_watches(watcher), LOOK_SECONDS,
@@ -344,7 +344,7 @@ class Operator:
                 task.cancel()
 
     async def _work(
-        self, duties: Duties, background: list[asyncio.Task[None]], group: asyncio.TaskGroup
+        self, duties: BackgroundWork, background: list[asyncio.Task[None]], group: asyncio.TaskGroup
     ) -> None:
         """Work on tasks, once every cache is filled and what a crash left is found."""
         ports, caches, queue = duties.ports, duties.caches, duties.queue
@@ -360,11 +360,11 @@ class Operator:
         for key in sorted(known | set(caches.task_keys())):
             queue.add(key)
         self._health.caches = ""
-        giving = GivingUp(
+        giving = Uninstall(
             ports=ports, task_keys=caches.task_keys, classes=caches.all_classes, look=queue.add
         )
         history = History(self._settings.ledger_path)
-        standing = StandingReporter(ports, caches)
+        standing = ReadyConditionReporter(ports, caches)
         releases = ReleaseRequests(self._client, self._settings.namespace, giving, self._clock.now)
         sweep, loops = self._settings.sweep_seconds, duties.background
         recorder = KillSwitchRecorder(ports, caches, history.kill_switches)

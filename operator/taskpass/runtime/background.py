@@ -22,16 +22,16 @@ from taskpass.flows.cluster.witnessing import Witnessing
 from taskpass.flows.context import Ports
 from taskpass.flows.work_queue import WorkQueue
 from taskpass.kube.api.client import KubeClient
-from taskpass.kube.cache.cluster_view import Caches
+from taskpass.kube.cache.cluster_view import InformerCache
 from taskpass.kube.cache.kopf_watch import Watcher
-from taskpass.kube.guardrails import limits_hold
+from taskpass.kube.guardrails import verify_guardrails
 from taskpass.ledger.maintain.prune import archived, limit_of
 from taskpass.ledger.maintain.requests import answer_all
 from taskpass.ledger.store.open import AnyLedger, Opening
-from taskpass.ledger.store.read_only import SealedLedger
-from taskpass.ledger.store.volume import RecentRoom, room
+from taskpass.ledger.store.read_only import ReadOnlyLedger
+from taskpass.ledger.store.volume import RecentFreeSpace, room
 from taskpass.ports.ledger import Batch
-from taskpass.runtime.loops import Background
+from taskpass.runtime.loops import BackgroundLoops
 from taskpass.runtime.settings import Settings
 from taskpass.server.audit_log import LogServer
 from taskpass.server.health import Health
@@ -43,7 +43,7 @@ REQUESTS_SECONDS = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Duties:
+class BackgroundWork:
     """One round of each; `taskpass.runtime.loops` repeats them, and survives what they raise."""
 
     settings: Settings
@@ -51,7 +51,7 @@ class Duties:
     ports: Ports
     ledger: AnyLedger
     opening: Opening
-    caches: Caches
+    caches: InformerCache
     queue: WorkQueue
     health: Health
     anchoring: Anchoring
@@ -60,14 +60,14 @@ class Duties:
     evaluator: ProcessEvaluator
     log_server: LogServer | None
     """None where the log is not served."""
-    background: Background = field(default_factory=Background)
+    background: BackgroundLoops = field(default_factory=BackgroundLoops)
     listed_at_beginning: int = 1
     """How often kopf had begun when our kinds were last listed whole; the start lists them."""
 
     async def check_guardrails(self) -> timedelta | None:
         """Try whether the limits on ourselves hold; sooner again where they do not."""
         try:
-            said = await limits_hold(
+            said = await verify_guardrails(
                 self.client,
                 home=self.settings.namespace,
                 tenants=self.settings.tenants,
@@ -108,13 +108,13 @@ class Duties:
         except TransientError as error:
             logger.warning("Failed to sweep, will retry", extra={"error": str(error)})
 
-    async def keep_whole(self) -> None:
+    async def check_integrity(self) -> None:
         """Hold the ledger's state against its log, then look at all of its file, once.
 
         Nothing is issued before the first is done, nor after either has found a difference. What
         is held is revoked all the same, by what is noted of it.
         """
-        if isinstance(self.ledger, SealedLedger):
+        if isinstance(self.ledger, ReadOnlyLedger):
             return
         found = await self.ledger.compare()
         if not found:
@@ -132,7 +132,7 @@ class Duties:
     async def answer_requests(self) -> None:
         """Do what is asked beside the ledger: erase a person, drop old entries."""
         ledger = self.ledger
-        if isinstance(ledger, SealedLedger):
+        if isinstance(ledger, ReadOnlyLedger):
             return
 
         async def do(request: Mapping[str, str], tell: Callable[[str], None]) -> int:
@@ -157,7 +157,7 @@ class Duties:
     async def record_late(self) -> None:
         """Where the ledger could only be read: try again, and end the process once it is whole."""
         sealed = self.ledger
-        if isinstance(sealed, SealedLedger):
+        if isinstance(sealed, ReadOnlyLedger):
             recorded = await sealed.record_late(self.opening.whole)
             if recorded is not None:
                 raise MustEnd(
@@ -173,7 +173,7 @@ class Duties:
             health.limits or health.watching or health.anchor or health.unremembered
             or self.background.issuance_blocked_reason
         )  # fmt: skip
-        if isinstance(self.ledger, SealedLedger):
+        if isinstance(self.ledger, ReadOnlyLedger):
             why = f"Nothing is issued: {self.ledger.why}"
         elif self.health.ledger:
             why = f"Nothing is issued: {self.health.ledger}"
@@ -209,7 +209,7 @@ def budgets_of(settings: Settings, meters: Mapping[str, Meter]) -> Budgets:
             per_day=settings.ledger_namespace_kib_per_day * KIBIBYTE,
         ),
         namespaces=len(settings.tenants),
-        room=RecentRoom(settings.ledger_path),
+        room=RecentFreeSpace(settings.ledger_path),
         meters=meters,
     )
 

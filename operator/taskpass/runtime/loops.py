@@ -25,7 +25,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Background:
+class BackgroundLoops:
     """Runs loops, and knows what keeps each from working."""
 
     def __init__(

@@ -71,7 +71,7 @@ class Space(Protocol):
         """The volume's size."""
 
 
-class Standing(Protocol):
+class WitnessCounts(Protocol):
     """How a witness and the log stand."""
 
     cosigned: int
@@ -163,7 +163,7 @@ class Metrics:
         return budgets
 
     def remembered(
-        self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, Standing]]
+        self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, WitnessCounts]]
     ) -> None:
         """Show, on each scrape, how much of the log others remember."""
         self.registry.register(_Remembered(anchored, witnesses))
@@ -301,7 +301,7 @@ class _Refused(Collector):
 
 class _Remembered(Collector):
     def __init__(
-        self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, Standing]]
+        self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, WitnessCounts]]
     ) -> None:
         self._anchored = anchored
         self._witnesses = witnesses

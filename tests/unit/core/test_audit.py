@@ -11,7 +11,7 @@ from taskpass.core.audit import log_events as audit_log
 from taskpass.core.audit.anchor import Head
 from taskpass.core.audit.canonical import entry_bytes
 from taskpass.core.audit.terms import moment
-from taskpass.core.lifecycle.approval import Asked, TaskApproval, Verdict
+from taskpass.core.lifecycle.approval import ApprovalRequest, TaskApproval, Verdict
 from taskpass.core.lifecycle.progress import Savepoint
 from taskpass.core.lifecycle.records import Outcome, PodBinding, TaskRecord
 from taskpass.core.model.entry import Entry, EventType, Stage
@@ -44,7 +44,7 @@ SWITCH = KillSwitch(
 )  # fmt: skip
 
 SAVED = Savepoint(step="sorted", sha256=64 * "a", at=NOW, intent_digest="i", policies_digest="p")
-ASKED = Asked(name="tickets", text="{}", nonce="n", since=NOW, epoch=1)
+ASKED = ApprovalRequest(name="tickets", text="{}", nonce="n", since=NOW, epoch=1)
 WORD = TaskApproval(
     namespace="support", name="yes", uid="a-1", generation=1, created_at=NOW, task_name="ticket",
     task_uid="u-1", digest=ASKED.digest, decision=Verdict.APPROVED, approver=User(username="lea"),

@@ -1,18 +1,18 @@
 """A line in which every tenant has its turn."""
 
-from taskpass.core.rate_limit.fair_queue import FairLine
+from taskpass.core.rate_limit.fair_queue import FairQueue
 
 
-def filled(**tenants: int) -> FairLine[str]:
+def filled(**tenants: int) -> FairQueue[str]:
     """Return a line into which tenants have put so many, one after the other."""
-    line: FairLine[str] = FairLine()
+    line: FairQueue[str] = FairQueue()
     for tenant, count in tenants.items():
         for number in range(count):
             line.put(tenant, f"{tenant}{number}")
     return line
 
 
-def drained(line: FairLine[str]) -> list[str]:
+def drained(line: FairQueue[str]) -> list[str]:
     """Return all that waits, in the order in which it is taken."""
     found = []
     while (item := line.take()) is not None:

@@ -15,9 +15,9 @@ from taskpass.core.lifecycle.steps import (
     Finish,
     Forget,
     Release,
-    Rest,
     Revoke,
     RevokeReason,
+    Wait,
     Withdraw,
 )
 from taskpass.core.model.grant import GrantState
@@ -32,7 +32,7 @@ UNANSWERED = frozenset({"g-tickets"})
 def test_a_task_at_rest_waits_until_its_credential_is_due_for_renewal() -> None:
     due = renewal_time(grant_of(), None, timedelta(), LATER)
 
-    assert next_step(snapshot(), LATER) == Rest(until=due)
+    assert next_step(snapshot(), LATER) == Wait(until=due)
     assert due is not None
     assert due < T0 + timedelta(seconds=900)
 
@@ -86,7 +86,7 @@ def test_a_record_is_dropped_while_a_provider_owes() -> None:
 def test_a_debt_of_a_task_that_is_gone_is_shown_as_owed() -> None:
     seen = replace(NEW, task=None, grants=(OWED,), unanswered=UNANSWERED)
 
-    assert next_step(seen, LATER) == Rest(owed=(OWED,))
+    assert next_step(seen, LATER) == Wait(owed=(OWED,))
 
 
 # Rule 2: what was half done.
@@ -108,7 +108,7 @@ def test_what_was_half_done_is_undone(state: GrantState, known: bool) -> None:
 
 
 def test_what_was_delivered_stays_though_its_secret_is_not_known_any_more() -> None:
-    assert isinstance(next_step(snapshot(known=frozenset()), LATER), Rest)
+    assert isinstance(next_step(snapshot(known=frozenset()), LATER), Wait)
 
 
 # Rule 3: the task is deleted, over, or not served.
@@ -154,7 +154,7 @@ def test_a_task_that_is_over_and_owes_is_not_finished() -> None:
     kept = record_of(outcome=Outcome.SUCCEEDED, secret_written=False)
     seen = snapshot(own_record=kept, grants=(OWED,), unanswered=UNANSWERED)
 
-    assert next_step(seen, LATER) == Rest(owed=(OWED,))
+    assert next_step(seen, LATER) == Wait(owed=(OWED,))
 
 
 def test_a_deleted_task_that_holds_nothing_is_released() -> None:
@@ -166,7 +166,7 @@ def test_a_deleted_task_that_holds_nothing_is_released() -> None:
 def test_a_task_is_released_once() -> None:
     gone = replace(ASKING, deleting_since=T0)
 
-    assert next_step(replace(NEW, task=gone, released=True), T0) == Rest()
+    assert next_step(replace(NEW, task=gone, released=True), T0) == Wait()
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_deletion_waits_for_a_provider_that_is_down(after: int, released: bool
 
     step = next_step(seen, T0 + timedelta(seconds=after))
 
-    waiting = Rest(owed=(OWED,), until=T0 + DELETION_PATIENCE)
+    waiting = Wait(owed=(OWED,), until=T0 + DELETION_PATIENCE)
     assert step == (Release() if released else waiting)
 
 
@@ -207,9 +207,9 @@ def test_a_finished_task_is_deleted_only_after_its_status_said_so() -> None:
     told = replace(ending, status={"conditions": [{"type": "Finished", "status": "True"}]})
     seen = snapshot(own_record=over, grants=())
 
-    assert next_step(replace(seen, task=ending), LATER) == Rest(until=T0 + timedelta(seconds=5))
+    assert next_step(replace(seen, task=ending), LATER) == Wait(until=T0 + timedelta(seconds=5))
     assert next_step(replace(seen, task=told), LATER) == Delete()
-    assert next_step(replace(seen, task=told), T0) == Rest(until=T0 + timedelta(seconds=5))
+    assert next_step(replace(seen, task=told), T0) == Wait(until=T0 + timedelta(seconds=5))
 
 
 # Rule 5: phases.
@@ -239,7 +239,7 @@ def test_the_next_phase_is_not_entered_while_the_last_one_owes() -> None:
         unanswered=UNANSWERED,
     )
 
-    assert next_step(seen, LATER) == Rest(owed=(owed,))
+    assert next_step(seen, LATER) == Wait(owed=(owed,))
 
 
 @pytest.mark.parametrize("wanted", ["three", "nowhere"])
@@ -263,14 +263,14 @@ def test_a_task_that_goes_back_from_a_branch_is_cleared_first_and_then_let_go_on
     assert isinstance(next_step(back, LATER), Withdraw)
     assert next_step(replace(back, own_record=bare), LATER) == Enter(left="three", phase="one")
     waits = replace(back, own_record=bare, grants=(owed,), unanswered=UNANSWERED)
-    assert next_step(waits, LATER) == Rest(owed=(owed,), blocked="three")
+    assert next_step(waits, LATER) == Wait(owed=(owed,), blocked="three")
 
 
 def test_a_task_that_moves_on_from_a_branch_stays_blocked() -> None:
     record = record_of(PHASED, blocked_branch="three", secret_written=False, delivered=())
     seen = snapshot(task=replace(PHASED, phase="two"), own_record=record, grants=())
 
-    assert next_step(seen, LATER) == Rest(blocked="three")
+    assert next_step(seen, LATER) == Wait(blocked="three")
 
 
 def test_an_unset_phase_stays_where_the_task_is() -> None:
@@ -280,11 +280,11 @@ def test_an_unset_phase_stays_where_the_task_is() -> None:
         grants=(),
     )
 
-    assert isinstance(next_step(seen, LATER), Rest)
+    assert isinstance(next_step(seen, LATER), Wait)
 
 
 def test_a_task_that_never_had_a_pod_has_no_phase_to_leave() -> None:
-    assert isinstance(next_step(replace(NEW, task=replace(PHASED, phase="three")), LATER), Rest)
+    assert isinstance(next_step(replace(NEW, task=replace(PHASED, phase="three")), LATER), Wait)
 
 
 # The Secret.

@@ -8,14 +8,14 @@ import pytest
 from taskpass.core.lifecycle.credentials import use_of
 from taskpass.core.lifecycle.next_step import next_step
 from taskpass.core.lifecycle.steps import (
-    Ask,
     Deliver,
     Issue,
     LiftGate,
     RefuseRequests,
-    Rest,
+    ReviewAccess,
     Revoke,
     RevokeReason,
+    Wait,
 )
 from taskpass.core.model.conditions import false
 from taskpass.core.model.grant import GrantState
@@ -82,7 +82,7 @@ def test_what_no_longer_holds_is_revoked(changes: dict[str, object], reason: Rev
 def test_a_policy_that_cannot_be_evaluated_takes_nothing_back() -> None:
     seen = snapshot(policies=(policy(), broken("freeze", Effect.DENY)))
 
-    assert isinstance(next_step(seen, LATER), Rest)
+    assert isinstance(next_step(seen, LATER), Wait)
 
 
 def test_what_ran_out_in_a_running_pod_counts_as_renewed_when_it_is_issued_again() -> None:
@@ -136,7 +136,7 @@ def test_what_ran_out_is_issued_from_the_start_for_another_intent() -> None:
 
 
 def test_the_right_to_use_a_class_is_asked_for_before_policy() -> None:
-    assert next_step(replace(EMPTY, may_use={}), LATER) == Ask(classes=("tickets-api",))
+    assert next_step(replace(EMPTY, may_use={}), LATER) == ReviewAccess(classes=("tickets-api",))
 
 
 def test_a_class_that_does_not_exist_is_not_asked_about() -> None:
@@ -168,20 +168,20 @@ def test_a_denial_that_was_recorded_is_only_shown_and_looked_at_again_in_a_minut
 
     told = replace(seen, own_record=replace(BOUND, denial=step.refusal))
 
-    assert next_step(told, LATER) == Rest(denials=step.denials, until=LATER + timedelta(seconds=60))
+    assert next_step(told, LATER) == Wait(denials=step.denials, until=LATER + timedelta(seconds=60))
 
 
 def test_a_failure_of_this_run_is_not_tried_again_in_it() -> None:
     failed = {"tickets": false("ProviderUnavailable", "no answer")}
 
-    assert next_step(replace(EMPTY, failures=failed), LATER) == Rest(retry=True)
+    assert next_step(replace(EMPTY, failures=failed), LATER) == Wait(retry=True)
 
 
 def test_nothing_new_is_issued_while_anything_is_owed() -> None:
     owed = replace(KB, state=GrantState.REVOKING)
     seen = replace(EMPTY, task=TWO, grants=(owed,), unanswered=frozenset({KB.id}))
 
-    assert next_step(seen, LATER) == Rest(owed=(owed,))
+    assert next_step(seen, LATER) == Wait(owed=(owed,))
 
 
 def test_while_something_is_owed_it_is_taken_out_of_the_secret() -> None:
@@ -192,7 +192,7 @@ def test_while_something_is_owed_it_is_taken_out_of_the_secret() -> None:
     )
 
     assert next_step(seen, LATER) == Deliver(grants=(TICKETS,))
-    assert isinstance(next_step(replace(seen, known=frozenset()), LATER), Rest)
+    assert isinstance(next_step(replace(seen, known=frozenset()), LATER), Wait)
 
 
 def test_what_is_not_known_any_more_is_renewed_when_the_secret_must_be_written() -> None:
@@ -215,7 +215,7 @@ def test_the_gate_is_lifted_once_everything_is_delivered() -> None:
 
     assert next_step(before, LATER) == Deliver(grants=(issued,))
     assert next_step(after, LATER) == LiftGate(pod=GATED)
-    assert isinstance(next_step(replace(after, lifted=frozenset({GATED.uid})), LATER), Rest)
+    assert isinstance(next_step(replace(after, lifted=frozenset({GATED.uid})), LATER), Wait)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_the_gate_is_lifted_once_everything_is_delivered() -> None:
 def test_another_pod_that_reads_the_secret_holds_everything_new_back(reader: object) -> None:
     step = next_step(replace(EMPTY, pods=(GATED, reader)), LATER)  # type: ignore[arg-type]
 
-    assert isinstance(step, Rest)
+    assert isinstance(step, Wait)
     assert "Pod 'old' still runs" in step.waiting
 
 
@@ -248,7 +248,7 @@ def test_a_pod_that_cannot_read_the_secret_holds_nothing_back(other: object) -> 
 def test_what_is_held_back_is_said() -> None:
     step = next_step(replace(EMPTY, held_back="The limits do not hold"), LATER)
 
-    assert step == Rest(waiting="The limits do not hold")
+    assert step == Wait(waiting="The limits do not hold")
 
 
 def test_a_secret_that_could_not_be_written_is_tried_again_in_another_run() -> None:
@@ -256,4 +256,4 @@ def test_a_secret_that_could_not_be_written_is_tried_again_in_another_run() -> N
     taken = false("SecretNameTaken", "taken")
     seen = replace(EMPTY, grants=(issued,), delivery_failure=taken)
 
-    assert next_step(seen, LATER) == Rest(until=issued.expires_at, retry=True)
+    assert next_step(seen, LATER) == Wait(until=issued.expires_at, retry=True)

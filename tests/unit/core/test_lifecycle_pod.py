@@ -10,16 +10,16 @@ from taskpass.core.lifecycle.attestation import AttestedPod
 from taskpass.core.lifecycle.next_step import next_step
 from taskpass.core.lifecycle.ownership import Origin
 from taskpass.core.lifecycle.records import Outcome
-from taskpass.core.lifecycle.snapshot import Looked
+from taskpass.core.lifecycle.snapshot import Owners
 from taskpass.core.lifecycle.steps import (
     Bind,
+    FetchOwners,
     Finish,
-    LookUp,
     RefusePod,
-    Rest,
     Revoke,
     RevokeReason,
     Unbind,
+    Wait,
 )
 from tests.simulation.builders import T0, job, pod, request, task
 from tests.unit.core.snapshots import GATED, NEW, RUNNING, grant_of, record_of, snapshot
@@ -53,7 +53,7 @@ def test_a_pod_that_cannot_be_attested_is_refused_once() -> None:
     second = next_step(told, LATER)
 
     assert first.finding.reason == "PodReplaced"
-    assert isinstance(second, Rest)
+    assert isinstance(second, Wait)
     assert second.attested == first.finding
     assert second.retry
 
@@ -68,7 +68,7 @@ def test_a_pod_that_cannot_be_attested_is_refused_once() -> None:
 def test_a_pod_at_its_end_is_not_looked_at(ended: object) -> None:
     step = next_step(replace(NEW, pods=(ended,)), LATER)  # type: ignore[arg-type]
 
-    assert isinstance(step, Rest)
+    assert isinstance(step, Wait)
     assert step.attested is not None
     assert step.attested.reason == "PodMissing"
 
@@ -101,7 +101,7 @@ def test_a_task_that_holds_nothing_finishes_with_its_pod() -> None:
 def test_a_pod_that_has_time_left_keeps_what_it_has() -> None:
     leaving = replace(RUNNING, deleting_since=LATER + timedelta(seconds=5))
 
-    assert next_step(snapshot(pods=(leaving,)), LATER) == Rest(until=leaving.deleting_since)
+    assert next_step(snapshot(pods=(leaving,)), LATER) == Wait(until=leaving.deleting_since)
 
 
 def test_with_a_workload_the_end_of_a_pod_ends_the_attempt() -> None:
@@ -119,10 +119,10 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
     kept = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1", **BARE)
     seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=())
 
-    goes_on = next_step(replace(seen, looked=Looked(workload=job(), owners={})), LATER)
+    goes_on = next_step(replace(seen, looked=Owners(workload=job(), owners={})), LATER)
 
-    assert next_step(seen, LATER) == LookUp(pods=())
-    assert isinstance(goes_on, Rest)
+    assert next_step(seen, LATER) == FetchOwners(pods=())
+    assert isinstance(goes_on, Wait)
     assert goes_on.retry
 
 
@@ -137,7 +137,7 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
 )
 def test_the_workloads_end_is_the_tasks(workload: object, outcome: Outcome) -> None:
     kept = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1", **BARE)
-    looked = Looked(workload=workload, owners={})  # type: ignore[arg-type]
+    looked = Owners(workload=workload, owners={})  # type: ignore[arg-type]
     seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=(), looked=looked)
 
     assert next_step(seen, LATER) == Finish(outcome=outcome)
@@ -145,12 +145,12 @@ def test_the_workloads_end_is_the_tasks(workload: object, outcome: Outcome) -> N
 
 def test_the_owners_of_a_pod_are_read_before_it_is_appraised() -> None:
     waiting = pod(job=job())
-    looked = Looked(workload=job(), owners={})
+    looked = Owners(workload=job(), owners={})
     seen = replace(NEW, task=OF_A_JOB, pods=(waiting,), looked=looked)
 
-    known = replace(seen, looked=Looked(workload=job(), owners={waiting.uid: (job(),)}))
+    known = replace(seen, looked=Owners(workload=job(), owners={waiting.uid: (job(),)}))
 
-    assert next_step(seen, LATER) == LookUp(pods=(waiting,))
+    assert next_step(seen, LATER) == FetchOwners(pods=(waiting,))
     assert isinstance(next_step(known, LATER), Bind)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from taskpass.core.lifecycle.next_step import next_step
 from taskpass.core.lifecycle.snapshot import Sight, Snapshot
-from taskpass.core.lifecycle.steps import Issue, Rest, Revoke, RevokeReason
+from taskpass.core.lifecycle.steps import Issue, Revoke, RevokeReason, Wait
 from taskpass.core.model.conditions import Reason
 from tests.simulation.builders import T0, phase, request, task
 from tests.unit.core.snapshots import NEW, grant_of, record_of, snapshot
@@ -41,7 +41,7 @@ def test_what_is_held_stays_while_what_it_rests_on_is_not_known(
 
     step = next_step(seen, LATER)
 
-    assert isinstance(step, Rest)
+    assert isinstance(step, Wait)
     assert step.owed == ()
 
 
@@ -93,7 +93,7 @@ def test_a_pod_that_is_seen_to_have_ended_ends_it_though_its_account_is_not_know
 def test_no_pod_is_attested_before_all_are_known(sight: Sight) -> None:
     step = next_step(unseen(NEW, sight), LATER)
 
-    assert isinstance(step, Rest)
+    assert isinstance(step, Wait)
     assert step.attested is not None
     assert (step.attested.status, step.attested.reason) == ("Unknown", Reason.CHECK_FAILED)
     assert step.attested.message == WHY
@@ -107,7 +107,7 @@ def test_nothing_is_issued_from_the_first_refusal_on() -> None:
 
     step = next_step(unseen(asked, Sight(issuance_blocked_reason=WHY)), LATER)
 
-    assert isinstance(step, Rest)
+    assert isinstance(step, Wait)
     assert step.waiting == WHY
 
 

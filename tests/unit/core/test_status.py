@@ -10,7 +10,7 @@ from taskpass.core.lifecycle.next_step import next_step
 from taskpass.core.lifecycle.records import Outcome, TrailItem
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.status import findings, status_of
-from taskpass.core.lifecycle.steps import Denial, Rest
+from taskpass.core.lifecycle.steps import Denial, Wait
 from taskpass.core.model.conditions import Finding, Reason, false
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.notice import Notice
@@ -25,21 +25,21 @@ OWED = grant_of(state=GrantState.REVOKING)
 MISSING = false(Reason.POD_MISSING, "Waiting for a pod")
 
 
-def denied(reason: DecisionReason) -> Rest:
+def denied(reason: DecisionReason) -> Wait:
     decision = Decision(allowed=False, reason=reason, message="AgentPolicy 'a/b' denies it")
-    return Rest(denials=(Denial(request=request("tickets"), decision=decision),))
+    return Wait(denials=(Denial(request=request("tickets"), decision=decision),))
 
 
 STATES: list[Any] = [
     pytest.param(
-        snapshot(), Rest(),
+        snapshot(), Wait(),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=True/Issued "
         "Finished=False/Running Ready=True/Ready Stalled=False/NotStalled "
         "Suspended=False/Running",
         id="usable",
     ),
     pytest.param(
-        NEW, Rest(attested=MISSING),
+        NEW, Wait(attested=MISSING),
         "Attested=False/PodMissing Authorized=Unknown/Pending CredentialsIssued=False/NotYet "
         "Finished=False/Running Ready=False/PodMissing Stalled=False/NotStalled "
         "Suspended=False/Running",
@@ -65,7 +65,7 @@ STATES: list[Any] = [
             own_record=BARE, grants=(),
             failures={"tickets": false(Reason.PROVIDER_UNAVAILABLE, "no answer")},
         ),
-        Rest(retry=True),
+        Wait(retry=True),
         "Attested=True/PodVerified Authorized=True/Allowed "
         "CredentialsIssued=False/ProviderUnavailable Finished=False/Running "
         "Ready=False/ProviderUnavailable Stalled=False/NotStalled "
@@ -73,14 +73,14 @@ STATES: list[Any] = [
         id="the provider does not answer",
     ),
     pytest.param(
-        snapshot(delivery_failure=false(Reason.SECRET_NAME_TAKEN, "taken")), Rest(retry=True),
+        snapshot(delivery_failure=false(Reason.SECRET_NAME_TAKEN, "taken")), Wait(retry=True),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/SecretNameTaken "
         "Finished=False/Running Ready=False/SecretNameTaken Stalled=True/SecretNameTaken "
         "Suspended=False/Running",
         id="the Secret's name is taken",
     ),
     pytest.param(
-        snapshot(own_record=BARE, grants=()), Rest(blocked="close"),
+        snapshot(own_record=BARE, grants=()), Wait(blocked="close"),
         "Attested=True/PodVerified Authorized=False/UnapprovedBranch "
         "CredentialsIssued=False/NotYet Finished=False/Running Ready=False/UnapprovedBranch "
         "Stalled=True/UnapprovedBranch "
@@ -89,28 +89,28 @@ STATES: list[Any] = [
     ),
     pytest.param(
         snapshot(task=replace(ASKING, operating_mode="Suspended"), own_record=BARE, grants=()),
-        Rest(suspended=True),
+        Wait(suspended=True),
         "Attested=True/PodVerified Authorized=Unknown/Pending CredentialsIssued=False/Revoked "
         "Finished=False/Running Ready=False/Suspended Stalled=False/NotStalled "
         "Suspended=True/Requested",
         id="suspended",
     ),
     pytest.param(
-        snapshot(own_record=BARE, grants=()), Rest(enrolled=False),
+        snapshot(own_record=BARE, grants=()), Wait(enrolled=False),
         "Attested=Unknown/NotEnrolled Authorized=Unknown/Pending CredentialsIssued=False/NotYet "
         "Finished=False/Running Ready=False/NotEnrolled Stalled=False/NotStalled "
         "Suspended=False/Running",
         id="not enrolled",
     ),
     pytest.param(
-        snapshot(own_record=BARE, grants=()), Rest(waiting="Pod 'old' still runs"),
+        snapshot(own_record=BARE, grants=()), Wait(waiting="Pod 'old' still runs"),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/NotYet "
         "Finished=False/Running Ready=False/NotYet Stalled=False/NotStalled "
         "Suspended=False/Running",
         id="something must come first",
     ),
     pytest.param(
-        snapshot(own_record=replace(BARE, renewals={"a use": 1}), grants=()), Rest(),
+        snapshot(own_record=replace(BARE, renewals={"a use": 1}), grants=()), Wait(),
         "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/Revoked "
         "Finished=False/Running Ready=False/Revoked Stalled=False/NotStalled "
         "Suspended=False/Running",
@@ -118,7 +118,7 @@ STATES: list[Any] = [
     ),
     pytest.param(
         snapshot(own_record=replace(BARE, outcome=Outcome.FAILED), grants=(OWED,)),
-        Rest(owed=(OWED,)),
+        Wait(owed=(OWED,)),
         "Attested=False/Finished Authorized=False/Finished CredentialsIssued=False/Revoking "
         "Finished=False/RevocationPending Ready=False/Finished Stalled=False/NotStalled "
         "Suspended=False/Finished",
@@ -128,7 +128,7 @@ STATES: list[Any] = [
         snapshot(
             own_record=replace(BARE, outcome=Outcome.EXPIRED, finished_at=T0), grants=()
         ),
-        Rest(),
+        Wait(),
         "Attested=False/Finished Authorized=False/Finished CredentialsIssued=False/Revoked "
         "Finished=True/Expired Ready=False/Finished Stalled=False/NotStalled "
         "Suspended=False/Finished",
@@ -138,7 +138,7 @@ STATES: list[Any] = [
 
 
 @pytest.mark.parametrize(("seen", "rest", "said"), STATES)
-def test_every_condition_is_said_in_every_state(seen: Snapshot, rest: Rest, said: str) -> None:
+def test_every_condition_is_said_in_every_state(seen: Snapshot, rest: Wait, said: str) -> None:
     made = status_of(seen, rest, (), LATER)["conditions"]
 
     shown = " ".join(f"{c['type']}={c['status']}/{c['reason']}" for c in made)
@@ -148,7 +148,7 @@ def test_every_condition_is_said_in_every_state(seen: Snapshot, rest: Rest, said
 
 @pytest.mark.parametrize(("seen", "rest", "said"), STATES)
 def test_ready_is_true_only_if_everything_before_it_is(
-    seen: Snapshot, rest: Rest, said: str
+    seen: Snapshot, rest: Wait, said: str
 ) -> None:
     made = findings(seen, rest, T0)
 
@@ -158,7 +158,7 @@ def test_ready_is_true_only_if_everything_before_it_is(
 
 
 def test_a_status_shows_what_is_held_and_until_when() -> None:
-    status = status_of(snapshot(), Rest(), (), LATER)
+    status = status_of(snapshot(), Wait(), (), LATER)
 
     assert status["grants"] == [
         {
@@ -176,7 +176,7 @@ def test_a_status_shows_what_is_held_and_until_when() -> None:
 
 
 def test_what_is_owed_is_not_shown_as_held() -> None:
-    status = status_of(snapshot(grants=(OWED,)), Rest(owed=(OWED,)), (), LATER)
+    status = status_of(snapshot(grants=(OWED,)), Wait(owed=(OWED,)), (), LATER)
 
     assert status["grants"] == []
     assert "expirationTime" not in status
@@ -187,7 +187,7 @@ def test_a_trail_item_is_shown_with_its_index() -> None:
         time=T0, notice=Notice(reason="Attested", message="Pod 'agent' is the agent"), audit_index=7
     )
 
-    assert status_of(snapshot(), Rest(), [item], LATER)["trail"] == [
+    assert status_of(snapshot(), Wait(), [item], LATER)["trail"] == [
         {
             "time": "2027-03-01T12:00:00Z",
             "reason": "Attested",
@@ -203,26 +203,26 @@ PHASED = task(phases=[phase("one", request("tickets")), phase("two")])
 @pytest.mark.parametrize(
     ("rest", "changes", "shown"),
     [
-        pytest.param(Rest(), {}, "one", id="at rest"),
+        pytest.param(Wait(), {}, "one", id="at rest"),
         pytest.param(denied(DecisionReason.DENIED), {}, "one", id="denied: that is decided"),
-        pytest.param(Rest(owed=(OWED,)), {}, "before", id="something is owed"),
-        pytest.param(Rest(waiting="x"), {}, "before", id="something must come first"),
+        pytest.param(Wait(owed=(OWED,)), {}, "before", id="something is owed"),
+        pytest.param(Wait(waiting="x"), {}, "before", id="something must come first"),
         pytest.param(
-            Rest(), {"failures": {"kb": false("ProviderRefused", "no")}}, "before",
+            Wait(), {"failures": {"kb": false("ProviderRefused", "no")}}, "before",
             id="issuing failed",
         ),
         pytest.param(
-            Rest(), {"failures": {"tickets": false("ProviderRefused", "no")}}, "one",
+            Wait(), {"failures": {"tickets": false("ProviderRefused", "no")}}, "one",
             id="renewing failed",
         ),
         pytest.param(
-            Rest(), {"delivery_failure": false("SecretNameTaken", "no")}, "before",
+            Wait(), {"delivery_failure": false("SecretNameTaken", "no")}, "before",
             id="delivery failed",
         ),
     ],
 )  # fmt: skip
 def test_a_phase_is_said_once_it_has_settled(
-    rest: Rest, changes: dict[str, Any], shown: str
+    rest: Wait, changes: dict[str, Any], shown: str
 ) -> None:
     before = replace(PHASED, status={"phaseName": "before"})
     seen = snapshot(
@@ -234,10 +234,10 @@ def test_a_phase_is_said_once_it_has_settled(
 
 def test_a_task_that_is_as_its_status_says_needs_no_patch() -> None:
     seen = snapshot()
-    status = status_of(seen, Rest(), (), T0)
+    status = status_of(seen, Wait(), (), T0)
     again = replace(seen, task=replace(ASKING, status=status))
 
-    later = status_of(again, Rest(), (), LATER)
+    later = status_of(again, Wait(), (), LATER)
 
     assert difference(later, status) == {}
 
@@ -254,7 +254,7 @@ def test_the_status_of_a_gated_pod_at_rest_follows_from_the_next_step() -> None:
     seen = snapshot(pods=(GATED,), lifted=frozenset({GATED.uid}))
     step = next_step(seen, LATER)
 
-    assert isinstance(step, Rest)
+    assert isinstance(step, Wait)
     assert findings(seen, step, T0)["Ready"] == Finding(
         status="True", reason="Ready", message="Every credential of the phase can be used now"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.audit.anchor import AnchorReason, Concern, Forgotten, Head
+from taskpass.core.audit.anchor import AnchorReason, AnchorReset, Head, IntegrityAlert
 from taskpass.core.errors import ApiUnavailable, NotFound, TaskpassError
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.entry import Entry
@@ -17,7 +17,7 @@ from taskpass.flows.cluster.anchoring import LOOK_SECONDS, Anchoring
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.query.history import History
 from taskpass.ledger.verify.log import verify_database
-from taskpass.ports.audit_log import Remembered
+from taskpass.ports.audit_log import AnchorState
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 
@@ -29,20 +29,20 @@ class FakeAnchor:
         self.head: Head | None = None
         self.finding = Finding(status="", reason="", message="")
         self.figures: Mapping[str, int] = {}
-        self.forgotten: Forgotten | None = None
+        self.forgotten: AnchorReset | None = None
         self.fails: TaskpassError | None = None
         self.writes = 0
 
-    async def read(self) -> Remembered:
+    async def read(self) -> AnchorState:
         if self.fails is not None:
             raise self.fails
-        return Remembered(
+        return AnchorState(
             uid="u-1", generation=1, head=self.head, status={},
             forgotten=self.forgotten,
         )  # fmt: skip
 
     async def write(
-        self, seen: Remembered, head: Head | None, finding: Finding, figures: Mapping[str, int],
+        self, seen: AnchorState, head: Head | None, finding: Finding, figures: Mapping[str, int],
         now: datetime,
     ) -> None:  # fmt: skip
         if head is not None and self.head is not None:
@@ -75,7 +75,7 @@ class Stage:
         self.path = path
         self.anchor = FakeAnchor()
         self.events = FakeEvents()
-        self.concern: Concern | None = None
+        self.concern: IntegrityAlert | None = None
 
     async def grow(self, size: int) -> None:
         ledger = objects.opened(self.path)
@@ -270,7 +270,7 @@ async def test_what_a_person_had_it_forget_is_in_the_log_before_it_is_remembered
     stage: Stage,
 ) -> None:
     was = Head(origin="audit.taskpass.dev/c-1/log-1", size=900, root=bytes([5]) * 32)
-    stage.anchor.forgotten = Forgotten(reason="volume lost", head=was)
+    stage.anchor.forgotten = AnchorReset(reason="volume lost", head=was)
     anchoring = stage.anchoring()
 
     await anchoring.look()

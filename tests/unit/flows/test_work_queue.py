@@ -11,7 +11,7 @@ import pytest
 
 from taskpass.core.errors import ApiUnavailable, LedgerError
 from taskpass.core.model.key import Key
-from taskpass.flows.work_queue import LONGEST_PAUSE, SLACK, Again, WorkQueue
+from taskpass.flows.work_queue import LONGEST_PAUSE, SLACK, Requeue, WorkQueue
 from tests.simulation.builders import T0
 
 A, B = ("support", "a"), ("support", "b")
@@ -33,7 +33,7 @@ class LoopClock:
 class Work:
     """Counts looks; each can be held, and answers what it is told to."""
 
-    def __init__(self, *answers: Again | BaseException) -> None:
+    def __init__(self, *answers: Requeue | BaseException) -> None:
         self.answers = list(answers)
         self.looks: Counter[Key] = Counter()
         self.running: Counter[Key] = Counter()
@@ -42,7 +42,7 @@ class Work:
         self.let_go.set()
         self.looked = asyncio.Event()
 
-    async def __call__(self, key: Key) -> Again:
+    async def __call__(self, key: Key) -> Requeue:
         self.looks[key] += 1
         self.running[key] += 1
         assert self.running[key] == 1, "two looks at one key at a time"
@@ -50,7 +50,7 @@ class Work:
         self.looked.set()
         await self.let_go.wait()
         self.running[key] -= 1
-        answer = self.answers.pop(0) if self.answers else Again()
+        answer = self.answers.pop(0) if self.answers else Requeue()
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -63,7 +63,9 @@ class Work:
 
 
 @asynccontextmanager
-async def running(queue: WorkQueue, work: Callable[[Key], Awaitable[Again]]) -> AsyncIterator[None]:
+async def running(
+    queue: WorkQueue, work: Callable[[Key], Awaitable[Requeue]]
+) -> AsyncIterator[None]:
     """Run a queue, and stop it at the end."""
     run = asyncio.ensure_future(queue.run(work))
     try:
@@ -165,7 +167,7 @@ async def test_a_look_that_gives_up_by_itself_is_not_lost() -> None:
 
 
 async def test_a_first_retry_comes_soon() -> None:
-    queue, work = WorkQueue(LoopClock()), Work(Again(soon=True))
+    queue, work = WorkQueue(LoopClock()), Work(Requeue(backoff=True))
     queue.add(A)
     began = asyncio.get_running_loop().time()
 
@@ -177,7 +179,7 @@ async def test_a_first_retry_comes_soon() -> None:
 
 
 async def test_another_key_that_may_go_on_now_is_looked_at() -> None:
-    queue, work = WorkQueue(LoopClock()), Work(Again(also=B))
+    queue, work = WorkQueue(LoopClock()), Work(Requeue(enqueue=B))
     queue.add(A)
 
     async with running(queue, work):
@@ -200,7 +202,7 @@ async def test_retries_of_a_key_do_not_multiply_with_the_looks_at_it() -> None:
     queue = WorkQueue(LoopClock())
 
     for _ in range(50):
-        queue._plan(A, Again(soon=True))
+        queue._plan(A, Requeue(backoff=True))
 
     assert list(queue._retry) == [A]
     assert queue._retry[A] <= queue._clock.monotonic() + LONGEST_PAUSE * 1.2
@@ -208,9 +210,9 @@ async def test_retries_of_a_key_do_not_multiply_with_the_looks_at_it() -> None:
 
 async def test_a_look_that_went_well_forgets_the_retry() -> None:
     queue = WorkQueue(LoopClock())
-    queue._plan(A, Again(soon=True))
+    queue._plan(A, Requeue(backoff=True))
 
-    queue._plan(A, Again())
+    queue._plan(A, Requeue())
 
     assert queue._retry == {}
 
@@ -219,7 +221,7 @@ async def test_a_time_to_look_again_is_kept_once_however_often_it_is_said() -> N
     queue = WorkQueue(LoopClock())
 
     for _ in range(50):
-        queue._plan(A, Again(at=T0 + timedelta(days=1)))
+        queue._plan(A, Requeue(at=T0 + timedelta(days=1)))
 
     assert len(queue._wall) == 1
 
@@ -227,7 +229,7 @@ async def test_a_time_to_look_again_is_kept_once_however_often_it_is_said() -> N
 async def test_a_time_that_has_come_is_looked_at_and_does_not_spin() -> None:
     clock = LoopClock()
     past = T0 - timedelta(hours=1)
-    queue, work = WorkQueue(clock), Work(Again(at=past), Again(at=past))
+    queue, work = WorkQueue(clock), Work(Requeue(at=past), Requeue(at=past))
     queue.add(A)
     began = asyncio.get_running_loop().time()
 
@@ -243,7 +245,7 @@ async def test_a_clock_that_jumps_ahead_delays_no_look() -> None:
     queue, work = WorkQueue(clock), Work()
 
     async with running(queue, work):
-        work.answers = [Again(at=clock.now() + timedelta(hours=1))]
+        work.answers = [Requeue(at=clock.now() + timedelta(hours=1))]
         queue.add(A)
         await work.until(A, 1)
         await idle(queue)
@@ -253,7 +255,7 @@ async def test_a_clock_that_jumps_ahead_delays_no_look() -> None:
 
 async def test_a_later_look_replaces_the_time_that_was_said_before() -> None:
     clock = LoopClock()
-    queue, work = WorkQueue(clock), Work(Again(at=clock.now() + timedelta(hours=1)), Again())
+    queue, work = WorkQueue(clock), Work(Requeue(at=clock.now() + timedelta(hours=1)), Requeue())
 
     async with running(queue, work):
         queue.add(A)
@@ -321,11 +323,11 @@ async def test_a_namespace_with_any_number_of_keys_holds_up_no_other() -> None:
     queue = WorkQueue(LoopClock(), workers=1, first=lambda key: True)
     order: list[Key] = []
 
-    async def work(key: Key) -> Again:
+    async def work(key: Key) -> Requeue:
         order.append(key)
         if len(order) == 1001:
             queue.stop()
-        return Again()
+        return Requeue()
 
     for number in range(1000):
         queue.add(("flood", str(number)))
@@ -358,8 +360,8 @@ async def test_a_time_that_changes_in_a_loop_is_not_kept_again_and_again() -> No
     queue = WorkQueue(LoopClock())
 
     for number in range(10 * SLACK):
-        queue._plan(A, Again(at=T0 + timedelta(days=365, seconds=number)))
-        queue._plan(B, Again(soon=True))
+        queue._plan(A, Requeue(at=T0 + timedelta(days=365, seconds=number)))
+        queue._plan(B, Requeue(backoff=True))
 
     assert len(queue._wall) <= SLACK + 2
     assert len(queue._pauses) <= SLACK + 2
@@ -369,10 +371,10 @@ async def test_a_time_that_changes_in_a_loop_is_not_kept_again_and_again() -> No
 async def test_the_loop_gets_its_turn_while_many_keys_are_begun() -> None:
     begun = 0
 
-    async def count(_: Key) -> Again:
+    async def count(_: Key) -> Requeue:
         nonlocal begun
         begun += 1
-        return Again()
+        return Requeue()
 
     queue = WorkQueue(LoopClock(), workers=1000)
     for number in range(1000):
@@ -393,13 +395,13 @@ async def test_what_waits_aside_takes_no_place() -> None:
     queue = WorkQueue(LoopClock(), workers=1)
     looked: list[Key] = []
 
-    async def wait(key: Key) -> Again:
+    async def wait(key: Key) -> Requeue:
         if key == A:
             with queue.aside(key):
                 await answered.wait()
         looked.append(key)
         answered.set()
-        return Again()
+        return Requeue()
 
     for key in (A, B):
         queue.add(key)

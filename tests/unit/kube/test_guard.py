@@ -50,7 +50,7 @@ def everything_holds(script: Script) -> None:
 
 async def ask(script: Script) -> str:
     async with script.client() as client:
-        return await guard.limits_hold(
+        return await guard.verify_guardrails(
             client, home="taskpass-system", tenants=["support"], targets={}
         )
 

@@ -8,7 +8,7 @@ import pytest
 
 from taskpass.core.errors import ApiUnavailable, Conflict, Forbidden, LeaseLost, NotFound
 from taskpass.kube.lease import Lease
-from taskpass.runtime.loops import Background
+from taskpass.runtime.loops import BackgroundLoops
 from tests.unit.kube.scripted_server import Answer, Script, item
 from tests.unit.test_background import FAULTS
 
@@ -178,7 +178,7 @@ async def test_the_first_stops_writing_before_the_second_may_begin(
 
 async def kept(lease: Lease) -> None:
     """Renew it as the operator does."""
-    loops, pause = Background(first_pause=0.01), lease.renew_seconds
+    loops, pause = BackgroundLoops(first_pause=0.01), lease.renew_seconds
     await loops.repeat("Renewing the Lease", lease.renew, pause, after=pause)
 
 

@@ -6,27 +6,27 @@ from collections.abc import AsyncIterator
 import pytest
 
 from taskpass.core.model.key import Key
-from taskpass.kube.cache.cluster_view import Caches
+from taskpass.kube.cache.cluster_view import InformerCache
 from taskpass.kube.cache.policies import MOST_POLICIES
 from tests.unit.kube.objects import a_policy, a_task
 from tests.unit.kube.scripted_server import Script
 
-Looked = list[Key]
+Owners = list[Key]
 
 
 @pytest.fixture
-def looked() -> Looked:
+def looked() -> Owners:
     return []
 
 
 @pytest.fixture
-async def caches(script: Script, looked: Looked) -> AsyncIterator[Caches]:
+async def caches(script: Script, looked: Owners) -> AsyncIterator[InformerCache]:
     async with script.client() as client:
-        yield Caches(client, tenants=["support"], on_change=looked.extend)
+        yield InformerCache(client, tenants=["support"], on_change=looked.extend)
 
 
 @pytest.fixture
-def crowd(caches: Caches, looked: Looked) -> Caches:
+def crowd(caches: InformerCache, looked: Owners) -> InformerCache:
     """Return caches with a hundred tasks in one namespace."""
     for number in range(100):
         caches.apply("AgentTask", None, a_task(f"t-{number}", number + 1))
@@ -35,7 +35,7 @@ def crowd(caches: Caches, looked: Looked) -> Caches:
 
 
 async def test_the_first_change_is_looked_at_at_once_and_the_last_one_too(
-    crowd: Caches, looked: Looked
+    crowd: InformerCache, looked: Owners
 ) -> None:
     for version in range(50):
         crowd.apply("AgentPolicy", None, a_policy("p", 1000 + version, generation=version))
@@ -49,7 +49,9 @@ async def test_the_first_change_is_looked_at_at_once_and_the_last_one_too(
     assert crowd.policies("support")[0].policy.generation == 49
 
 
-async def test_another_namespaces_change_waits_for_nothing(crowd: Caches, looked: Looked) -> None:
+async def test_another_namespaces_change_waits_for_nothing(
+    crowd: InformerCache, looked: Owners
+) -> None:
     crowd.apply("AgentTask", None, a_task("ticket", 500, "sales"))
     for version in range(5):
         crowd.apply("AgentPolicy", None, a_policy("p", 1000 + version, generation=version))
@@ -61,7 +63,7 @@ async def test_another_namespaces_change_waits_for_nothing(crowd: Caches, looked
 
 
 async def test_a_namespace_with_more_policies_than_count_is_told_so_and_allows_nothing(
-    caches: Caches,
+    caches: InformerCache,
 ) -> None:
     for number in range(MOST_POLICIES + 1):
         caches.apply("AgentPolicy", None, a_policy(f"p-{number:04}", number + 1))

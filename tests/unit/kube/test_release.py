@@ -15,7 +15,7 @@ PATH = "/api/v1/namespaces/home/configmaps/taskpass-release"
 MADE = "2027-03-01T12:00:00Z"
 
 
-class Giving:
+class UninstallSteps:
     """Gives up, and holds nothing."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ async def test_a_request_is_heeded_while_somebody_waits(
 ) -> None:
     script.on(f"GET {PATH}", asked(**data))
     script.on(f"PATCH {PATH}", Answer({}))
-    giving = Giving()
+    giving = UninstallSteps()
     async with script.client() as client:
         requests = ReleaseRequests(client, "home", giving, lambda: datetime.fromisoformat(at))
         await requests.once()
@@ -69,7 +69,7 @@ async def test_whom_nobody_uninstalled_after_all_is_served_again(
 ) -> None:
     script.on(f"GET {PATH}", asked(withinSeconds="30"), left)
     script.on(f"PATCH {PATH}", Answer({}))
-    giving = Giving()
+    giving = UninstallSteps()
     async with script.client() as client:
         requests = ReleaseRequests(client, "home", giving, lambda: datetime.fromisoformat(MADE))
         await requests.once()
@@ -89,7 +89,7 @@ async def test_a_request_that_was_taken_back_while_it_was_carried_out_ends_as_we
     gone = Answer(status_body(404, "no"), 404)
     script.on(f"GET {PATH}", asked(withinSeconds="30"), gone)
     script.on(f"PATCH {PATH}", gone)
-    giving = Giving()
+    giving = UninstallSteps()
     async with script.client() as client:
         requests = ReleaseRequests(client, "home", giving, lambda: datetime.fromisoformat(MADE))
         with pytest.raises(NotFound):

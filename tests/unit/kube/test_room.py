@@ -4,20 +4,20 @@ import pytest
 
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.api.connection import Connection
-from taskpass.kube.cache.cluster_view import Caches
-from taskpass.kube.cache.memory_limit import Room
+from taskpass.kube.cache.cluster_view import InformerCache
+from taskpass.kube.cache.memory_limit import NamespaceMemory
 from tests.unit.kube.objects import a_task
 
 
 @pytest.fixture
-def caches() -> Caches:
+def caches() -> InformerCache:
     """Return caches of one tenant, with nothing in them."""
     nowhere = KubeClient(Connection(server="http://127.0.0.1:1", tls=None))
-    return Caches(nowhere, tenants=["support"], on_change=lambda keys: None)
+    return InformerCache(nowhere, tenants=["support"], on_change=lambda keys: None)
 
 
-def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: Caches) -> None:
-    caches._room = Room(2000)
+def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: InformerCache) -> None:
+    caches._room = NamespaceMemory(2000)
     made = [a_task(f"t{n}", 20 + n) for n in range(5)]
     for each in made:
         each["spec"]["sponsor"] = "x" * 700
@@ -37,7 +37,7 @@ def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: Caches) -> 
     assert (fits.left_out, len(fits.sponsor)) == ("", 700)
 
 
-def test_of_a_namespace_that_is_not_served_nothing_whole_is_kept(caches: Caches) -> None:
+def test_of_a_namespace_that_is_not_served_nothing_whole_is_kept(caches: InformerCache) -> None:
     caches.apply("AgentTask", None, a_task("ticket", 10))
     caches.apply("AgentTask", None, a_task("ticket", 12, "sales"))
 

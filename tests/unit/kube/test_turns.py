@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from taskpass.kube.api.priority import TENANT, Turns
+from taskpass.kube.api.priority import TENANT, PriorityLimiter
 
 STATUS, SECRET, BINDING = (
     ("patch", "agenttasks/status"), ("delete", "secrets"), ("delete", "rolebindings"),
@@ -17,7 +17,7 @@ class Calls:
     """Calls that end when they are told to."""
 
     def __init__(self, limit: int) -> None:
-        self._turns = Turns(limit)
+        self._turns = PriorityLimiter(limit)
         self.began: list[str] = []
         self._end: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from taskpass.core.errors import EvaluationFailed
-from taskpass.kube.cache.cluster_view import PATHS, Caches
+from taskpass.kube.cache.cluster_view import PATHS, InformerCache
 from taskpass.kube.cache.convert import pod_from
 from tests.unit.kube.objects import (
     a_class,
@@ -30,7 +30,7 @@ OTHER = ("support", "other")
 SALES = ("sales", "ticket")
 
 
-class Looks:
+class EnqueueThrottle:
     """Which tasks were said to need a look."""
 
     def __init__(self) -> None:
@@ -45,18 +45,18 @@ class Looks:
 
 
 @pytest.fixture
-def looks() -> Looks:
-    return Looks()
+def looks() -> EnqueueThrottle:
+    return EnqueueThrottle()
 
 
 @pytest.fixture
-async def caches(script: Script, looks: Looks) -> AsyncIterator[Caches]:
+async def caches(script: Script, looks: EnqueueThrottle) -> AsyncIterator[InformerCache]:
     async with script.client() as client:
-        yield Caches(client, tenants=["support"], on_change=looks)
+        yield InformerCache(client, tenants=["support"], on_change=looks)
 
 
 @pytest.fixture
-def filled(caches: Caches, looks: Looks) -> Caches:
+def filled(caches: InformerCache, looks: EnqueueThrottle) -> InformerCache:
     """Return caches with three tasks, a class, and a policy of each kind."""
     caches.apply("AgentTask", None, a_task("ticket", 10))
     caches.apply("AgentTask", None, a_task("other", 11, account="sales", of_class="crm"))
@@ -82,7 +82,7 @@ def reflected(script: Script) -> None:
 
 
 @asynccontextmanager
-async def running(caches: Caches) -> AsyncIterator[None]:
+async def running(caches: InformerCache) -> AsyncIterator[None]:
     task = asyncio.create_task(caches.run())
     try:
         yield
@@ -98,7 +98,7 @@ async def until(what: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-def _listed(filled: Caches) -> None:
+def _listed(filled: InformerCache) -> None:
     """Have everything listed, so that nothing else is amiss."""
     filled._seeded = True
     for each in filled._reflectors():
@@ -106,7 +106,7 @@ def _listed(filled: Caches) -> None:
 
 
 class TestWhoNeedsALook:
-    def test_a_task_that_changes(self, filled: Caches, looks: Looks) -> None:
+    def test_a_task_that_changes(self, filled: InformerCache, looks: EnqueueThrottle) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 20, status={"phaseName": "a"}))
 
         assert looks.take() == [TICKET]
@@ -114,38 +114,46 @@ class TestWhoNeedsALook:
         assert found is not None
         assert found.status == {"phaseName": "a"}
 
-    def test_a_task_that_goes(self, filled: Caches, looks: Looks) -> None:
+    def test_a_task_that_goes(self, filled: InformerCache, looks: EnqueueThrottle) -> None:
         filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
 
         assert looks.take() == [TICKET]
         assert filled.task(TICKET) is None
 
-    def test_tasks_that_use_a_class_that_changes(self, filled: Caches, looks: Looks) -> None:
+    def test_tasks_that_use_a_class_that_changes(
+        self, filled: InformerCache, looks: EnqueueThrottle
+    ) -> None:
         filled.apply("CredentialClass", "MODIFIED", a_class("tickets", 20, generation=2))
 
         assert looks.take() == [TICKET]
 
-    def test_tasks_that_use_a_class_that_goes(self, filled: Caches, looks: Looks) -> None:
+    def test_tasks_that_use_a_class_that_goes(
+        self, filled: InformerCache, looks: EnqueueThrottle
+    ) -> None:
         filled.apply("CredentialClass", "DELETED", a_class("tickets", 20))
 
         assert looks.take() == [TICKET]
         assert filled.credential_class("tickets") is None
 
     def test_no_task_for_the_status_of_a_class_or_policy(
-        self, filled: Caches, looks: Looks
+        self, filled: InformerCache, looks: EnqueueThrottle
     ) -> None:
         filled.apply("CredentialClass", "MODIFIED", a_class("tickets", 20))
         filled.apply("AgentPolicy", "MODIFIED", a_policy("triage", 21))
 
         assert looks.take() == []
 
-    def test_tasks_in_the_namespace_of_a_policy(self, filled: Caches, looks: Looks) -> None:
+    def test_tasks_in_the_namespace_of_a_policy(
+        self, filled: InformerCache, looks: EnqueueThrottle
+    ) -> None:
         filled.apply("AgentPolicy", "DELETED", a_policy("triage", 20))
 
         assert looks.take() == [OTHER, TICKET]
         assert [each.policy.name for each in filled.policies("support")] == ["all"]
 
-    def test_every_task_for_a_policy_of_the_cluster(self, filled: Caches, looks: Looks) -> None:
+    def test_every_task_for_a_policy_of_the_cluster(
+        self, filled: InformerCache, looks: EnqueueThrottle
+    ) -> None:
         filled.apply("ClusterAgentPolicy", "MODIFIED", a_policy("all", 20, "", generation=2))
 
         assert looks.take() == [SALES, OTHER, TICKET]
@@ -161,7 +169,11 @@ class TestWhoNeedsALook:
         ],
     )
     def test_tasks_that_a_kill_switch_matches_when_it_comes_and_when_it_goes(
-        self, filled: Caches, looks: Looks, spec: dict[str, str], keys: list[tuple[str, str]]
+        self,
+        filled: InformerCache,
+        looks: EnqueueThrottle,
+        spec: dict[str, str],
+        keys: list[tuple[str, str]],
     ) -> None:
         filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, **spec))
         came, (switch,) = looks.take(), filled.kill_switches()
@@ -174,7 +186,7 @@ class TestWhoNeedsALook:
         assert (looks.take(), filled.kill_switches()) == (keys, ())
 
     def test_all_below_a_task_when_it_changes_and_not_for_its_status(
-        self, filled: Caches, looks: Looks
+        self, filled: InformerCache, looks: EnqueueThrottle
     ) -> None:
         child = a_task("child", 20)
         child["spec"]["parentRef"] = {"name": "ticket"}
@@ -197,7 +209,7 @@ class TestWhoNeedsALook:
         assert filled.children(TICKET) == []
 
     def test_the_task_of_an_approval_when_it_comes_and_goes_and_not_for_its_status(
-        self, filled: Caches, looks: Looks
+        self, filled: InformerCache, looks: EnqueueThrottle
     ) -> None:
         filled.apply("TaskApproval", "ADDED", an_approval("yes", 20))
         came, held = looks.take(), list(filled.approvals(TICKET))
@@ -209,7 +221,7 @@ class TestWhoNeedsALook:
         assert (looks.take(), list(filled.approvals(TICKET))) == ([TICKET], [])
 
     def test_the_tasks_whose_pods_name_a_template_when_it_comes(
-        self, filled: Caches, looks: Looks
+        self, filled: InformerCache, looks: EnqueueThrottle
     ) -> None:
         waiting = a_pod("nightly-1-x", 20, "nightly-1")
         waiting["metadata"]["labels"]["taskpass.dev/task-template"] = "nightly"
@@ -223,7 +235,9 @@ class TestWhoNeedsALook:
         assert found is not None
         assert found.spec["agent"] == {"serviceAccountName": "triage-agent"}
 
-    def test_a_task_is_found_by_what_it_says_now(self, filled: Caches, looks: Looks) -> None:
+    def test_a_task_is_found_by_what_it_says_now(
+        self, filled: InformerCache, looks: EnqueueThrottle
+    ) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("other", 20, of_class="tickets", generation=2))
         looks.take()
 
@@ -231,7 +245,9 @@ class TestWhoNeedsALook:
 
         assert looks.take() == [OTHER, TICKET]
 
-    async def test_the_task_of_a_pod(self, filled: Caches, script: Script, looks: Looks) -> None:
+    async def test_the_task_of_a_pod(
+        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
+    ) -> None:
         reflected(script)
         script.on(f"GET {NAMESPACES}", page(5))
         later = a_pod("p0", 7, "ticket", "2027-03-01T11:00:00Z")
@@ -249,7 +265,7 @@ class TestWhoNeedsALook:
             assert filled.pods(OTHER) == ()
 
     async def test_tasks_of_a_service_account_that_is_made_anew(
-        self, filled: Caches, script: Script, looks: Looks
+        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
     ) -> None:
         reflected(script)
         script.on(f"GET {NAMESPACES}", page(5))
@@ -270,7 +286,7 @@ class TestWhoNeedsALook:
             assert filled.service_account_uid("support", "sales") is None
 
     async def test_tasks_in_a_namespace_whose_labels_change(
-        self, filled: Caches, script: Script, looks: Looks
+        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
     ) -> None:
         reflected(script)
         script.on(f"GET {PODS}", page(5))
@@ -292,7 +308,9 @@ class TestWhoNeedsALook:
 
 
 class TestWhatComesLate:
-    def test_an_older_state_changes_nothing(self, filled: Caches, looks: Looks) -> None:
+    def test_an_older_state_changes_nothing(
+        self, filled: InformerCache, looks: EnqueueThrottle
+    ) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 9, generation=9))
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 10, generation=9))
 
@@ -301,12 +319,14 @@ class TestWhatComesLate:
         assert found is not None
         assert found.generation == 1
 
-    def test_versions_are_numbers(self, filled: Caches, looks: Looks) -> None:
+    def test_versions_are_numbers(self, filled: InformerCache, looks: EnqueueThrottle) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 100, generation=2))
 
         assert looks.take() == [TICKET]
 
-    def test_a_deleted_task_does_not_come_back(self, filled: Caches, looks: Looks) -> None:
+    def test_a_deleted_task_does_not_come_back(
+        self, filled: InformerCache, looks: EnqueueThrottle
+    ) -> None:
         filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
         looks.take()
 
@@ -315,7 +335,9 @@ class TestWhatComesLate:
         assert looks.take() == []
         assert filled.task(TICKET) is None
 
-    def test_a_task_made_anew_survives_the_deletion_of_the_one_before(self, filled: Caches) -> None:
+    def test_a_task_made_anew_survives_the_deletion_of_the_one_before(
+        self, filled: InformerCache
+    ) -> None:
         filled.apply("AgentTask", "ADDED", a_task("ticket", 22, uid="second"))
 
         filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
@@ -325,7 +347,7 @@ class TestWhatComesLate:
         assert found.uid == "second"
 
     def test_a_policy_that_cannot_be_read_is_trouble_and_never_passes_for_none(
-        self, filled: Caches, looks: Looks
+        self, filled: InformerCache, looks: EnqueueThrottle
     ) -> None:
         _listed(filled)
 
@@ -340,7 +362,7 @@ class TestWhatComesLate:
         assert not filled._unreadable
 
     def test_what_cannot_be_read_stops_issuing_in_its_namespace_and_in_no_other(
-        self, filled: Caches
+        self, filled: InformerCache
     ) -> None:
         _listed(filled)
         before = filled.trouble, filled.sight("other")
@@ -349,20 +371,26 @@ class TestWhatComesLate:
 
         assert (filled.trouble, filled.sight("other")) == before
 
-    def test_a_kill_switch_that_cannot_be_read_never_passes_for_none(self, filled: Caches) -> None:
+    def test_a_kill_switch_that_cannot_be_read_never_passes_for_none(
+        self, filled: InformerCache
+    ) -> None:
         _listed(filled)
 
         filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, target="Everybody"))
 
         assert "KillSwitch 'stop' could not be read" in filled.trouble
 
-    def test_a_task_that_was_never_read_is_neither_there_nor_gone(self, filled: Caches) -> None:
+    def test_a_task_that_was_never_read_is_neither_there_nor_gone(
+        self, filled: InformerCache
+    ) -> None:
         filled.apply("AgentTask", "ADDED", {**a_task("new", 20), "spec": {}})
 
         with pytest.raises(EvaluationFailed, match=r"support/new.*could not be read"):
             filled.task(("support", "new"))
 
-    def test_an_event_that_is_no_object_has_everything_listed_anew(self, filled: Caches) -> None:
+    def test_an_event_that_is_no_object_has_everything_listed_anew(
+        self, filled: InformerCache
+    ) -> None:
         filled._seeded = True
 
         filled.apply("AgentTask", "MODIFIED", {"metadata": "what?"})
@@ -372,7 +400,7 @@ class TestWhatComesLate:
 
 
 class TestLists:
-    async def test_seeding_fills_every_kind(self, caches: Caches, script: Script) -> None:
+    async def test_seeding_fills_every_kind(self, caches: InformerCache, script: Script) -> None:
         answers(
             script,
             AgentTask=page(50, a_task("ticket", 10), kind="AgentTaskList"),
@@ -388,7 +416,7 @@ class TestLists:
         ]
 
     async def test_what_kopf_never_said_was_deleted_is_dropped(
-        self, filled: Caches, script: Script, looks: Looks
+        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
     ) -> None:
         answers(script)
 
@@ -400,7 +428,9 @@ class TestLists:
         assert list(filled.policies("support")) == []
         assert filled.task(TICKET) is not None  # tasks are listed every tenth time
 
-    async def test_tasks_are_listed_every_tenth_time(self, filled: Caches, script: Script) -> None:
+    async def test_tasks_are_listed_every_tenth_time(
+        self, filled: InformerCache, script: Script
+    ) -> None:
         answers(script)
 
         async with script.client() as client:
@@ -412,7 +442,7 @@ class TestLists:
         assert filled.task_keys() == []
 
     async def test_a_list_says_nothing_of_what_is_newer_than_it(
-        self, filled: Caches, script: Script
+        self, filled: InformerCache, script: Script
     ) -> None:
         filled.apply("CredentialClass", "ADDED", a_class("made-since", 60))
         filled.apply("CredentialClass", "DELETED", a_class("tickets", 61))
@@ -427,7 +457,7 @@ class TestLists:
 
 class TestSynced:
     async def test_nothing_may_be_decided_before_all_of_it_is_there(
-        self, caches: Caches, script: Script
+        self, caches: InformerCache, script: Script
     ) -> None:
         reflected(script)
         answers(script)
@@ -446,7 +476,7 @@ class TestSynced:
             assert not caches.enrolled("sales")
 
     async def test_a_namespace_without_rights_is_issued_nothing_at_once_and_stops_no_other(
-        self, caches: Caches, script: Script
+        self, caches: InformerCache, script: Script
     ) -> None:
         reflected(script)
         answers(script)
@@ -464,7 +494,7 @@ class TestSynced:
             assert caches.trouble == ""
 
     async def test_tasks_are_looked_at_when_rights_come(
-        self, filled: Caches, script: Script, looks: Looks
+        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
     ) -> None:
         reflected(script)
         answers(
@@ -485,7 +515,7 @@ class TestSynced:
 
 
 async def test_tasks_that_wait_for_a_person_are_told_by_the_reason_in_their_status(
-    caches: Caches,
+    caches: InformerCache,
 ) -> None:
     def stalled(name: str, status: str, reason: str) -> None:
         said = {"type": "Stalled", "status": status, "reason": reason}

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from taskpass.core.audit import events as audit
-from taskpass.core.lifecycle.approval import Asked, TaskApproval, Verdict
+from taskpass.core.lifecycle.approval import ApprovalRequest, TaskApproval, Verdict
 from taskpass.core.lifecycle.ownership import Origin
 from taskpass.core.lifecycle.progress import Savepoint
 from taskpass.core.lifecycle.records import TaskRecord
@@ -133,8 +133,10 @@ async def life_of_people(ledger: SqliteLedger) -> TaskRecord:
         resource_version="1", created_at=NOW, service_account="triage-agent",
     )  # fmt: skip
     first, branch = (
-        Asked(name=name, branch=to, text=f'{{"nonce":"n-{name}{to}"}}', nonce=f"n-{name}{to}",
-              since=NOW, epoch=1)
+        ApprovalRequest(
+            name=name, branch=to, text=f'{{"nonce":"n-{name}{to}"}}', nonce=f"n-{name}{to}",
+            since=NOW, epoch=1,
+        )
         for name, to in (("tickets", ""), ("", "deploy"))
     )  # fmt: skip
     word = TaskApproval(

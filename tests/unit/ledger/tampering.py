@@ -34,7 +34,7 @@ from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.prune import Limit, prune
 from taskpass.ledger.verify.log import verify_database
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import NOW, another
@@ -246,7 +246,7 @@ class Bench:
 
         The witnesses' lines are not: only `audit verify` looks for them, for who demands them.
         """
-        with proven(Where(database=path), Query()) as log:
+        with proven(LogLocation(database=path), Query()) as log:
             people = sorted((ref, p.name, p.salt) for ref, p in log.people.items())
             report = replace(log.report, cosigned="")
             return report, log.entries, people, sorted(log.told.held.items()), log.told.counts

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from taskpass.core.lifecycle.approval import Asked
+from taskpass.core.lifecycle.approval import ApprovalRequest
 from taskpass.core.lifecycle.ownership import Origin
 from taskpass.core.lifecycle.progress import Savepoint
 from taskpass.core.lifecycle.records import Outcome, TaskRecord
@@ -49,7 +49,7 @@ FULL_RECORD = replace(
     suspended="Requested",
     blocked_branch="b",
     renewals={"d": 1},
-    asked=(Asked(name="t", text="{}", nonce="n", since=NOW, epoch=2, noted=("a-1",)),),
+    asked=(ApprovalRequest(name="t", text="{}", nonce="n", since=NOW, epoch=2, noted=("a-1",)),),
     asked_at=(NOW,),
     saved=Savepoint(step="s", sha256="a", at=NOW, intent_digest="i", policies_digest="p"),
     activity="sha256:x",

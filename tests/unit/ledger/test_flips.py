@@ -15,8 +15,8 @@ import pytest
 from taskpass.ledger.export.directory import export
 from taskpass.ledger.export.files import Absent, FileReader
 from taskpass.ledger.log.reader import Incomplete, TamperEvidence
-from taskpass.ledger.verify.bundles import Piece, Pieces
-from taskpass.ledger.verify.log import Verified, concluded
+from taskpass.ledger.verify.bundles import Bundle, Bundles
+from taskpass.ledger.verify.log import Verification, concluded
 from taskpass.tlog.checkpoint import parse_body, parse_note
 from tests.unit.ledger import objects
 
@@ -41,15 +41,15 @@ def reader(files: Mapping[str, bytes]) -> FileReader:
     return FileReader(read)
 
 
-class Reused(Pieces):
+class Reused(Bundles):
     """Reads a bundle once for all verifications in which its files are as they were."""
 
-    def __init__(self, whole: Mapping[int, Piece], touched: str, *rest: object) -> None:
+    def __init__(self, whole: Mapping[int, Bundle], touched: str, *rest: object) -> None:
         super().__init__(*rest)  # type: ignore[arg-type]
         self._whole = whole
         self._touched = touched
 
-    def one(self, number: int) -> Piece:
+    def one(self, number: int) -> Bundle:
         """Read it anew where one of its own files was touched."""
         name = f"{number:03d}"
         if self._touched.split("/")[-1] in (name, "88") and f"/{name}" in self._touched:
@@ -57,11 +57,11 @@ class Reused(Pieces):
         return self._whole[number]
 
 
-def accepts(files: Mapping[str, bytes], whole: Mapping[int, Piece], touched: str) -> bool:
+def accepts(files: Mapping[str, bytes], whole: Mapping[int, Bundle], touched: str) -> bool:
     """Verify an export as `verify_files` does."""
     try:
         source = reader(files)
-        verified = Verified(source, "", (), ())
+        verified = Verification(source, "", (), ())
         origin = parse_body(parse_note(source.note)[0]).origin
         pieces = Reused(whole, touched, source, origin, verified.sizes)
         verified.walk(pieces.all(), lambda done, size: None)
@@ -75,7 +75,7 @@ def flipped(files: dict[str, bytes], share: int) -> tuple[int, list[tuple[str, i
     """Flip a bit in each byte that is the share's; return how many, and which were accepted."""
     source = reader(files)
     origin = parse_body(parse_note(source.note)[0]).origin
-    read = Pieces(source, origin, frozenset())
+    read = Bundles(source, origin, frozenset())
     whole = {number: read.one(number) for number in range(read.count)}
     assert accepts(files, whole, "")
     count, accepted = 0, []

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from taskpass.cli.audit import audit
 from taskpass.core.audit import events as entries
 from taskpass.core.errors import UsageError
-from taskpass.core.lifecycle.approval import Asked, asked_text
+from taskpass.core.lifecycle.approval import ApprovalRequest, asked_text
 from taskpass.core.lifecycle.ownership import FORGOTTEN, Origin, mentions
 from taskpass.core.lifecycle.records import TaskRecord
 from taskpass.core.model.notice import Notice
@@ -25,7 +25,7 @@ from taskpass.ledger.maintain.erase import erase
 from taskpass.ledger.maintain.requests import answer_all, ask, place_of
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.verify.log import verify_database
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import GRANT, NOW, another
@@ -76,7 +76,7 @@ async def test_an_entry_has_a_reference_and_a_commitment_and_no_name(path: Path)
     (index,) = await written(path, asked())
 
     told = by(path, index)
-    with proven(Where(database=path)) as log:
+    with proven(LogLocation(database=path)) as log:
         jane = log.people[told["requester"]["ref"]]
     assert JANE.encode() not in body(path, index)
     assert b"support-platform" not in body(path, index)
@@ -90,7 +90,7 @@ async def test_the_clusters_own_users_are_no_people(path: Path) -> None:
     (index,) = await written(path, asked())
 
     assert by(path, index)["changed_by"] == {"name": BOT}
-    with proven(Where(database=path)) as log:
+    with proven(LogLocation(database=path)) as log:
         assert {person.name for person in log.people.values()} == {JANE, "support-platform"}
 
 
@@ -209,7 +209,7 @@ async def test_who_is_erased_offline_is_forgotten_as_who_started_a_pod(path: Pat
 
 async def test_who_is_named_in_an_approval_that_is_waited_for_is_not_erased_yet(path: Path) -> None:
     text = asked_text({"requester": JANE}, "n")
-    waiting = Asked(name="tickets", text=text, nonce="n", since=NOW, epoch=1)
+    waiting = ApprovalRequest(name="tickets", text=text, nonce="n", since=NOW, epoch=1)
     ledger = objects.opened(path)
     await ledger.commit(asked())
     await ledger.commit(Batch(tasks=(TaskRecord(task=GRANT.task, asked=(waiting,)),)))
@@ -225,7 +225,7 @@ async def test_who_is_named_in_an_approval_that_is_waited_for_is_not_erased_yet(
 
 
 async def test_a_name_that_is_a_key_of_what_is_asked_is_not_taken_for_somebody(path: Path) -> None:
-    waiting = Asked(
+    waiting = ApprovalRequest(
         name="tickets", text=asked_text({"requester": BOT}, "n"), nonce="n", since=NOW, epoch=1
     )
     ledger = objects.opened(path)
@@ -242,7 +242,7 @@ async def test_what_was_being_asked_while_somebody_is_erased_does_not_bring_them
     text = asked_text({"agent": {"started_by": [JANE]}}, "n")
     decided = TaskRecord(
         task=GRANT.task, origin=Origin(names=(JANE,)),
-        asked=(Asked(name="tickets", text=text, nonce="n", since=NOW, epoch=1),),
+        asked=(ApprovalRequest(name="tickets", text=text, nonce="n", since=NOW, epoch=1),),
     )  # fmt: skip
     ledger = objects.opened(path)
     await ledger.commit(asked())
@@ -259,7 +259,9 @@ async def test_what_was_being_asked_while_somebody_is_erased_does_not_bring_them
 
 
 async def test_an_erasure_that_is_refused_forgets_nothing(path: Path) -> None:
-    waiting = Asked(name="t", text=asked_text({"by": JANE}, "n"), nonce="n", since=NOW, epoch=1)
+    waiting = ApprovalRequest(
+        name="t", text=asked_text({"by": JANE}, "n"), nonce="n", since=NOW, epoch=1
+    )
     record = TaskRecord(task=GRANT.task, origin=Origin(names=(JANE,)), asked=(waiting,))
     ledger = objects.opened(path)
     await ledger.commit(Batch(tasks=(record,)))

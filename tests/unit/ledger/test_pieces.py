@@ -11,7 +11,7 @@ import pytest
 from taskpass.ledger.export.directory import export
 from taskpass.ledger.export.files import in_directory
 from taskpass.ledger.log.reader import Source, TamperEvidence, reading
-from taskpass.ledger.verify.bundles import Pieces, in_parallel
+from taskpass.ledger.verify.bundles import Bundles, in_parallel
 from taskpass.tlog.checkpoint import parse_body, parse_note
 from tests.unit.ledger import objects
 
@@ -35,9 +35,9 @@ async def written(path: Path) -> None:
     ledger.close()
 
 
-def own(source: Source, *wanted: int) -> Pieces:
+def own(source: Source, *wanted: int) -> Bundles:
     origin = parse_body(parse_note(source.note)[0]).origin
-    return Pieces(source, origin, frozenset(wanted))
+    return Bundles(source, origin, frozenset(wanted))
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "export"])

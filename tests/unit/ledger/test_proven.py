@@ -18,7 +18,7 @@ from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import TamperEvidence
 from taskpass.ledger.verify.follow import Follower
 from taskpass.ledger.verify.log import verify_database, verify_directory
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import empty_unique_index, execute, hide_rows
@@ -99,7 +99,7 @@ async def test_ids_that_were_written_twice_are_found_in_both_forms(path: Path) -
         verify_directory(path.parent / "twice")
     with (
         pytest.raises(TamperEvidence, match="two entries have the id"),
-        proven(Where(database=path)),
+        proven(LogLocation(database=path)),
     ):
         pytest.fail("it was read")
 
@@ -299,13 +299,13 @@ def test_what_is_asked_of_an_export_of_lines_is_refused(place: Path) -> None:
 
     with (
         pytest.raises(UsageError, match="has no bundles"),
-        proven(Where(directory=place / "lines")),
+        proven(LogLocation(directory=place / "lines")),
     ):
         pytest.fail("it was read")
 
 
 def following(path: Path, query: Query) -> Follower:
-    with proven(Where(database=path), query) as log:
+    with proven(LogLocation(database=path), query) as log:
         return Follower(path, query, log.told)
 
 

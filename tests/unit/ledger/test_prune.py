@@ -27,7 +27,7 @@ from taskpass.ledger.query.timeline import Timeline, asked_for, timeline
 from taskpass.ledger.store.transaction import Store
 from taskpass.ledger.verify.integrity import examine
 from taskpass.ledger.verify.log import verify_database, verify_directory
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 from taskpass.ports.ledger import Batch
 from taskpass.tlog.merkle import (
     check_consistency,
@@ -207,7 +207,7 @@ async def test_what_went_is_no_longer_in_the_file(path: Path) -> None:
 
 
 def told(path: Path, task: str) -> Timeline:
-    with proven(Where(database=path), asked_for(task)) as log:
+    with proven(LogLocation(database=path), asked_for(task)) as log:
         return timeline(log, task, names=True)
 
 

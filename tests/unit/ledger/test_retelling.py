@@ -21,7 +21,7 @@ from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.verify import replay as walk
 from taskpass.ledger.verify import retell
 from taskpass.ledger.verify.log import verify_database
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import execute
@@ -48,7 +48,7 @@ async def attest(ledger: SqliteLedger, record: TaskRecord) -> None:
 
 
 def entries(path: Path, kind: str) -> list[dict[str, object]]:
-    with proven(Where(database=path), Query(type=kind)) as log:
+    with proven(LogLocation(database=path), Query(type=kind)) as log:
         return [orjson.loads(body)["data"] for _, body in log.entries]
 
 
@@ -75,12 +75,12 @@ async def test_all_that_was_told_of_a_task_is_still_held_against_its_record_twic
     assert [each["part"] for each in again] == [0, 1, 2, 3]
 
 
-def proven_tasks(path: Path) -> walk.Walk:
-    with proven(Where(database=path)) as log:
+def proven_tasks(path: Path) -> walk.Replay:
+    with proven(LogLocation(database=path)) as log:
         return log.told
 
 
-def told_of(told: walk.Walk) -> object:
+def told_of(told: walk.Replay) -> object:
     task = told.tasks[SECOND.uid]
     return (
         task.task, task.pod, task.started, task.phase, task.suspended, task.outcome, task.saved,
@@ -129,7 +129,7 @@ async def test_who_was_erased_is_not_told_again(tmp_path: Path) -> None:
     await ledger.erase("jane@example.org", NOW)
     await objects.filled(ledger, 300)
     ledger.close()
-    with proven(Where(database=path)) as log:
+    with proven(LogLocation(database=path)) as log:
         (gone,) = log.told.erased
 
     dropped(path, 300, "archive")

@@ -15,7 +15,7 @@ from taskpass.ledger.export.directory import export
 from taskpass.ledger.log.reader import Incomplete, TamperEvidence, reading
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.rotate import rotate
-from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.verify.log import Report, verify_database, verify_directory
 from taskpass.ports.ledger import Batch
 from taskpass.tlog.checkpoint import Checkpoint, PublicKey, Signature, parse_vkey, signed_note
@@ -328,7 +328,7 @@ async def test_a_ledger_that_cannot_be_written_is_read_with_the_key_before(tmp_p
     held = await objects.issue(ledger, objects.GRANT)
     ledger.close()
 
-    sealed = SealedLedger.open(
+    sealed = ReadOnlyLedger.open(
         path, signer=SIGNERS[1], previous=SIGNERS[0], cluster_id="3c1f0a9e", why="full"
     )
 

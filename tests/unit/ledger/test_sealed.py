@@ -11,11 +11,11 @@ import orjson
 import pytest
 
 from taskpass.core.audit import events as audit
-from taskpass.core.errors import LedgerError, LedgerLocked, LedgerSealed, LedgerUnwritable
+from taskpass.core.errors import LedgerError, LedgerLocked, LedgerReadOnly, LedgerUnwritable
 from taskpass.core.model.grant import GrantState
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import SeedSigner
-from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.transaction import is_of_volume
 from taskpass.ledger.verify.log import verify_database
@@ -29,8 +29,10 @@ OWED = replace(HELD, state=GrantState.REVOKING, revoke_reason="PodEnded", revoki
 GONE = replace(OWED, state=GrantState.REVOKED)
 
 
-def sealed_at(path: Path, seed: bytes = objects.SEED, cluster_id: str = "3c1f0a9e") -> SealedLedger:
-    return SealedLedger.open(path, signer=SeedSigner(seed), cluster_id=cluster_id, why=WHY)
+def sealed_at(
+    path: Path, seed: bytes = objects.SEED, cluster_id: str = "3c1f0a9e"
+) -> ReadOnlyLedger:
+    return ReadOnlyLedger.open(path, signer=SeedSigner(seed), cluster_id=cluster_id, why=WHY)
 
 
 async def filled(path: Path) -> SqliteLedger:
@@ -51,13 +53,13 @@ async def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sealed(path: Path) -> Iterator[SealedLedger]:
+def sealed(path: Path) -> Iterator[ReadOnlyLedger]:
     made = sealed_at(path)
     yield made
     made.close()
 
 
-def test_what_is_held_and_remembered_is_known(sealed: SealedLedger) -> None:
+def test_what_is_held_and_remembered_is_known(sealed: ReadOnlyLedger) -> None:
     assert list(sealed.held()) == [HELD]
     assert list(sealed.records()) == [RECORD]
     assert sealed.bound_task(RECORD.pod_uid) == RECORD.task.uid
@@ -81,7 +83,7 @@ async def test_what_a_crash_left_in_the_write_ahead_log_is_known(tmp_path: Path)
     assert held == [HELD]
 
 
-async def test_nothing_is_written_while_it_is_sealed(path: Path, sealed: SealedLedger) -> None:
+async def test_nothing_is_written_while_it_is_sealed(path: Path, sealed: ReadOnlyLedger) -> None:
     before = path.read_bytes()
 
     await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
@@ -95,24 +97,24 @@ async def test_nothing_is_written_while_it_is_sealed(path: Path, sealed: SealedL
 
 @pytest.mark.parametrize("state", [GrantState.INTENT, GrantState.ISSUED, GrantState.DELIVERED])
 async def test_nothing_that_would_begin_is_taken_in(
-    sealed: SealedLedger, state: GrantState
+    sealed: ReadOnlyLedger, state: GrantState
 ) -> None:
-    with pytest.raises(LedgerSealed, match="the disk is full"):
+    with pytest.raises(LedgerReadOnly, match="the disk is full"):
         await sealed.commit(Batch(grants=(replace(GRANT, id="g-2", state=state),)))
 
     assert list(sealed.held()) == [HELD]
 
 
-async def test_no_gate_is_lifted_where_that_cannot_be_recorded(sealed: SealedLedger) -> None:
-    with pytest.raises(LedgerSealed, match="the disk is full"):
+async def test_no_gate_is_lifted_where_that_cannot_be_recorded(sealed: ReadOnlyLedger) -> None:
+    with pytest.raises(LedgerReadOnly, match="the disk is full"):
         await sealed.commit(Batch(lifts=(RECORD.pod_uid,)))
-    with pytest.raises(LedgerSealed):
+    with pytest.raises(LedgerReadOnly):
         await sealed.commit(Batch(unbinds=(RECORD.pod_uid,)))
     assert sealed.leftover_bindings("", 10) == ()
 
 
 async def test_what_was_revoked_meanwhile_is_recorded_late_and_once(
-    path: Path, sealed: SealedLedger
+    path: Path, sealed: ReadOnlyLedger
 ) -> None:
     later = NOW.replace(hour=12)
     indexes = await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
@@ -136,7 +138,7 @@ async def test_what_was_revoked_meanwhile_is_recorded_late_and_once(
 
 
 async def test_it_goes_on_while_the_volume_takes_no_writes(
-    path: Path, sealed: SealedLedger
+    path: Path, sealed: ReadOnlyLedger
 ) -> None:
     def refused() -> SqliteLedger:
         raise LedgerUnwritable("still full")
@@ -149,7 +151,7 @@ async def test_it_goes_on_while_the_volume_takes_no_writes(
 
 
 async def test_a_ledger_that_was_recorded_late_takes_nothing_more(
-    path: Path, sealed: SealedLedger
+    path: Path, sealed: ReadOnlyLedger
 ) -> None:
     await sealed.record_late(lambda: opened(path))
 
@@ -157,7 +159,7 @@ async def test_a_ledger_that_was_recorded_late_takes_nothing_more(
         await sealed.commit(Batch(grants=(OWED,)))
 
 
-def test_of_two_one_waits(path: Path, sealed: SealedLedger) -> None:
+def test_of_two_one_waits(path: Path, sealed: ReadOnlyLedger) -> None:
     with pytest.raises(LedgerLocked):
         sealed_at(path)
 

@@ -11,7 +11,7 @@ from taskpass.core.audit import events as audit
 from taskpass.core.errors import LedgerError
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.store.open import Opening
-from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
@@ -163,7 +163,7 @@ async def test_a_ledger_with_a_trigger_is_not_written_and_what_is_held_is_revoke
 
     ledger = opening(path).as_far_as_possible()
 
-    assert isinstance(ledger, SealedLedger)
+    assert isinstance(ledger, ReadOnlyLedger)
     assert "the trigger 't' is not one that taskpass makes" in ledger.why
     held = {grant.id: grant for grant in ledger.held()}
     assert held.keys() == {another(2).id, another(3).id}

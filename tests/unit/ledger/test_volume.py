@@ -28,7 +28,7 @@ def test_the_room_is_found_out_once_a_second_however_often_it_is_asked_for(
     now = [100.0]
     monkeypatch.setattr(volume.time, "monotonic", lambda: now[0])
     ledger = tmp_path / "ledger.db"
-    recent = volume.RecentRoom(ledger)
+    recent = volume.RecentFreeSpace(ledger)
 
     assert recent().used == 0
     ledger.write_bytes(bytes(4096))

@@ -20,7 +20,7 @@ from taskpass.ledger.maintain.prune import Limit, prune
 from taskpass.ledger.state.encoding import decode, encode
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.verify.log import verify_database
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import execute
@@ -51,7 +51,7 @@ async def differs(path: Path) -> str:
 
 
 def reference(path: Path, name: str) -> str:
-    with proven(Where(database=path)) as log:
+    with proven(LogLocation(database=path)) as log:
         return next(ref for ref, person in log.people.items() if person.name == name)
 
 

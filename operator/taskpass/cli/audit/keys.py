@@ -12,7 +12,7 @@ from taskpass.ledger.log.key_file import make_seed_file, read_seed_file
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.rotate import rotate as hand_over
 from taskpass.ledger.verify.log import keys_of
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 
 RUNNING = """\
 An operator that runs goes over to another key by its settings:
@@ -35,7 +35,7 @@ def keys() -> None:
 @keys.command("list", epilog="Example: taskpass audit keys list --db ledger.db")
 @options.source
 @options.as_json
-def list_keys(where: Where, as_json: bool) -> None:
+def list_keys(where: LogLocation, as_json: bool) -> None:
     """List each key, the sizes that it signs, and the entry that handed over to it.
 
     The log is verified first: the keys follow from its entries.

@@ -17,7 +17,7 @@ from taskpass.core.model.entry import PREFIX, EventType, Result
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.verify import proofs as proving
 from taskpass.ledger.verify.follow import Follower
-from taskpass.ledger.verify.proven import Proven, Where, proven
+from taskpass.ledger.verify.proven import LogLocation, VerifiedLog, proven
 
 FOLLOW_SECONDS = 0.5
 """How often a followed ledger is looked at: its size is one row."""
@@ -64,7 +64,7 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("entry", metavar="INDEX|EVENT-ID")
 @options.source
 @options.as_json
-def show(entry: str, where: Where, as_json: bool) -> None:
+def show(entry: str, where: LogLocation, as_json: bool) -> None:
     """Show one entry whole, once it is proven to be under the signed checkpoint.
 
     --json prints its bytes as they are signed, and a newline.
@@ -90,7 +90,7 @@ def show(entry: str, where: Where, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The last.")
 @options.source
 @options.as_json
-def find(query: Query, limit: int, where: Where, as_json: bool) -> None:
+def find(query: Query, limit: int, where: LogLocation, as_json: bool) -> None:
     """List the entries that match all that is asked for, the newest last.
 
     The whole log is verified first, so what is listed is in it, and nothing that matches is left
@@ -116,7 +116,7 @@ def find(query: Query, limit: int, where: Where, as_json: bool) -> None:
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is recorded from now on.")
 @options.source
 @options.as_json
-def tail(query: Query, lines: int, follow: bool, where: Where, as_json: bool) -> None:
+def tail(query: Query, lines: int, follow: bool, where: LogLocation, as_json: bool) -> None:
     """Show the last entries that match; with -f, each new one as it becomes durable.
 
     What is shown was verified: first the whole log, then that each state of it has grown from the
@@ -137,7 +137,7 @@ def tail(query: Query, lines: int, follow: bool, where: Where, as_json: bool) ->
             _print(follower.grown(), as_json)
 
 
-def _say_none(query: Query, where: Where) -> None:
+def _say_none(query: Query, where: LogLocation) -> None:
     """Say that no entry matches, and which of several things that were asked for is never told."""
     asked = {name: getattr(query, name) for name in _NAMED if getattr(query, name)}
     alone = {name: Query(**{name: value}) for name, value in asked.items()}
@@ -150,12 +150,12 @@ def _say_none(query: Query, where: Where) -> None:
     click.echo(story.plain(f"No entry matches{none}"), err=True)
 
 
-def _any(query: Query, where: Where) -> bool:
+def _any(query: Query, where: LogLocation) -> bool:
     with proven(where, query, newest=1) as log:
         return bool(log.entries)
 
 
-def _check_type(query: Query, log: Proven) -> None:
+def _check_type(query: Query, log: VerifiedLog) -> None:
     """Refuse a type that neither this version knows nor the log has: nothing would say so."""
     kind = query.type.removeprefix(PREFIX)
     known = {each.value for each in EventType} | {name for name, _ in log.told.counts}

@@ -15,7 +15,7 @@ import click
 from taskpass.cli.audit.story import plain
 from taskpass.core.errors import TaskpassError, UsageError
 from taskpass.ledger.log.reader import Incomplete, TamperEvidence
-from taskpass.ledger.verify.proven import Where
+from taskpass.ledger.verify.proven import LogLocation
 
 database = click.option(
     "--db",
@@ -103,7 +103,7 @@ def source(command: Callable[..., None]) -> Callable[..., None]:
     def asked(*, db: Path | None, directory: Path | None, vkey: str | None, **rest: Any) -> None:
         with told():
             path = chosen(db) if directory is None else None
-            where = Where(database=path, directory=directory, vkey=key(vkey) if vkey else "")
+            where = LogLocation(database=path, directory=directory, vkey=key(vkey) if vkey else "")
         command(where=where, **rest)
 
     return functools.reduce(lambda made, option: option(made), reversed(_SOURCE), asked)

@@ -11,7 +11,7 @@ from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.erase import erase as erase_offline
 from taskpass.ledger.maintain.requests import ask
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 
 MOST_NAME = 1024
 PATIENCE_SECONDS = 60.0
@@ -30,7 +30,7 @@ def who(ref: str, db: Path | None, vkey: str | None, as_json: bool) -> None:
     code 1: it was erased, or never was.
     """
     with options.told(), progress.shown("verified") as tell:
-        where = Where(database=options.chosen(db), vkey=options.key(vkey) if vkey else "")
+        where = LogLocation(database=options.chosen(db), vkey=options.key(vkey) if vkey else "")
         with proven(where, progress=tell) as log:
             people, report, erased = log.people, log.report, log.told.erased
     proof.say(report)

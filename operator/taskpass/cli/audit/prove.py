@@ -12,7 +12,7 @@ from taskpass.ledger.export.files import FileReader
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import LogReader
 from taskpass.ledger.verify import proofs as proving
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 
 
 @click.group()
@@ -30,7 +30,7 @@ def prove() -> None:
 @options.source
 @options.as_json
 def inclusion(
-    entry: str | None, cred: str, task: str, destination: Path, where: Where, as_json: bool
+    entry: str | None, cred: str, task: str, destination: Path, where: LogLocation, as_json: bool
 ) -> None:
     """Write entries, and for each a proof that it is in the log.
 
@@ -56,7 +56,7 @@ def inclusion(
 @click.argument("kept", metavar="CHECKPOINT", type=click.Path(path_type=Path))
 @options.source
 @options.as_json
-def consistency(kept: Path, where: Where, as_json: bool) -> None:
+def consistency(kept: Path, where: LogLocation, as_json: bool) -> None:
     """Prove that the log begins with the one that a kept checkpoint tells of."""
     with options.told():
         text = options.text(kept, "checkpoint")

@@ -16,7 +16,7 @@ from taskpass.ledger.log.reader import Incomplete
 from taskpass.ledger.query import stats as stand
 from taskpass.ledger.query.whois import asked_for, whois
 from taskpass.ledger.verify.log import Report
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 
 MOST_TOKEN = 65_536
 
@@ -24,7 +24,7 @@ MOST_TOKEN = 65_536
 @click.command(epilog="Example: taskpass audit stats --db ledger.db")
 @options.source
 @options.as_json
-def stats(where: Where, as_json: bool) -> None:
+def stats(where: LogLocation, as_json: bool) -> None:
     """Count entries by kind and day, what is held, and what it takes on disk."""
     with options.told(), progress.shown("verified") as tell:
         with proven(where, progress=tell) as log:
@@ -48,7 +48,7 @@ def stats(where: Where, as_json: bool) -> None:
 @click.command("open-ops", epilog="Example: taskpass audit open-ops --db ledger.db")
 @options.source
 @options.as_json
-def open_ops(where: Where, as_json: bool) -> None:
+def open_ops(where: LogLocation, as_json: bool) -> None:
     """List operations that have begun and not ended: what is being issued, and what is owed.
 
     By the entries of the log, which is verified first.
@@ -69,7 +69,7 @@ def open_ops(where: Where, as_json: bool) -> None:
 )
 @options.source
 @options.as_json
-def debts(where: Where, as_json: bool) -> None:
+def debts(where: LogLocation, as_json: bool) -> None:
     """List credentials that are to be taken back, and that no provider has proven to be gone.
 
     Each is tried again for ever, with back-off, also where its task, namespace or class is gone.
@@ -90,7 +90,7 @@ def debts(where: Where, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _open_operations(where: Where) -> tuple[list[stand.OpenOperation], Report]:
+def _open_operations(where: LogLocation) -> tuple[list[stand.OpenOperation], Report]:
     with options.told(), progress.shown("verified") as tell, proven(where, progress=tell) as log:
         _demand_whole(log.report)
         return stand.open_operations(log), log.report
@@ -105,7 +105,7 @@ def _demand_whole(report: Report) -> None:
         )
 
 
-def _size(where: Where) -> int:
+def _size(where: LogLocation) -> int:
     """Return how many bytes a log takes on disk."""
     path = where.database or where.directory
     assert path is not None  # noqa: S101 (`options.source` has named one)
@@ -134,7 +134,7 @@ def _list(found: Sequence[stand.OpenOperation]) -> None:
 )  # fmt: skip
 @options.source
 @options.as_json
-def whois_token(key_files: tuple[Path, ...], where: Where, as_json: bool) -> None:
+def whois_token(key_files: tuple[Path, ...], where: LogLocation, as_json: bool) -> None:
     """Say whose a token is that was found somewhere. It is read from standard input.
 
     Exit code 1: the log knows it not.

@@ -6,14 +6,14 @@ import click
 
 from taskpass.cli.audit import options, progress, proof, story
 from taskpass.ledger.query import timeline as telling
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 
 
 @click.command(epilog="Example: taskpass audit timeline support/ticket-4711 --db ledger.db")
 @click.argument("task", metavar="[NAMESPACE/]TASK")
 @options.source
 @options.as_json
-def timeline(task: str, where: Where, as_json: bool) -> None:
+def timeline(task: str, where: LogLocation, as_json: bool) -> None:
     """Tell what happened to a task: who was given what, when, and when it was taken back.
 
     The whole log is verified first: each line is of an entry under the signed checkpoint, none is

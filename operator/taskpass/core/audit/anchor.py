@@ -35,7 +35,7 @@ GROWING = (*GOOD, AnchorReason.LEDGER_VOLUME_FULL)
 """The log is remembered as it grows."""
 PROVEN = (AnchorReason.AUDIT_ROLLBACK, AnchorReason.AUDIT_FORK)
 """The log is not what somebody else has seen of it."""
-Concern = tuple[AnchorReason, str]
+IntegrityAlert = tuple[AnchorReason, str]
 """A reason, and a sentence for people."""
 
 
@@ -51,7 +51,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forgotten:
+class AnchorReset:
     """What a person had the cluster forget, and why."""
 
     reason: str

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from taskpass.core.audit.terms import digest_of_text, moment, of_asked, of_grant, of_saved
-from taskpass.core.lifecycle.approval import Asked, TaskApproval, Verdict
+from taskpass.core.lifecycle.approval import ApprovalRequest, TaskApproval, Verdict
 from taskpass.core.lifecycle.progress import Savepoint
 from taskpass.core.lifecycle.records import Outcome, TaskRecord
 from taskpass.core.model.entry import NO_DATA, Entry, EventType, Result, Stage, entry, operation
@@ -171,7 +171,11 @@ def branch_blocked(ref: TaskRef, left: str, wanted: str, now: datetime, notice: 
 
 
 def approval_asked(
-    task: Task, asked: Asked, policies: Sequence[tuple[str, str]], now: datetime, notice: Notice
+    task: Task,
+    asked: ApprovalRequest,
+    policies: Sequence[tuple[str, str]],
+    now: datetime,
+    notice: Notice,
 ) -> Entry:
     """Say that people are asked; `policies` are label and digest of those that ask."""
     data = {
@@ -187,7 +191,7 @@ def approval_asked(
 
 
 def approval_given(
-    task: Task, asked: Asked, word: TaskApproval, now: datetime, notice: Notice
+    task: Task, asked: ApprovalRequest, word: TaskApproval, now: datetime, notice: Notice
 ) -> Entry:
     """Say whose word counts for what was asked, as admission proved them."""
     approved = word.decision is Verdict.APPROVED

@@ -26,7 +26,7 @@ version did not write, and it says nothing of that."""
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedGrant:
+class GrantHistory:
     """A grant whose issue was begun, as of the last entry about it."""
 
     first: int
@@ -41,7 +41,7 @@ class LoggedGrant:
     issued: int = -1
     """Index of the entry that tells of its issue's success; -1 where there is none."""
 
-    def after(self, step: "Step") -> "LoggedGrant":
+    def after(self, step: "Step") -> "GrantHistory":
         """Return it as of a later entry."""
         issued = step.index if step.state is GrantState.ISSUED else self.issued
         return replace(

@@ -12,7 +12,7 @@ from taskpass.core.audit.events import STARTED_BY
 from taskpass.core.audit.pseudonyms import is_person
 from taskpass.core.audit.redaction import as_logged
 from taskpass.core.audit.terms import digest_of_text, moment, of_asked, of_saved
-from taskpass.core.lifecycle.approval import Asked
+from taskpass.core.lifecycle.approval import ApprovalRequest
 from taskpass.core.lifecycle.ownership import FORGOTTEN, Origin
 from taskpass.core.lifecycle.records import Outcome, TaskRecord
 from taskpass.core.model.entry import PREFIX, EventType, Result, Stage
@@ -38,7 +38,7 @@ class TaskStep:
 
 
 @dataclass(slots=True)
-class LoggedAsk:
+class AskedApproval:
     """An approval that was asked for, and whose credential is not in front of a pod."""
 
     what: Mapping[str, str]
@@ -48,7 +48,7 @@ class LoggedAsk:
 
 
 @dataclass(slots=True)
-class LoggedTask:
+class TaskHistory:
     """A task of which an entry says what its record has to say, and that was not forgotten."""
 
     task: str
@@ -68,7 +68,7 @@ class LoggedTask:
     """As which it is to end once nothing is held; '' while that is not decided."""
     outcome: str = ""
     """As which it ended; '' while it has not."""
-    asked: dict[str, LoggedAsk] = field(default_factory=dict)
+    asked: dict[str, AskedApproval] = field(default_factory=dict)
     """By digest."""
     saved: Mapping[str, str] | None = None
     """What it last said of its progress."""
@@ -149,7 +149,7 @@ class LoggedTask:
         as_told = unknown == self.data.get("unknown", "") and (left == told or bool(unknown))
         return as_told or (origin.unknown == FORGOTTEN and may_be_forgotten(self.data, erased))
 
-    def _was_asked(self, asked: Asked) -> bool:
+    def _was_asked(self, asked: ApprovalRequest) -> bool:
         told = self.asked.get(asked.digest)
         return (
             told is not None
@@ -187,7 +187,7 @@ def task_step_of(event: Mapping[str, Any]) -> TaskStep | None:
     return TaskStep(kind, str(data["task"]["uid"]), event.get("subject", ""), time, data)
 
 
-def follow(tasks: dict[str, LoggedTask], step: TaskStep, at: int) -> None:
+def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
     """Take in the next entry about a task; `at` is its index, or one before."""
     data, found = step.data, tasks.get(step.uid)
     if step.kind == EventType.TASK_FORGET:
@@ -202,7 +202,7 @@ def follow(tasks: dict[str, LoggedTask], step: TaskStep, at: int) -> None:
     if found is None:
         if step.kind not in _FIRST:
             return
-        found = tasks[step.uid] = LoggedTask(step.task, at)
+        found = tasks[step.uid] = TaskHistory(step.task, at)
     match step.kind:
         case EventType.WORKLOAD_ATTEST:
             _attest(found, step)
@@ -211,7 +211,7 @@ def follow(tasks: dict[str, LoggedTask], step: TaskStep, at: int) -> None:
             found.suspended = str(data.get("suspend")) if suspends else ""
         case EventType.APPROVAL_ASK:
             told = {k: v for k, v in data["approval"].items() if k != "digest"}
-            found.asked[str(data["approval"]["digest"])] = LoggedAsk(told, step.time)
+            found.asked[str(data["approval"]["digest"])] = AskedApproval(told, step.time)
         case EventType.APPROVAL_GIVE:
             if asked := found.asked.get(str(data["approval"]["digest"])):
                 asked.given.add(str(data["approval"]["object_uid"]))
@@ -231,7 +231,7 @@ def follow(tasks: dict[str, LoggedTask], step: TaskStep, at: int) -> None:
             found.ending = str(data["finish"])
 
 
-def _attest(found: LoggedTask, step: TaskStep) -> None:
+def _attest(found: TaskHistory, step: TaskStep) -> None:
     if not found.pod:
         found.started = step.time
         if found.suspended is None and "starters" in step.data:
@@ -240,24 +240,24 @@ def _attest(found: LoggedTask, step: TaskStep) -> None:
     found.phase = step.data.get("phase", found.phase)
 
 
-def _retold(step: TaskStep, at: int) -> LoggedTask:
+def _retold(step: TaskStep, at: int) -> TaskHistory:
     data = step.data
-    return LoggedTask(
+    return TaskHistory(
         step.task, at, data.get("pod", _NOBODY), data, data["started"], data.get("phase"),
         data.get("suspend"), data["ending"], data["finish"], {}, data.get("saved"),
     )  # fmt: skip
 
 
-def _told_more(found: LoggedTask, data: Mapping[str, Any]) -> None:
+def _told_more(found: TaskHistory, data: Mapping[str, Any]) -> None:
     """Take in a further part of what is told again of a task."""
     if "images" in data:
         found.data = {**found.data, "images": data["images"]}
     if "digest" in data:
-        told = LoggedAsk(data["what"], data["since"])
+        told = AskedApproval(data["what"], data["since"])
         found.asked.setdefault(str(data["digest"]), told).given.update(data["given"])
 
 
-def retelling_of(task: LoggedTask, erased: Set[str]) -> Iterator[dict[str, Any]]:
+def retelling_of(task: TaskHistory, erased: Set[str]) -> Iterator[dict[str, Any]]:
     """Return what entries say that retell all that was told of a task, to be pruned.
 
     In parts, as one entry has a limit: none is larger than those that they stand for.
@@ -274,7 +274,7 @@ def retelling_of(task: LoggedTask, erased: Set[str]) -> Iterator[dict[str, Any]]
             }  # fmt: skip
 
 
-def _base_of(task: LoggedTask, erased: Set[str]) -> dict[str, Any]:
+def _base_of(task: TaskHistory, erased: Set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "started": task.started, "ending": task.ending, "finish": task.outcome,
     }  # fmt: skip

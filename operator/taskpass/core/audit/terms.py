@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from taskpass.core.lifecycle.approval import Asked
+from taskpass.core.lifecycle.approval import ApprovalRequest
 from taskpass.core.lifecycle.progress import Savepoint
 from taskpass.core.model.grant import Grant
 from taskpass.core.model.notice import Notice
@@ -89,7 +89,7 @@ def notice_digest(notice: Notice) -> str:
     return _digest(told)
 
 
-def of_asked(asked: Asked) -> dict[str, str]:
+def of_asked(asked: ApprovalRequest) -> dict[str, str]:
     """Return what every entry about an approval says of what was asked."""
     what = {"credential": asked.name, "branch": asked.branch}
     return {"digest": asked.digest} | {key: value for key, value in what.items() if value}

@@ -58,7 +58,7 @@ class TaskApproval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ApprovalRequest:
     """An approval that was asked for; in the ledger until its credential is in front of the pod."""
 
     name: str = ""
@@ -81,7 +81,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class PolicyApprovals:
     """What one policy has heard of one request."""
 
     policy: Policy
@@ -91,10 +91,10 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class ApprovalOutcome:
     """What the words that were given come to."""
 
-    heard: tuple[Heard, ...]
+    heard: tuple[PolicyApprovals, ...]
     until: datetime | None = None
     """When it ends; None while it is not approved."""
     denied: TaskApproval | None = None
@@ -105,11 +105,11 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Awaiting:
+class PendingApproval:
     """An approval that is asked for and not there (yet)."""
 
-    asked: Asked
-    judgement: Judgement
+    asked: ApprovalRequest
+    judgement: ApprovalOutcome
 
 
 def asked_text(terms: Mapping[str, Any], nonce: str) -> str:
@@ -156,7 +156,7 @@ def end_of(approval: TaskApproval, policy: Policy, now: datetime) -> datetime:
 def judge(
     digest: str, demands: Sequence[Policy], approvals: Sequence[TaskApproval], task: Task,
     origin: Origin, now: datetime,
-) -> Judgement:  # fmt: skip
+) -> ApprovalOutcome:  # fmt: skip
     """Return what the words come to that were given on a digest."""
     words = [a for a in approvals if a.digest == digest and a.task_uid == task.uid]
     heard, ends, counted = [], [], {}
@@ -176,11 +176,11 @@ def judge(
             latest[user] = max(end, latest.get(user, end))
         valid = sorted((end for end in latest.values() if end > now), reverse=True)
         needed = policy.approval.approvals if policy.approval else 0
-        heard.append(Heard(policy=policy, given=len(valid), needed=needed))
+        heard.append(PolicyApprovals(policy=policy, given=len(valid), needed=needed))
         # With the n-th latest there are enough; when it ends there are not.
         ends.append(valid[needed - 1] if len(valid) >= needed else None)
     until = None if denied or None in ends else min(e for e in ends if e is not None)
-    return Judgement(
+    return ApprovalOutcome(
         heard=tuple(heard), until=until, denied=denied, counted=tuple(counted.values()),
         lapsed=lapsed,
     )  # fmt: skip

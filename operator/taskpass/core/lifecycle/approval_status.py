@@ -3,22 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from taskpass.core.lifecycle.approval import Awaiting, TaskApproval, Verdict, objection
+from taskpass.core.lifecycle.approval import PendingApproval, TaskApproval, Verdict, objection
 from taskpass.core.lifecycle.authorize import asked_for_by
 from taskpass.core.lifecycle.snapshot import Snapshot
-from taskpass.core.lifecycle.steps import Rest
+from taskpass.core.lifecycle.steps import Wait
 from taskpass.core.model.conditions import Finding, Reason, false, true
 from taskpass.core.policy.types import Policy
 
 SERIAL = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def pending(awaiting: Sequence[Awaiting]) -> list[dict[str, Any]]:
+def pending(awaiting: Sequence[PendingApproval]) -> list[dict[str, Any]]:
     """Return `status.pendingApprovals`: what is asked, in full, and of whom."""
     return [_pending(each) for each in sorted(awaiting, key=lambda each: each.asked.digest)]
 
 
-def shown_before(seen: Snapshot, rest: Rest) -> list[dict[str, Any]]:
+def shown_before(seen: Snapshot, rest: Wait) -> list[dict[str, Any]]:
     """Return what was shown and is still asked for, where this look did not come so far.
 
     What was shown before the ledger was opened anew is believed only while it is shown.
@@ -30,12 +30,12 @@ def shown_before(seen: Snapshot, rest: Rest) -> list[dict[str, Any]]:
     return [dict(each) for each in before if each.get("digest") in asked]
 
 
-def _cut_short(rest: Rest) -> bool:
+def _cut_short(rest: Wait) -> bool:
     """Whether nobody was asked about, as something else comes first."""
     return bool(rest.waiting or rest.authorized or rest.attested or rest.suspended or rest.owed)
 
 
-def _pending(awaiting: Awaiting) -> dict[str, Any]:
+def _pending(awaiting: PendingApproval) -> dict[str, Any]:
     asked = awaiting.asked
     what = {"name": asked.name} if asked.name else {"branch": asked.branch}
     return {
@@ -61,7 +61,7 @@ def _whose(policy: Policy) -> Mapping[str, list[str]]:
     return {key: names for key, names in whose.items() if names}
 
 
-def blocking(seen: Snapshot, rest: Rest) -> Finding | None:
+def blocking(seen: Snapshot, rest: Wait) -> Finding | None:
     """Return the finding of `Authorized` where an approval is not there; None where none is."""
     if rest.asking_later:
         return false(Reason.APPROVAL_REQUIRED, rest.asking_later)
@@ -84,11 +84,11 @@ def blocking(seen: Snapshot, rest: Rest) -> Finding | None:
     return false(Reason.APPROVAL_REQUIRED, f"{what} needs {needs}; {how}")
 
 
-def _urgency(awaiting: Awaiting) -> tuple[bool, str]:
+def _urgency(awaiting: PendingApproval) -> tuple[bool, str]:
     return (awaiting.judgement.denied is None, awaiting.asked.name or awaiting.asked.branch)
 
 
-def _named(awaiting: Awaiting) -> str:
+def _named(awaiting: PendingApproval) -> str:
     asked = awaiting.asked
     return f"Credential '{asked.name}'" if asked.name else f"The move to phase '{asked.branch}'"
 
@@ -105,7 +105,7 @@ def needed_of(policy: Policy, needed: int, given: int = 0) -> str:
     return f"{some} of {' or '.join(whose) or 'somebody'} ({policy.title}{has})"
 
 
-def verdicts(seen: Snapshot, rest: Rest) -> Iterator[tuple[TaskApproval, Finding]]:
+def verdicts(seen: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Finding]]:
     """Yield what has changed of what is to be said on each TaskApproval of the task."""
     if seen.task is None:
         return
@@ -135,7 +135,7 @@ def verdicts(seen: Snapshot, rest: Rest) -> Iterator[tuple[TaskApproval, Finding
             yield approval, finding
 
 
-def _standing(approval: TaskApproval, awaiting: Awaiting, seen: Snapshot) -> Finding:
+def _standing(approval: TaskApproval, awaiting: PendingApproval, seen: Snapshot) -> Finding:
     judgement = awaiting.judgement
     if approval.uid not in {each.uid for each in judgement.counted}:
         task, origin = seen.live_task, asked_for_by(seen)

@@ -9,20 +9,26 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from taskpass.core.lifecycle.approval import Asked, Awaiting, TaskApproval, asked_text, judge
-from taskpass.core.lifecycle.authorize import asked_for_by, decision_of, to_evaluate, undecided
+from taskpass.core.lifecycle.approval import (
+    ApprovalRequest,
+    PendingApproval,
+    TaskApproval,
+    asked_text,
+    judge,
+)
+from taskpass.core.lifecycle.authorize import asked_for_by, authorize, to_evaluate, undecided
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.steps import (
+    ApprovalDraft,
     AskApproval,
     Enter,
-    Inspect,
     NoteApprovals,
-    Rest,
+    ResolvePermissions,
     RevokeReason,
     Step,
-    Wish,
+    Wait,
 )
-from taskpass.core.lifecycle.teardown import clear
+from taskpass.core.lifecycle.teardown import teardown
 from taskpass.core.model.grant import Approval, Grant
 from taskpass.core.model.task import CredentialRequest
 from taskpass.core.policy.evaluate import Decision, Policy
@@ -35,29 +41,31 @@ Decided = Sequence[tuple[CredentialRequest, Decision]]
 
 
 def of_approval(
-    seen: Snapshot, decisions: Decided, held: Mapping[str, Grant], now: datetime, rest: Rest
+    seen: Snapshot, decisions: Decided, held: Mapping[str, Grant], now: datetime, rest: Wait
 ) -> Step | Mapping[str, Approval]:
     """Return what must come before the issue, or the approvals that let it go on, by request."""
     demanding = [(r, d) for r, d in decisions if d.demands]
     unseen = {r.class_name for r, _ in demanding} - seen.reach.keys()
     if unseen:
-        return Inspect(classes=tuple(seen.classes[name] for name in sorted(unseen)))
+        return ResolvePermissions(classes=tuple(seen.classes[name] for name in sorted(unseen)))
     approved: dict[str, Approval] = {}
-    wishes: list[Wish] = []
+    wishes: list[ApprovalDraft] = []
     for request, decision in demanding:
         before = held[request.name].approval if request.name in held else None
         terms = _terms(seen, request, decision)
         if before is not None and before.until > now and _is_of(before, terms):
             approved[request.name] = before
         else:
-            wishes.append(Wish(name=request.name, branch="", terms=terms, demands=decision.demands))
+            wishes.append(
+                ApprovalDraft(name=request.name, branch="", terms=terms, demands=decision.demands)
+            )
     if not wishes:
         return approved
     answer = _heard(seen, wishes, now, rest, held)
     return {**approved, **answer} if isinstance(answer, dict) else answer
 
 
-def of_branch(seen: Snapshot, now: datetime, rest: Rest) -> Step:
+def of_branch(seen: Snapshot, now: datetime, rest: Wait) -> Step:
     """Ask for the approval of a move that was not declared; go on once it is there."""
     task, record = seen.live_task, seen.record
     wanted, left = task.phase, record.phase
@@ -65,7 +73,7 @@ def of_branch(seen: Snapshot, now: datetime, rest: Rest) -> Step:
     if record.pod_uid and (step := to_evaluate(seen, asked, now, wanted)):
         return step
     rest = replace(rest, retry=rest.retry or undecided(seen))
-    decided = [(r, decision_of(seen, r, now, wanted)) for r in asked]
+    decided = [(r, authorize(seen, r, now, wanted)) for r in asked]
     demands = tuple({p.label: p for _, d in decided for p in d.demands}.values())
     if not record.pod_uid or not demands:
         return rest
@@ -75,7 +83,7 @@ def of_branch(seen: Snapshot, now: datetime, rest: Rest) -> Step:
         "requests": [r.digest for r, _ in decided],
         "policies": _policies(demands),
     }
-    wish = Wish(name="", branch=wanted, terms=terms, demands=demands)
+    wish = ApprovalDraft(name="", branch=wanted, terms=terms, demands=demands)
     answer = _heard(seen, [wish], now, rest, {})
     if isinstance(answer, dict):
         return Enter(left=left, phase=wanted, approval=answer[""].digest)
@@ -98,7 +106,11 @@ def holds(seen: Snapshot, grant: Grant, decision: Decision, now: datetime) -> Re
 
 
 def _heard(
-    seen: Snapshot, wishes: Sequence[Wish], now: datetime, rest: Rest, held: Mapping[str, Grant]
+    seen: Snapshot,
+    wishes: Sequence[ApprovalDraft],
+    now: datetime,
+    rest: Wait,
+    held: Mapping[str, Grant],
 ) -> Step | dict[str, Approval]:
     """Return the approvals of all wishes by request, or what must come before."""
     asked, origin = [(wish, _asked(seen, wish)) for wish in wishes], asked_for_by(seen)
@@ -109,7 +121,7 @@ def _heard(
     ]
     open_ones = [each for each in heard if each[1].until is None]
     if len(heard) < len(wishes) or open_ones:
-        if step := clear(seen, RevokeReason.APPROVAL_NEEDED):
+        if step := teardown(seen, RevokeReason.APPROVAL_NEEDED):
             return step
         if seen.owed_own:
             return rest
@@ -124,7 +136,7 @@ def _heard(
         ends = [rest.until] if rest.until else []
         return replace(
             rest,
-            awaiting=tuple(Awaiting(asked=a, judgement=j) for a, j in open_ones),
+            awaiting=tuple(PendingApproval(asked=a, judgement=j) for a, j in open_ones),
             until=min((*ends, now + LOOK_AGAIN)),
         )
     return {
@@ -142,7 +154,10 @@ LOOK_AGAIN = timedelta(seconds=60)
 
 
 def _ask(
-    seen: Snapshot, asked: Sequence[tuple[Wish, Asked | None]], now: datetime, rest: Rest
+    seen: Snapshot,
+    asked: Sequence[tuple[ApprovalDraft, ApprovalRequest | None]],
+    now: datetime,
+    rest: Wait,
 ) -> Step:
     recent = [at for at in seen.record.asked_at if at > now - ASKING_PERIOD]
     if len(recent) >= MOST_ASKED:
@@ -160,7 +175,7 @@ def _ask(
     )
 
 
-def _asked(seen: Snapshot, wish: Wish) -> Asked | None:
+def _asked(seen: Snapshot, wish: ApprovalDraft) -> ApprovalRequest | None:
     """Return where people were asked just this.
 
     What another opening of the ledger has asked must be in the status as well, which only we write:
@@ -176,13 +191,16 @@ def _asked(seen: Snapshot, wish: Wish) -> Asked | None:
     return None
 
 
-def _unnoted(asked: Asked, words: Sequence[TaskApproval]) -> tuple[TaskApproval, ...]:
+def _unnoted(asked: ApprovalRequest, words: Sequence[TaskApproval]) -> tuple[TaskApproval, ...]:
     return tuple(word for word in words if word.uid not in asked.noted)
 
 
 def _is_of(approval: Approval, terms: Mapping[str, Any]) -> bool:
     text = asked_text(terms, approval.nonce)
-    return Asked(text=text, nonce="", since=approval.until, epoch=0).digest == approval.digest
+    return (
+        ApprovalRequest(text=text, nonce="", since=approval.until, epoch=0).digest
+        == approval.digest
+    )
 
 
 def _terms(seen: Snapshot, request: CredentialRequest, decision: Decision) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def stopped(seen: Snapshot, request: CredentialRequest) -> KillSwitch | None:
     return next((s for s in seen.kill_switches if s.blocks(request.class_name)), None)
 
 
-def decision_of(
+def authorize(
     seen: Snapshot, request: CredentialRequest, now: datetime, phase: str | None = None
 ) -> Decision:
     """Return the decision on a request, for the phase that has settled if no other is named."""
@@ -41,7 +41,7 @@ def to_evaluate(
         return None
     inquiries = []
     for request in requests:
-        unasked = decision_of(seen, request, now, phase).unasked
+        unasked = authorize(seen, request, now, phase).unasked
         question = _question(seen, request, phase)
         if unasked and question.credential_class is not None:
             inquiries.append(

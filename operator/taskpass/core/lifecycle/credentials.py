@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from taskpass.core.lifecycle.approvals import holds, of_approval
-from taskpass.core.lifecycle.authorize import decision_of, stopped, to_evaluate, undecided
+from taskpass.core.lifecycle.authorize import authorize, stopped, to_evaluate, undecided
 from taskpass.core.lifecycle.delegation import covering, is_pod_of, outlives
 from taskpass.core.lifecycle.outputs import collision
 from taskpass.core.lifecycle.ownership import made_anew
@@ -18,18 +18,18 @@ from taskpass.core.lifecycle.records import TaskRecord
 from taskpass.core.lifecycle.renewal import CLOCK_TOLERANCE, current, fits, renewal_of, renewal_time
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.steps import (
-    Ask,
     Deliver,
     Denial,
+    FetchOwners,
     Issue,
     LiftGate,
-    LookUp,
     Planned,
     RefuseRequests,
-    Rest,
+    ReviewAccess,
     Revoke,
     RevokeReason,
     Step,
+    Wait,
 )
 from taskpass.core.lifecycle.teardown import deadline_of
 from taskpass.core.model.grant import Approval, Grant, GrantState
@@ -72,12 +72,12 @@ def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
 def anything_new(seen: Snapshot, now: datetime) -> Step:
     """Decide, issue, deliver and lift the gate, one after the other; else rest."""
     held = current(live(seen))
-    rest = Rest(owed=seen.owed_own, until=_until(seen, held, now), retry=undecided(seen))
+    rest = Wait(owed=seen.owed_own, until=_until(seen, held, now), retry=undecided(seen))
     if owed_without_successor(seen):
         return _shrink(seen, held) or rest
     step = _for_what_is_asked(seen, held, now, rest)
     waiting = seen.held_back or _reader(seen) or _from_before(seen)
-    if isinstance(step, Rest) or not waiting:
+    if isinstance(step, Wait) or not waiting:
         return step
     if _missing(seen, held, now) or _is_stale(seen, held) or not _started(seen):
         return replace(rest, waiting=waiting)
@@ -108,7 +108,7 @@ def owed_without_successor(seen: Snapshot) -> tuple[Grant, ...]:
 
 
 def _for_what_is_asked(
-    seen: Snapshot, held: Mapping[str, Grant], now: datetime, rest: Rest
+    seen: Snapshot, held: Mapping[str, Grant], now: datetime, rest: Wait
 ) -> Step:
     requests = seen.live_task.requests_in(seen.record.phase)
     if clash := collision(requests):
@@ -124,13 +124,13 @@ def _for_what_is_asked(
         rest = replace(rest, waiting=muted)
     elif missing:
         step = _decide(seen, missing, unknown, held, now, rest)
-        if not isinstance(step, Rest):
+        if not isinstance(step, Wait):
             return step
         rest = step
     due = [r for r in requests if r.name in held and _is_due(seen, held[r.name], now)]
     if due or (unknown and _is_stale(seen, held)):
         step = _renew(seen, due, unknown, held, now, rest)
-        if not isinstance(step, Rest):
+        if not isinstance(step, Wait):
             return step
         rest = step
     if _is_stale(seen, held) and not unknown:
@@ -154,7 +154,7 @@ def has_run_out(seen: Snapshot, request: CredentialRequest, now: datetime) -> bo
     count = seen.record.renewals.get(_use(seen, request), 0)
     if not count:
         return False
-    if _exceeds(count, decision_of(seen, request, now)):
+    if _exceeds(count, authorize(seen, request, now)):
         return True
     used = seen.classes.get(request.class_name)
     return used is not None and not fits(deadline_of(seen), _minimum(seen, used.provider), now)
@@ -175,7 +175,7 @@ def _is_due(seen: Snapshot, grant: Grant, now: datetime) -> bool:
         return False
     requests = seen.live_task.requests_in(seen.record.phase)
     request = next(r for r in requests if r.name == grant.name)
-    return not _exceeds(grant.renewals + 1, decision_of(seen, request, now))
+    return not _exceeds(grant.renewals + 1, authorize(seen, request, now))
 
 
 def _renewal_time(seen: Snapshot, grant: Grant, now: datetime) -> datetime | None:
@@ -192,7 +192,7 @@ def _minimum(seen: Snapshot, provider: str) -> timedelta:
 
 def _renew(
     seen: Snapshot, due: Sequence[CredentialRequest], unknown: Sequence[CredentialRequest],
-    held: Mapping[str, Grant], now: datetime, rest: Rest,
+    held: Mapping[str, Grant], now: datetime, rest: Wait,
 ) -> Step:  # fmt: skip
     """Renew what is due, and leave what is held as it is where that cannot be."""
     if muted := seen.muted.get(Spending.RENEWAL):
@@ -209,7 +209,7 @@ def _renew(
     if not asked and not (unknown and _is_stale(seen, held)):
         return rest
     step = _decide(seen, asked, unknown, held, now, rest)
-    if not isinstance(step, Rest) or not step.denials:
+    if not isinstance(step, Wait) or not step.denials:
         return step
     # Neither yes nor no: a no has taken it back before, and so has an approval that is missing.
     told = step.denials[0].decision.message
@@ -281,7 +281,7 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return None  # neither yes nor no: it stays until it expires
     if task.parent and (not seen.lineage.above or outlives(grant, seen.lineage, request)):
         return RevokeReason.PARENT_NARROWED
-    decision = decision_of(seen, request, now)
+    decision = authorize(seen, request, now)
     if decision.reason is DecisionReason.EVALUATION_FAILED:
         return None  # neither yes nor no: it stays until it expires
     if not decision.allowed or grant.lifetime_seconds > decision.lifetime_seconds:
@@ -291,7 +291,7 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
 
 def _decide(
     seen: Snapshot, asked: Sequence[CredentialRequest], along: Sequence[CredentialRequest],
-    held: Mapping[str, Grant], now: datetime, rest: Rest,
+    held: Mapping[str, Grant], now: datetime, rest: Wait,
 ) -> Step:  # fmt: skip
     """Ask, and plan what is asked for and what must come along, all or nothing."""
     names = {r.name for r in asked}
@@ -299,12 +299,14 @@ def _decide(
     pod = seen.bound_pod
     looked = seen.looked.owners if seen.looked else {}
     if seen.live_task.workload is not None and pod is not None and pod.uid not in looked:
-        return LookUp(pods=(pod,))  # its owners as they live now: it is attested at every issue
+        return FetchOwners(
+            pods=(pod,)
+        )  # its owners as they live now: it is attested at every issue
     unasked = {r.class_name for r in requests if r.class_name in seen.classes} - set(seen.may_use)
     parent = _unasked_parent(seen)
     if unasked or parent:
-        return Ask(classes=tuple(sorted(unasked)), parent=parent)
-    decisions = [(r, _in_time(seen, r, decision_of(seen, r, now), now)) for r in requests]
+        return ReviewAccess(classes=tuple(sorted(unasked)), parent=parent)
+    decisions = [(r, _in_time(seen, r, authorize(seen, r, now), now)) for r in requests]
     denials = tuple(Denial(request=r, decision=d) for r, d in decisions if not d.allowed)
     if denials:
         # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.

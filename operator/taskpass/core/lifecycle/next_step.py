@@ -1,6 +1,6 @@
 """What comes next in the life of a task: a pure function from what is seen to one step.
 
-The flow carries the step out, looks again, and asks again, until the answer is `Rest`. Each step is
+The flow carries the step out, looks again, and asks again, until the answer is `Wait`. Each step is
 durable before the next is asked for, so a crash between two of them only repeats a question.
 
 The order follows docs/concepts.md; the first rule that applies is the step:
@@ -36,14 +36,14 @@ from taskpass.core.lifecycle.steps import (
     Finish,
     Forget,
     Release,
-    Rest,
     Revoke,
     RevokeReason,
     Step,
+    Wait,
     Withdraw,
 )
 from taskpass.core.lifecycle.suspension import of_progress, of_suspension
-from taskpass.core.lifecycle.teardown import clear, deadline_of, revoke
+from taskpass.core.lifecycle.teardown import deadline_of, revoke, teardown
 from taskpass.core.lifecycle.throttling import within_budget
 from taskpass.core.model.grant import GrantState
 
@@ -52,14 +52,14 @@ DELETION_PATIENCE = timedelta(seconds=30)
 
 
 def next_step(seen: Snapshot, now: datetime) -> Step:
-    """Return the next step; `Rest` where there is nothing to do but wait."""
+    """Return the next step; `Wait` where there is nothing to do but wait."""
     step = within_budget(seen, now, _next)
     if not isinstance(step, Finish) or not seen.below:
         return step
     # It is over once nothing is held any more, by those below neither. They see how it ended.
     if seen.record.outcome is None:
         return Revoke(grants=(), record=replace(seen.record, outcome=step.outcome))
-    return Rest(waiting=_of_those_below(seen))
+    return Wait(waiting=_of_those_below(seen))
 
 
 def _of_those_below(seen: Snapshot) -> str:
@@ -93,7 +93,7 @@ def _of_the_gone(seen: Snapshot) -> Step | None:
             return Withdraw(record=record)
         return Forget(record=record, owed=sum(g.task.uid == record.task.uid for g in strangers))
     if seen.task is None:
-        return Rest(owed=tuple(strangers))
+        return Wait(owed=tuple(strangers))
     return None
 
 
@@ -114,20 +114,20 @@ def _at_the_end(seen: Snapshot, now: datetime) -> Step | None:
     """Rule 3."""
     task, record = seen.live_task, seen.record
     if task.deleting_since is not None:
-        return clear(seen, RevokeReason.TASK_DELETED) or _deleted(seen, now)
+        return teardown(seen, RevokeReason.TASK_DELETED) or _deleted(seen, now)
     if seen.uninstalling:
-        return clear(seen, RevokeReason.RELEASED) or _deleted(seen, now)
+        return teardown(seen, RevokeReason.RELEASED) or _deleted(seen, now)
     deadline = deadline_of(seen)
     if record.outcome is None and deadline is not None and deadline <= now:
         ended = replace(record, outcome=Outcome.EXPIRED)
-        return clear(seen, RevokeReason.DEADLINE, ended) or Finish(outcome=Outcome.EXPIRED)
+        return teardown(seen, RevokeReason.DEADLINE, ended) or Finish(outcome=Outcome.EXPIRED)
     if record.outcome is not None:
-        return clear(seen, RevokeReason.TASK_OVER) or _finished(seen, record.outcome, now)
+        return teardown(seen, RevokeReason.TASK_OVER) or _finished(seen, record.outcome, now)
     if parent_is_over(task, record, seen.lineage):
         over = replace(record, outcome=Outcome.CANCELLED)
-        return clear(seen, RevokeReason.PARENT_ENDED, over) or Finish(outcome=Outcome.CANCELLED)
+        return teardown(seen, RevokeReason.PARENT_ENDED, over) or Finish(outcome=Outcome.CANCELLED)
     if not seen.enrolled:
-        return clear(seen, RevokeReason.NOT_ENROLLED) or Rest(enrolled=False, owed=seen.owed_own)
+        return teardown(seen, RevokeReason.NOT_ENROLLED) or Wait(enrolled=False, owed=seen.owed_own)
     return None
 
 
@@ -137,21 +137,21 @@ def _deleted(seen: Snapshot, now: datetime) -> Step:
     # An end that is further away than it can be is a clock that went back: it must wedge nobody.
     held = seen.owed_own or seen.below
     if held and now < end <= now + 2 * DELETION_PATIENCE:
-        return Rest(owed=seen.owed_own, until=end)
-    return Release() if task.has_finalizer and not seen.released else Rest(owed=seen.owed_own)
+        return Wait(owed=seen.owed_own, until=end)
+    return Release() if task.has_finalizer and not seen.released else Wait(owed=seen.owed_own)
 
 
 def _finished(seen: Snapshot, outcome: Outcome, now: datetime) -> Step:
     record, task = seen.record, seen.live_task
     if seen.owed_own:
-        return Rest(owed=seen.owed_own)
+        return Wait(owed=seen.owed_own)
     if record.finished_at is None:
         return Finish(outcome=outcome)
     if task.ttl_seconds_after_finished is None:
-        return Rest()
+        return Wait()
     end = record.finished_at + timedelta(seconds=task.ttl_seconds_after_finished)
     if end > now or seen.deleted or not seen.reported:
-        return Rest(until=end)
+        return Wait(until=end)
     return Delete()
 
 
@@ -160,11 +160,11 @@ def _of_phase(seen: Snapshot, now: datetime) -> Step | None:
     task, record = seen.live_task, seen.record
     wanted = task.phase or record.phase or task.first_phase
     if record.blocked_branch:
-        if step := clear(seen, RevokeReason.UNAPPROVED_BRANCH):
+        if step := teardown(seen, RevokeReason.UNAPPROVED_BRANCH):
             return step
         if wanted == record.phase and not seen.owed_own:
             return Enter(left=record.blocked_branch, phase=wanted)  # it went back
-        rest = Rest(
+        rest = Wait(
             blocked=record.blocked_branch,
             owed=seen.owed_own,
             until=deadline_of(seen),
@@ -175,7 +175,7 @@ def _of_phase(seen: Snapshot, now: datetime) -> Step | None:
         return None
     left = task.phase_named(record.phase)
     if left is not None and wanted in left.next:
-        if step := clear(seen, RevokeReason.PHASE_CHANGED):
+        if step := teardown(seen, RevokeReason.PHASE_CHANGED):
             return step
         return None if seen.owed_own else Enter(left=record.phase, phase=wanted)
     return Block(left=record.phase, phase=wanted)

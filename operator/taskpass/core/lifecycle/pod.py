@@ -10,15 +10,15 @@ from taskpass.core.lifecycle.records import Outcome
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.steps import (
     Bind,
+    FetchOwners,
     Finish,
-    LookUp,
     RefusePod,
-    Rest,
     RevokeReason,
     Step,
     Unbind,
+    Wait,
 )
-from taskpass.core.lifecycle.teardown import clear, deadline_of
+from taskpass.core.lifecycle.teardown import deadline_of, teardown
 from taskpass.core.model import conditions
 from taskpass.core.model.conditions import Reason, false
 from taskpass.core.model.task import Task, WorkloadRef, digest
@@ -41,7 +41,7 @@ def of_bound_pod(seen: Snapshot, now: datetime) -> Step | None:
     try:
         appraise_again(pod, task, record, _around(seen, pod))
     except AttestationFailed as failure:
-        return clear(seen, RevokeReason.NO_LONGER_ATTESTED) or _refuse(seen, pod, failure)
+        return teardown(seen, RevokeReason.NO_LONGER_ATTESTED) or _refuse(seen, pod, failure)
     return None
 
 
@@ -57,10 +57,10 @@ def of_end(seen: Snapshot, now: datetime) -> Step | None:
         return None  # not seen is not gone
     deleted = pod is None or pod.deleting_since is not None
     if not seen.live_task.ends_with_pod or (record.suspended and deleted):
-        return clear(seen, RevokeReason.POD_ENDED) or Unbind()
+        return teardown(seen, RevokeReason.POD_ENDED) or Unbind()
     well = pod is not None and pod.ended == "Succeeded"
     outcome = Outcome.SUCCEEDED if well else Outcome.FAILED
-    return clear(seen, RevokeReason.POD_ENDED, replace(record, outcome=outcome)) or Finish(
+    return teardown(seen, RevokeReason.POD_ENDED, replace(record, outcome=outcome)) or Finish(
         outcome=outcome
     )
 
@@ -75,7 +75,7 @@ def of_workload(seen: Snapshot, now: datetime) -> Step | None:
     if task.workload is None or record.pod_uid:
         return None
     if seen.looked is None:
-        return LookUp(pods=() if record.suspended else worth_a_look(seen, now))
+        return FetchOwners(pods=() if record.suspended else worth_a_look(seen, now))
     found = seen.looked.workload
     if not task.ends_with_workload:
         return None
@@ -87,7 +87,7 @@ def of_workload(seen: Snapshot, now: datetime) -> Step | None:
         outcome = Outcome(found.ended)
     else:
         return None
-    return clear(seen, RevokeReason.WORKLOAD_ENDED, replace(record, outcome=outcome)) or Finish(
+    return teardown(seen, RevokeReason.WORKLOAD_ENDED, replace(record, outcome=outcome)) or Finish(
         outcome=outcome
     )
 
@@ -98,7 +98,7 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
     if record.pod_uid:
         return None
     if seen.sight.issuance_blocked_reason:  # what is seen there may be as it was long ago
-        return Rest(
+        return Wait(
             attested=conditions.unknown(Reason.CHECK_FAILED, seen.sight.issuance_blocked_reason),
             owed=seen.owed_own,
             until=deadline_of(seen),
@@ -108,7 +108,7 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
     unknown, looks = worth_a_look(seen, now), seen.looked.looks if seen.looked else 0
     unanswered = seen.looked.unanswered if seen.looked else {}
     if unknown and not looks:
-        return LookUp(pods=unknown)
+        return FetchOwners(pods=unknown)
     for pod in seen.pods:
         if has_ended(pod, now) or pod.deleting_since is not None:
             continue
@@ -119,17 +119,17 @@ def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
         except AttestationFailed as failure:
             refused = refused or (pod, failure)
     if unknown and looks < MOST_LOOKS:
-        return LookUp(pods=unknown)
+        return FetchOwners(pods=unknown)
     if refused is not None:
         return _refuse(seen, *refused)
     if unanswered:
-        return Rest(
+        return Wait(
             attested=conditions.unknown(Reason.CHECK_FAILED, next(iter(unanswered.values()))),
             owed=seen.owed_own,
             until=deadline_of(seen),
             retry=True,
         )
-    return Rest(
+    return Wait(
         attested=false(Reason.POD_MISSING, _missing(seen)),
         owed=seen.owed_own,
         until=deadline_of(seen),
@@ -208,7 +208,7 @@ def _refuse(seen: Snapshot, pod: PodView, failure: AttestationFailed) -> Step:
     if seen.record.denial != refusal and Spending.POD_REFUSAL not in seen.muted:
         return RefusePod(pod=pod, finding=finding, refusal=refusal)
     # What is missing (a workload, say) may be made later, and no event of ours says so.
-    return Rest(attested=finding, owed=seen.owed_own, until=deadline_of(seen), retry=True)
+    return Wait(attested=finding, owed=seen.owed_own, until=deadline_of(seen), retry=True)
 
 
 def _missing(seen: Snapshot) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import orjson
 
-from taskpass.core.lifecycle.approval import Asked
+from taskpass.core.lifecycle.approval import ApprovalRequest
 from taskpass.core.lifecycle.ownership import Origin, mentions
 from taskpass.core.lifecycle.progress import Savepoint
 from taskpass.core.model.grant import TaskRef
@@ -66,7 +66,7 @@ class TaskRecord:
     renewals: Mapping[str, int] = field(default_factory=lambda: NO_RENEWALS)
     """Of credentials that ran out without a successor in this phase and attempt, by use (request
     and intent): the number that the next renewal has."""
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[ApprovalRequest, ...] = ()
     """Approvals that were asked for and are not used up."""
     asked_at: tuple[datetime, ...] = ()
     """When people were last asked, oldest first: they are not asked without end."""
@@ -102,7 +102,7 @@ def names_in_asked(record: TaskRecord, name: str) -> bool:
     return any(_names(asked, name) for asked in record.asked)
 
 
-def _names(asked: Asked, name: str) -> bool:
+def _names(asked: ApprovalRequest, name: str) -> bool:
     return any(mentions(text, name) for text in _texts(orjson.loads(asked.text)))
 
 

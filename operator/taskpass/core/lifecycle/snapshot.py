@@ -19,7 +19,7 @@ from taskpass.core.rate_limit.budget import Budget, Spending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class Owners:
     """What looks at the task's workload, and at the owners of its pods, have found."""
 
     workload: WorkloadView | None
@@ -106,7 +106,7 @@ class Snapshot:
     uninstalling: bool = False
     """Whether everything is to be given up: revoke all, release every task."""
     # What this run has found out and done so far.
-    looked: Looked | None = None
+    looked: Owners | None = None
     answers: Mapping[tuple[str, str], Answered] = field(default_factory=dict)
     """By request and phase: what the validations of policies say of it."""
     may_use: Mapping[str, bool] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from taskpass.core.lifecycle.progress import usable
 from taskpass.core.lifecycle.records import TrailItem
 from taskpass.core.lifecycle.renewal import current
 from taskpass.core.lifecycle.snapshot import Snapshot
-from taskpass.core.lifecycle.steps import Rest
+from taskpass.core.lifecycle.steps import Wait
 from taskpass.core.lifecycle.suspension import Suspension, suspension_of
 from taskpass.core.model.conditions import (
     ConditionType,
@@ -37,7 +37,7 @@ SERIAL = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def status_of(
-    seen: Snapshot, rest: Rest, trail: Sequence[TrailItem], now: datetime
+    seen: Snapshot, rest: Wait, trail: Sequence[TrailItem], now: datetime
 ) -> dict[str, Any]:
     """Return the whole status; what has no value is left out."""
     task, record = seen.live_task, seen.record
@@ -68,7 +68,7 @@ def status_of(
     return status
 
 
-def findings(seen: Snapshot, rest: Rest, now: datetime) -> Mapping[str, Finding]:
+def findings(seen: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Finding]:
     """Return every condition of the task."""
     finished = _finished(seen, rest)
     suspension = suspension_of(seen, now)
@@ -112,7 +112,7 @@ def _not(finding: Finding) -> bool:
     return finding.status != "True"
 
 
-def _attested(seen: Snapshot, rest: Rest) -> Finding:
+def _attested(seen: Snapshot, rest: Wait) -> Finding:
     if not rest.enrolled:
         return unknown(
             Reason.NOT_ENROLLED,
@@ -133,7 +133,7 @@ def _attested(seen: Snapshot, rest: Rest) -> Finding:
     )
 
 
-def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
+def _authorized(seen: Snapshot, rest: Wait, attested: Finding) -> Finding:
     if rest.blocked:
         return false(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
     if rest.suspended:
@@ -161,7 +161,7 @@ def _authorized(seen: Snapshot, rest: Rest, attested: Finding) -> Finding:
     return true(Reason.ALLOWED, said)
 
 
-def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
+def _issued(seen: Snapshot, rest: Wait, authorized: Finding) -> Finding:
     if owed_without_successor(seen):
         return false(Reason.REVOKING, _owing(rest))
     if rest.suspended:
@@ -190,7 +190,7 @@ def _issued(seen: Snapshot, rest: Rest, authorized: Finding) -> Finding:
     return true(Reason.ISSUED, f"{where}. {rest.unrenewed}" if rest.unrenewed else where)
 
 
-def _suspended(seen: Snapshot, rest: Rest, suspension: Suspension | None) -> Finding:
+def _suspended(seen: Snapshot, rest: Wait, suspension: Suspension | None) -> Finding:
     asking = blocking(seen, rest)
     if suspension is None and asking is not None:
         return true(Reason.AWAITING_APPROVAL, f"Nothing is held. {asking.message}")
@@ -201,7 +201,7 @@ def _suspended(seen: Snapshot, rest: Rest, suspension: Suspension | None) -> Fin
     return true(suspension.reason, suspension.message + still)
 
 
-def _finished(seen: Snapshot, rest: Rest) -> Finding:
+def _finished(seen: Snapshot, rest: Wait) -> Finding:
     outcome = seen.record.outcome
     if outcome is None:
         return false(Reason.RUNNING, "The task goes on")
@@ -213,7 +213,7 @@ def _finished(seen: Snapshot, rest: Rest) -> Finding:
     return true(outcome.value, "The task is over, and nothing is held any more")
 
 
-def _stalled(seen: Snapshot, rest: Rest) -> Finding:
+def _stalled(seen: Snapshot, rest: Wait) -> Finding:
     if rest.blocked:
         return true(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
     asking = blocking(seen, rest)
@@ -229,7 +229,7 @@ def _stalled(seen: Snapshot, rest: Rest) -> Finding:
     return false(Reason.NOT_STALLED, "Nobody needs to act")
 
 
-def _throttled(seen: Snapshot, rest: Rest) -> Finding | None:
+def _throttled(seen: Snapshot, rest: Wait) -> Finding | None:
     """Return what is held back; None where nothing is, and nothing ever was."""
     if rest.throttled is not None:
         return true(Reason.BUDGET_EXCEEDED, rest.throttled.text)
@@ -239,7 +239,7 @@ def _throttled(seen: Snapshot, rest: Rest) -> Finding | None:
     return None
 
 
-def _branch(seen: Snapshot, rest: Rest) -> str:
+def _branch(seen: Snapshot, rest: Wait) -> str:
     left = (
         f"Phase '{rest.blocked}' may not follow '{seen.record.phase}': it is not in its `next`. "
         "Everything was revoked"
@@ -253,7 +253,7 @@ def _branch(seen: Snapshot, rest: Rest) -> str:
     )
 
 
-def _owing(rest: Rest) -> str:
+def _owing(rest: Wait) -> str:
     if not rest.owed:
         return "Credentials are being taken back"
     waiting = sorted({g.provider for g in rest.owed})
@@ -263,7 +263,7 @@ def _owing(rest: Rest) -> str:
     )
 
 
-def _settled_phase(seen: Snapshot, rest: Rest) -> str:
+def _settled_phase(seen: Snapshot, rest: Wait) -> str:
     """Return the phase whose requests are decided; until then the last one that was."""
     failed = seen.failures.keys() - {g.name for g in live(seen)}
     unsettled = rest.owed or rest.waiting or rest.suspended or failed or seen.delivery_failure

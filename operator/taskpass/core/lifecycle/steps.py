@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from taskpass.core.lifecycle.approval import Asked, Awaiting, TaskApproval
+from taskpass.core.lifecycle.approval import ApprovalRequest, PendingApproval, TaskApproval
 from taskpass.core.lifecycle.attestation import AttestedPod, PodView
 from taskpass.core.lifecycle.progress import Savepoint
 from taskpass.core.lifecycle.records import Outcome, TaskRecord
@@ -134,7 +134,7 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookUp:
+class FetchOwners:
     """Read the task's workload, and the owners of these pods, all at once."""
 
     pods: tuple[PodView, ...]
@@ -205,7 +205,7 @@ class NoteActivity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class ReviewAccess:
     """Ask the API server whether the task's `changedBy` may use these classes.
 
     `parent`: also whether they may delegate that task's work; '' is not asked.
@@ -223,14 +223,14 @@ class Evaluate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspect:
+class ResolvePermissions:
     """Find out what credentials of these classes lead to now."""
 
     classes: tuple[CredentialClass, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ApprovalDraft:
     """What people are to be asked."""
 
     name: str
@@ -243,15 +243,15 @@ class Wish:
 class AskApproval:
     """Record that people are asked, all at once; `kept` was asked before and still holds."""
 
-    wishes: tuple[Wish, ...]
-    kept: tuple[Asked, ...]
+    wishes: tuple[ApprovalDraft, ...]
+    kept: tuple[ApprovalRequest, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteApprovals:
     """Record whose word counts; each once."""
 
-    heard: tuple[tuple[Asked, tuple[TaskApproval, ...]], ...]
+    heard: tuple[tuple[ApprovalRequest, tuple[TaskApproval, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,7 +324,7 @@ class Throttled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rest:
+class Wait:
     """Nothing to do before something changes, or `until`. The rest is for the status."""
 
     until: datetime | None = None
@@ -340,7 +340,7 @@ class Rest:
     """Whether the task is to hold nothing for now."""
     blocked: str = ""
     """The phase that the task went to without approval."""
-    awaiting: tuple[Awaiting, ...] = ()
+    awaiting: tuple[PendingApproval, ...] = ()
     """Approvals that are asked for."""
     asking_later: str = ""
     """Why people are not asked now, in a sentence."""
@@ -356,7 +356,8 @@ class Rest:
 
 
 Step = (
-    Revoke | Withdraw | Forget | Release | Finish | Delete | LookUp | Bind | Unbind | RefusePod
-    | Enter | Block | Suspend | Resume | Save | NoteActivity | Ask | Evaluate | Inspect
-    | AskApproval | NoteApprovals | RefuseRequests | Issue | Deliver | LiftGate | Rest
+    Revoke | Withdraw | Forget | Release | Finish | Delete | FetchOwners | Bind | Unbind | RefusePod
+    | Enter | Block | Suspend | Resume | Save | NoteActivity | ReviewAccess | Evaluate
+    | ResolvePermissions | AskApproval | NoteApprovals | RefuseRequests | Issue | Deliver | LiftGate
+    | Wait
 )  # fmt: skip

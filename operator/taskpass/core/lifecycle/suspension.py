@@ -20,14 +20,14 @@ from taskpass.core.lifecycle.progress import (
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.steps import (
     NoteActivity,
-    Rest,
     Resume,
     RevokeReason,
     Save,
     Step,
     Suspend,
+    Wait,
 )
-from taskpass.core.lifecycle.teardown import clear, deadline_of
+from taskpass.core.lifecycle.teardown import deadline_of, teardown
 from taskpass.core.model.conditions import Reason
 from taskpass.core.model.task import SUSPENDED
 from taskpass.core.rate_limit.budget import Spending
@@ -101,7 +101,7 @@ def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
         return None
     if why is None and Spending.RESUME not in seen.muted:
         return Resume()
-    if why is not None and (step := clear(seen, why.revoking)):
+    if why is not None and (step := teardown(seen, why.revoking)):
         return step
     told = why is None or Spending.SUSPENSION in seen.muted or record.suspended == why.reason
     if why is not None and not told:
@@ -110,7 +110,7 @@ def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
         lifecycle_pod.of_end(seen, now)
         or lifecycle_pod.of_workload(seen, now)
         or of_progress(seen, now)
-        or Rest(
+        or Wait(
             suspended=True,
             owed=seen.owed_own,
             until=deadline_of(seen),

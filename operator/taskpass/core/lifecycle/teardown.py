@@ -16,7 +16,7 @@ def revoke(seen: Snapshot, grants: Sequence[Grant], reason: RevokeReason) -> Rev
     return Revoke(grants=due) if due else None
 
 
-def clear(seen: Snapshot, reason: RevokeReason, record: TaskRecord | None = None) -> Step | None:
+def teardown(seen: Snapshot, reason: RevokeReason, record: TaskRecord | None = None) -> Step | None:
     """Return the next step towards holding nothing: revoke all, then delete the Secret.
 
     None: nothing is left to do, though something may still be owed (`seen.owed_own`). `record` says

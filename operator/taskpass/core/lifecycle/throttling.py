@@ -21,12 +21,12 @@ from taskpass.core.lifecycle.steps import (
     NoteApprovals,
     RefusePod,
     RefuseRequests,
-    Rest,
     Resume,
     Save,
     Step,
     Suspend,
     Throttled,
+    Wait,
 )
 from taskpass.core.model.conditions import Reason, unknown
 from taskpass.core.model.task import digest
@@ -75,7 +75,7 @@ def within_budget(
         muted = {**seen.muted, left_out: text_of(seen, {spending: hold}, now)}
         seen = replace(seen, muted=muted)
         step = decide(seen, now)
-    if not holds or not isinstance(step, Rest):
+    if not holds or not isinstance(step, Wait):
         return step
     again = _again(seen, holds, now)
     told = Throttled(
@@ -132,13 +132,13 @@ def _left_out(seen: Snapshot, spending: Spending) -> Spending | None:
     return spending if spending in DECIDED_WITHOUT and spending not in seen.muted else None
 
 
-def _waiting(seen: Snapshot, step: Step, spending: Spending, text: str, *, full: bool) -> Rest:
+def _waiting(seen: Snapshot, step: Step, spending: Spending, text: str, *, full: bool) -> Wait:
     """Return the rest of a task that can do nothing else.
 
     Where the volume is full, why nothing is issued to anybody says it better.
     """
     all_wait = seen.held_back if full else ""
-    rest = Rest(owed=seen.owed_own, waiting=all_wait or text, retry=_may_end_unseen(seen))
+    rest = Wait(owed=seen.owed_own, waiting=all_wait or text, retry=_may_end_unseen(seen))
     if spending is Spending.BINDING and all_wait:
         return replace(rest, attested=unknown(Reason.PENDING, all_wait))
     if spending is Spending.BINDING:

@@ -15,7 +15,7 @@ def anybody(_: str) -> bool:
     return True
 
 
-class FairLine(Generic[T]):
+class FairQueue(Generic[T]):
     """A queue with a line for each tenant."""
 
     def __init__(self) -> None:

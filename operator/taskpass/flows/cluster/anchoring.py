@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
 from taskpass.core.audit import log_events as audit_log
-from taskpass.core.audit.anchor import GOOD, GROWING, AnchorReason, Concern, Head, finding_of
+from taskpass.core.audit.anchor import GOOD, GROWING, AnchorReason, Head, IntegrityAlert, finding_of
 from taskpass.core.errors import MustEnd, NotFound, TaskpassError
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.entry import Entry
 from taskpass.core.model.notice import Severity
-from taskpass.ports.audit_log import LogAnchor, LogHistory, Remembered
+from taskpass.ports.audit_log import AnchorState, LogAnchor, LogHistory
 from taskpass.ports.clock import Clock
 from taskpass.ports.tasks import EventPoster
 
@@ -31,7 +31,7 @@ class Anchoring:
     def __init__(
         self, anchor: LogAnchor, history: LogHistory, events: EventPoster, clock: Clock, *,
         size: Callable[[], int], figures: Callable[[], Mapping[str, int]],
-        concern: Callable[[], Concern | None],
+        concern: Callable[[], IntegrityAlert | None],
         record: Callable[[Entry], Awaitable[None]],
     ) -> None:  # fmt: skip
         """`size` is the log's, `figures` are shown beside it; `concern` is what else is to be said.
@@ -47,7 +47,7 @@ class Anchoring:
         self._figures = figures
         self._concern = concern
         self._record = record
-        self._shown: Concern | None = None
+        self._shown: IntegrityAlert | None = None
         self._done = (-1, -COMPARE_SECONDS)
         """The size that is remembered, and when it was last compared."""
         self._said = Finding(status="", reason="", message="")
@@ -91,7 +91,7 @@ class Anchoring:
         grown = reason in GROWING
         return await self._remember(seen, head, finding_of(reason, message), grown=grown)
 
-    async def _tell_forgotten(self, seen: Remembered) -> None:
+    async def _tell_forgotten(self, seen: AnchorState) -> None:
         """Write into the log what a person had the cluster forget, before anything is remembered.
 
         The entry's id follows from the object's UID: a second telling is none.
@@ -102,7 +102,7 @@ class Anchoring:
         await self._record(audit_log.re_origin(seen.uid, forgotten.head, forgotten.reason, now))
 
     async def _remember(
-        self, seen: Remembered, head: Head, finding: Finding, *, grown: bool
+        self, seen: AnchorState, head: Head, finding: Finding, *, grown: bool
     ) -> bool:
         now = self._clock.now()
         try:
@@ -124,7 +124,7 @@ class Anchoring:
             return finding_of(AnchorReason.ANCHORED, "The log begins with what was remembered")
         return finding
 
-    async def _tell(self, seen: Remembered, finding: Finding, now: datetime) -> None:
+    async def _tell(self, seen: AnchorState, finding: Finding, now: datetime) -> None:
         if finding.reason == self._said.reason or finding.reason == AnchorReason.ANCHORED:
             self._said = finding
             return
@@ -144,5 +144,5 @@ class Anchoring:
         self.why = why
 
 
-def _reason(concern: Concern | None) -> str:
+def _reason(concern: IntegrityAlert | None) -> str:
     return "" if concern is None else concern[0]

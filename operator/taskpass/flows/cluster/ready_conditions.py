@@ -13,7 +13,7 @@ from taskpass.core.model.notice import Severity
 from taskpass.core.model.task import CredentialClass
 from taskpass.core.policy.evaluate import CompiledPolicy
 from taskpass.flows.context import Ports
-from taskpass.ports.tasks import Standing
+from taskpass.ports.tasks import ReadyCondition
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
@@ -42,7 +42,7 @@ class Stock(Protocol):
         """Return how many tasks there are that it matches."""
 
 
-class StandingReporter:
+class ReadyConditionReporter:
     """Compares what was last said of each with what is true now."""
 
     def __init__(self, ports: Ports, stock: Stock) -> None:
@@ -81,7 +81,7 @@ class StandingReporter:
                 )
         self._looked_at = state
 
-    def _forget(self, found: Sequence[Standing]) -> None:
+    def _forget(self, found: Sequence[ReadyCondition]) -> None:
         """Drop what was remembered of objects that are gone: tenants make and delete them."""
         there = {each.uid for each in found} | self._seen
         self._said = {uid: said for uid, said in self._said.items() if uid in there}
@@ -89,7 +89,7 @@ class StandingReporter:
         for label in self._ports.broken.keys() - labels:
             del self._ports.broken[label]
 
-    async def _say(self, standing: Standing) -> None:
+    async def _say(self, standing: ReadyCondition) -> None:
         now = self._ports.now()
         await self._ports.standings.say(standing, now)
         self._said[standing.uid] = (standing.generation, standing.finding)
@@ -102,30 +102,30 @@ class StandingReporter:
                 at=now,
             )  # fmt: skip
 
-    def _standings(self) -> Iterator[Standing]:
+    def _standings(self) -> Iterator[ReadyCondition]:
         for compiled in self._stock.all_policies():
             policy, finding = compiled.policy, self._of_policy(compiled)
             if finding is not None:
-                yield Standing(
+                yield ReadyCondition(
                     kind=policy.kind, namespace=policy.namespace, name=policy.name, uid=policy.uid,
                     generation=policy.generation, finding=finding,
                 )  # fmt: skip
         for used in self._stock.all_classes():
-            yield Standing(
+            yield ReadyCondition(
                 kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
                 generation=used.generation, finding=self._of_class(used),
             )  # fmt: skip
         for each in self._stock.all_templates():
-            yield Standing(
+            yield ReadyCondition(
                 kind="AgentTaskTemplate", namespace=each.namespace, name=each.name, uid=each.uid,
                 generation=each.generation, finding=TEMPLATE_READY,
             )  # fmt: skip
 
-    def _of_switches(self) -> Iterator[Standing]:
+    def _of_switches(self) -> Iterator[ReadyCondition]:
         switches = self._stock.kill_switches()
         for switch in switches:
             if switch.uid in self._seen:
-                yield Standing(
+                yield ReadyCondition(
                     kind="KillSwitch", namespace="", name=switch.name, uid=switch.uid,
                     generation=switch.generation, finding=self._of_switch(switch),
                 )  # fmt: skip

@@ -10,7 +10,7 @@ from taskpass.flows.context import Ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivingUp:
+class Uninstall:
     """Every task is released, everything held is revoked, and nothing is issued any more."""
 
     ports: Ports

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from taskpass.core.audit.anchor import PROVEN, Concern, Head
+from taskpass.core.audit.anchor import PROVEN, Head, IntegrityAlert
 from taskpass.core.errors import MustEnd, WitnessUnavailable
 from taskpass.ports.audit_log import LogHistory, WitnessAsker
 from taskpass.ports.clock import Clock
@@ -28,7 +28,7 @@ FRESH_SECONDS = 600
 
 
 @dataclass(slots=True)
-class Stand:
+class WitnessState:
     """How one witness and the log stand."""
 
     size: int = 0
@@ -60,8 +60,8 @@ class Witnessing:
         self._recalled = False
         self._size = -1
         self._at: datetime | None = None
-        self.stands = {each.name: Stand() for each in asked(policy)}
-        self.proven: Concern | None = None
+        self.stands = {each.name: WitnessState() for each in asked(policy)}
+        self.proven: IntegrityAlert | None = None
         """The rollback or fork that a witness has proven."""
 
     async def round(self) -> None:
@@ -125,7 +125,7 @@ class Witnessing:
         stand.trouble = said
         return line
 
-    async def _line(self, witness: PolicyWitness, stand: Stand, head: Head) -> str:
+    async def _line(self, witness: PolicyWitness, stand: WitnessState, head: Head) -> str:
         for _ in range(2):  # the second time from where it says that it left off
             if stand.size > head.size:
                 break
@@ -145,7 +145,7 @@ class Witnessing:
         )
 
     async def _doubted(
-        self, witness: PolicyWitness, stand: Stand, answer: Answer | None, head: Head
+        self, witness: PolicyWitness, stand: WitnessState, answer: Answer | None, head: Head
     ) -> str:
         """Find out whether what it remembers proves anything; always raises."""
         if answer is not None and answer.verdict in (Verdict.UNKNOWN_LOG, Verdict.NOT_SIGNED):

@@ -5,25 +5,31 @@ from dataclasses import replace
 
 from taskpass.core.audit import events as audit
 from taskpass.core.errors import ProviderRefused
-from taskpass.core.lifecycle.approval import Asked, TaskApproval, Verdict, asked_text
+from taskpass.core.lifecycle.approval import ApprovalRequest, TaskApproval, Verdict, asked_text
 from taskpass.core.lifecycle.approval_status import needed_of, verdicts
 from taskpass.core.lifecycle.approvals import MOST_ASKED
 from taskpass.core.lifecycle.snapshot import Snapshot
-from taskpass.core.lifecycle.steps import AskApproval, Inspect, NoteApprovals, Rest, Wish
+from taskpass.core.lifecycle.steps import (
+    ApprovalDraft,
+    AskApproval,
+    NoteApprovals,
+    ResolvePermissions,
+    Wait,
+)
 from taskpass.core.model.conditions import Reason, false
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import Task
 from taskpass.flows.context import Ports, record
 from taskpass.flows.task.observe import Run
 from taskpass.ports.ledger import Batch
-from taskpass.ports.tasks import Standing
+from taskpass.ports.tasks import ReadyCondition
 
 NONCE_BYTES = 16
 MOST_SHOWN = 960
 """Bytes of an Event's note, whose limit is 1,024; the rest says which part it is."""
 
 
-async def inspect(ports: Ports, seen: Snapshot, step: Inspect, run: Run) -> None:
+async def inspect(ports: Ports, seen: Snapshot, step: ResolvePermissions, run: Run) -> None:
     """Find out what credentials of the classes lead to now."""
     for used in step.classes:
         try:
@@ -42,7 +48,7 @@ async def ask_approval(ports: Ports, seen: Snapshot, step: AskApproval) -> None:
     asked, entries = list(step.kept), []
     for wish in step.wishes:
         nonce = secrets.token_hex(NONCE_BYTES)
-        new = Asked(
+        new = ApprovalRequest(
             name=wish.name, branch=wish.branch, text=asked_text(wish.terms, nonce), nonce=nonce,
             since=now, epoch=seen.epoch,
         )  # fmt: skip
@@ -58,14 +64,14 @@ async def ask_approval(ports: Ports, seen: Snapshot, step: AskApproval) -> None:
         await _show(ports, task, each)
 
 
-def _asking(wish: Wish, asked: Asked) -> Notice:
+def _asking(wish: ApprovalDraft, asked: ApprovalRequest) -> Notice:
     what = f"Credential '{wish.name}'" if wish.name else f"The move to phase '{wish.branch}'"
     needs = " and ".join(needed_of(p, p.approval.approvals) for p in wish.demands if p.approval)
     told = f"{what} needs {needs}. Asked: {asked.digest}; Events ApprovalRequest show it in full"
     return Notice(reason="ApprovalRequired", message=told, on_pod=True)
 
 
-async def _show(ports: Ports, task: Task, asked: Asked) -> None:
+async def _show(ports: Ports, task: Task, asked: ApprovalRequest) -> None:
     """Post what is asked in full: the parts in their order are the text that has the digest."""
     shown = parts(asked.text)
     for number, part in enumerate(shown, start=1):
@@ -106,7 +112,7 @@ async def note_approvals(ports: Ports, seen: Snapshot, step: NoteApprovals) -> N
     )
 
 
-def _said(asked: Asked, word: TaskApproval) -> Notice:
+def _said(asked: ApprovalRequest, word: TaskApproval) -> Notice:
     what = f"credential '{asked.name}'" if asked.name else f"the move to phase '{asked.branch}'"
     because = f": {word.reason}" if word.reason else ""
     if word.decision is Verdict.DENIED:
@@ -119,10 +125,10 @@ def _said(asked: Asked, word: TaskApproval) -> Notice:
     return Notice(reason="Approved", message=f"'{word.approver.username}' approved {what}{because}")
 
 
-async def answer_approvals(ports: Ports, seen: Snapshot, rest: Rest) -> None:
+async def answer_approvals(ports: Ports, seen: Snapshot, rest: Wait) -> None:
     """Say on each TaskApproval of the task what has become of it, where that has changed."""
     for approval, finding in verdicts(seen, rest):
-        standing = Standing(
+        standing = ReadyCondition(
             kind="TaskApproval", namespace=approval.namespace, name=approval.name,
             uid=approval.uid, generation=approval.generation, finding=finding,
         )  # fmt: skip

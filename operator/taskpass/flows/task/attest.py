@@ -7,14 +7,14 @@ from taskpass.core.errors import Forbidden, KindNotServed
 from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.ownership import Owner, WorkloadView
 from taskpass.core.lifecycle.progress import activity_of
-from taskpass.core.lifecycle.snapshot import Looked, Snapshot
-from taskpass.core.lifecycle.steps import Bind, LiftGate, LookUp, RefusePod
+from taskpass.core.lifecycle.snapshot import Owners, Snapshot
+from taskpass.core.lifecycle.steps import Bind, FetchOwners, LiftGate, RefusePod
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.flows.context import Ports, record
 from taskpass.ports.ledger import Batch
 
 
-async def look_up(ports: Ports, seen: Snapshot, step: LookUp) -> Looked:
+async def look_up(ports: Ports, seen: Snapshot, step: FetchOwners) -> Owners:
     """Read the task's workload, and the pods' owners nearest first; those of one owner once.
 
     Whoever may make pods chooses the kind of their owner: one that cannot be read keeps no other
@@ -40,7 +40,7 @@ async def look_up(ports: Ports, seen: Snapshot, step: LookUp) -> Looked:
         else:
             owners[pod.uid] = chain
     looks = 1 + (before.looks if before else 0)
-    return Looked(workload=found, owners=owners, unanswered=unanswered, looks=looks)
+    return Owners(workload=found, owners=owners, unanswered=unanswered, looks=looks)
 
 
 async def _owners(ports: Ports, pod: PodView) -> tuple[WorkloadView, ...] | str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from taskpass.core.lifecycle.delegation import DEEPEST, Ancestor, Lineage
-from taskpass.core.lifecycle.snapshot import Looked, Snapshot
+from taskpass.core.lifecycle.snapshot import Owners, Snapshot
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.key import Key
 from taskpass.core.model.task import CredentialClass, Task
@@ -20,7 +20,7 @@ MOST_SIBLINGS = 1000
 class Run:
     """What one reconcile of one task has found out and done so far."""
 
-    looked: Looked | None = None
+    looked: Owners | None = None
     answers: dict[tuple[str, str], Answered] = field(default_factory=dict)
     may_use: dict[str, bool] = field(default_factory=dict)
     may_delegate: bool | None = None

@@ -11,7 +11,6 @@ from taskpass.core.errors import TaskpassError, TransientError
 from taskpass.core.lifecycle.next_step import next_step
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.steps import (
-    Ask,
     AskApproval,
     Bind,
     Block,
@@ -19,24 +18,25 @@ from taskpass.core.lifecycle.steps import (
     Deliver,
     Enter,
     Evaluate,
+    FetchOwners,
     Finish,
     Forget,
-    Inspect,
     Issue,
     LiftGate,
-    LookUp,
     NoteActivity,
     NoteApprovals,
     RefusePod,
     RefuseRequests,
     Release,
-    Rest,
+    ResolvePermissions,
     Resume,
+    ReviewAccess,
     Revoke,
     Save,
     Step,
     Suspend,
     Unbind,
+    Wait,
     Withdraw,
 )
 from taskpass.core.model.conditions import Reason, unknown
@@ -49,10 +49,10 @@ from taskpass.flows.task.issue import deliver, issue
 from taskpass.flows.task.observe import Run, observe
 from taskpass.flows.task.revoke import forget, revoke, withdraw
 from taskpass.flows.task.status import Reporter
-from taskpass.flows.work_queue import Again
+from taskpass.flows.work_queue import Requeue
 
 logger = logging.getLogger(__name__)
-ENDING = (Revoke, Withdraw, Forget, Release, LookUp, Evaluate, Rest)
+ENDING = (Revoke, Withdraw, Forget, Release, FetchOwners, Evaluate, Wait)
 """What may be done where nothing new can be recorded: it ends something, or only looks."""
 CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
 """What tasks below may hold depends on these."""
@@ -72,7 +72,7 @@ class Reconciler:
         self._agents: dict[Key, Key] = {}
         """Their agents, until they rest without waiting: one that is gone passes its turn on."""
 
-    async def reconcile(self, key: Key) -> Again:
+    async def reconcile(self, key: Key) -> Requeue:
         """Bring one task to rest.
 
         Raises:
@@ -86,7 +86,7 @@ class Reconciler:
             step = next_step(seen, self._ports.now())
             if self._ports.modes.revoke_only and not isinstance(step, ENDING):
                 step = _waiting(seen)
-            if isinstance(step, Rest):
+            if isinstance(step, Wait):
                 self._note_broken(seen, step)
                 self._note_held_back(key, seen, step)
                 await self._reporter.report(seen, step)
@@ -101,20 +101,22 @@ class Reconciler:
                 if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
                     again = again or not self._ports.modes.held_back
                     self._ports.modes.waiting.add(key)
-                also = self._next_in_line(key, seen, step)
-                return Again(at=until, soon=again, also=also)
+                enqueue = self._next_in_line(key, seen, step)
+                return Requeue(at=until, backoff=again, enqueue=enqueue)
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )
             if isinstance(step, Revoke):
-                kin.look_below(self._ports, key)  # they need not wait for this one's providers
+                kin.enqueue_descendants(
+                    self._ports, key
+                )  # they need not wait for this one's providers
             try:
                 await self._act(seen, step, run)
             except TransientError as error:
                 await self._tell(seen, step, error)
                 raise
             if isinstance(step, CHANGING):
-                kin.look_below(self._ports, key)
+                kin.enqueue_descendants(self._ports, key)
         raise TaskpassError(f"Task {'/'.join(key)} did not come to rest in {MOST_STEPS} steps")
 
     async def _act(self, seen: Snapshot, step: Step, run: Run) -> None:
@@ -128,15 +130,15 @@ class Reconciler:
                 run.withdrawal_failed = not await withdraw(ports, step, task, reader)
             case Forget():
                 await forget(ports, step)
-            case LookUp():
+            case FetchOwners():
                 run.looked = await attest.look_up(ports, seen, step)
             case Bind():
                 await attest.bind(ports, seen, step)
             case RefusePod():
                 await attest.refuse_pod(ports, seen, step)
-            case Ask():
+            case ReviewAccess():
                 await self._ask(seen, step, run)
-            case Inspect():
+            case ResolvePermissions():
                 await approve.inspect(ports, seen, step, run)
             case Evaluate():
                 await self._evaluate(seen, step, run)
@@ -187,10 +189,10 @@ class Reconciler:
 
     async def _tell(self, seen: Snapshot, step: Step, error: TransientError) -> None:
         """Show what could not be found out; best effort, as the API server may be what is away."""
-        if isinstance(step, LookUp):
-            rest = Rest(attested=unknown(Reason.CHECK_FAILED, str(error)), owed=seen.owed_own)
-        elif isinstance(step, Ask | Inspect):
-            rest = Rest(
+        if isinstance(step, FetchOwners):
+            rest = Wait(attested=unknown(Reason.CHECK_FAILED, str(error)), owed=seen.owed_own)
+        elif isinstance(step, ReviewAccess | ResolvePermissions):
+            rest = Wait(
                 authorized=unknown(Reason.EVALUATION_FAILED, str(error)), owed=seen.owed_own
             )
         else:
@@ -200,7 +202,7 @@ class Reconciler:
         except TransientError as second:
             logger.info("Failed to report a failure", extra={"error": str(second)})
 
-    def _next_in_line(self, key: Key, seen: Snapshot, rest: Rest) -> Key | None:
+    def _next_in_line(self, key: Key, seen: Snapshot, rest: Wait) -> Key | None:
         """Return who may have the place that this task does not take; None where it takes one."""
         agent = self._agents.pop(key, None)
         if seen.task is not None:
@@ -225,14 +227,14 @@ class Reconciler:
         del waiting[first]
         return first
 
-    def _note_broken(self, seen: Snapshot, rest: Rest) -> None:
+    def _note_broken(self, seen: Snapshot, rest: Wait) -> None:
         """Remember which policies failed at run time, for their `Ready` condition."""
         generations = {p.policy.label: p.policy.generation for p in seen.policies}
         for denial in rest.denials:
             for label, error in denial.decision.broken:
                 self._ports.broken[label] = (generations.get(label, 0), error)
 
-    def _note_held_back(self, key: Key, seen: Snapshot, rest: Rest) -> None:
+    def _note_held_back(self, key: Key, seen: Snapshot, rest: Wait) -> None:
         uid = seen.task.uid if seen.task is not None else ""
         self._ports.budgets.note(key, uid, rest.throttled, self._ports.now())
 
@@ -252,7 +254,7 @@ class Reconciler:
                 )
             run.answers[inquiry.request, inquiry.phase] = answers
 
-    async def _ask(self, seen: Snapshot, step: Ask, run: Run) -> None:
+    async def _ask(self, seen: Snapshot, step: ReviewAccess, run: Run) -> None:
         for name in step.classes:
             run.may_use[name] = await self._ports.reviewer.may_use(seen.live_task.changed_by, name)
         if step.parent:
@@ -262,7 +264,7 @@ class Reconciler:
             )
 
 
-def _waiting(seen: Snapshot) -> Rest:
+def _waiting(seen: Snapshot) -> Wait:
     """Return the rest of a task whose next step is to wait: whatever must end has ended before."""
     unbound = None if seen.record.pod_uid else unknown(Reason.PENDING, seen.held_back)
-    return Rest(attested=unbound, owed=seen.owed_own, waiting=seen.held_back)
+    return Wait(attested=unbound, owed=seen.owed_own, waiting=seen.held_back)

@@ -92,7 +92,7 @@ async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> No
     if done:
         entries = tuple(audit.revoke_result(g, now, _notice(g, task)) for g in done)
         await record(ports, Batch(entries=entries, grants=tuple(done)), task)
-        kin.look_above(ports, done)
+        kin.enqueue_ancestors(ports, done)
         ports.fail_point("revoke.after-result")
 
 

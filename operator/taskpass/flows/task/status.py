@@ -6,7 +6,7 @@ from typing import Any
 from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.status import status_of
-from taskpass.core.lifecycle.steps import Rest
+from taskpass.core.lifecycle.steps import Wait
 from taskpass.core.model.notice import Severity
 from taskpass.flows.context import Ports
 
@@ -20,7 +20,7 @@ class Reporter:
         self._ports = ports
         self._told: dict[str, None] = {}
 
-    async def report(self, seen: Snapshot, rest: Rest) -> None:
+    async def report(self, seen: Snapshot, rest: Wait) -> None:
         """Patch `/status` where it says something else than it should."""
         task = seen.task
         if task is None or (task.deleting_since is not None and not rest.owed) or seen.deleted:

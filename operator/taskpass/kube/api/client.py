@@ -19,7 +19,7 @@ from taskpass.core.errors import ApiUnavailable
 from taskpass.kube.api import connection
 from taskpass.kube.api.connection import Connection
 from taskpass.kube.api.errors import error_of, parsed, plain, resource_of
-from taskpass.kube.api.priority import Turns
+from taskpass.kube.api.priority import PriorityLimiter
 
 CALL_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
@@ -80,7 +80,7 @@ class KubeClient:
         `impersonate` are headers `Impersonate-…`, for tests that speak as somebody.
         """
         self._where = where
-        self._turns = Turns(limit)
+        self._turns = PriorityLimiter(limit)
         self._on_call = on_call
         self._impersonate = tuple(impersonate) or where.impersonate
         self._call_seconds = call_seconds
@@ -156,7 +156,7 @@ class KubeClient:
         """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         # What would be kept for its dependents is answered whole, what would go at once is not.
-        options["propagationPolicy"] = "Foreground" if dry_run else "Background"
+        options["propagationPolicy"] = "Foreground" if dry_run else "BackgroundLoops"
         if uid:
             options["preconditions"] = {"uid": uid}
         if dry_run:

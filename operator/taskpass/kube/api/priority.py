@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from taskpass.core.model.key import Key
-from taskpass.core.rate_limit.fair_queue import FairLine
+from taskpass.core.rate_limit.fair_queue import FairQueue
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class _Waiter:
     turn: asyncio.Future[None]
 
 
-class Turns:
+class PriorityLimiter:
     """At most so many calls at once; within a line tenants take turns, each in its own order."""
 
     def __init__(self, limit: int) -> None:
@@ -53,7 +53,7 @@ class Turns:
         self._most_of_one = max(1, limit // OF_ONE)
         self._in_flight: Counter[str] = Counter()
         """By tenant; what is nobody's is not counted."""
-        self._lines: tuple[FairLine[_Waiter], ...] = tuple(FairLine() for _ in range(LAST + 1))
+        self._lines: tuple[FairQueue[_Waiter], ...] = tuple(FairQueue() for _ in range(LAST + 1))
 
     @asynccontextmanager
     async def turn(self, verb: str, resource: str) -> AsyncIterator[None]:

@@ -37,9 +37,9 @@ from taskpass.kube.cache.convert import (
     task_from,
     template_from,
 )
-from taskpass.kube.cache.enqueue import Looks, OnChange
+from taskpass.kube.cache.enqueue import EnqueueThrottle, OnChange
 from taskpass.kube.cache.enrolment import Enrolment
-from taskpass.kube.cache.memory_limit import TOO_MUCH, Room
+from taskpass.kube.cache.memory_limit import TOO_MUCH, NamespaceMemory
 from taskpass.kube.cache.policies import Policies
 from taskpass.kube.cache.reflector import Reflector, key_of
 from taskpass.kube.cache.store import Change, Store, mark
@@ -60,7 +60,7 @@ be seen, and there are many of them."""
 logger = logging.getLogger(__name__)
 
 
-class Caches:
+class InformerCache:
     """What was last seen of everything that a decision reads."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Caches:
         """
         self._client = client
         self._tenants = tuple(sorted(set(tenants)))
-        self._looks = Looks(on_change)
+        self._looks = EnqueueThrottle(on_change)
         self._tasks: Store[Task] = Store()
         self._classes: Store[CredentialClass] = Store()
         self._policies = Policies()
@@ -101,7 +101,7 @@ class Caches:
         self._ordered_children: dict[Key, tuple[str, ...]] = {}
         self._tasks_of_class: dict[str, set[Key]] = defaultdict(set)
         self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
-        self._room = Room()
+        self._room = NamespaceMemory()
         self._awaited_in: dict[str, set[Key]] = defaultdict(set)
         """Keys of tasks, made or not, that pods of a namespace name."""
         self._unreadable: set[tuple[str, Key]] = set()

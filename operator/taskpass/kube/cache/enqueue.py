@@ -12,7 +12,7 @@ OnChange = Callable[[Iterable[Key]], None]
 Find = Callable[[], Iterable[Key]]
 
 
-class Looks:
+class EnqueueThrottle:
     """Says which tasks need a look."""
 
     def __init__(self, on_change: OnChange) -> None:

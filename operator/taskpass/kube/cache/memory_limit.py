@@ -11,7 +11,7 @@ TOO_MUCH = (
 )
 
 
-class Room:
+class NamespaceMemory:
     """What each task takes, and each namespace's in all."""
 
     def __init__(self, most: int = MOST_OF_ONE) -> None:

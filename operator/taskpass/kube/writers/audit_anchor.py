@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from taskpass.core.audit.anchor import Forgotten, Head
+from taskpass.core.audit.anchor import AnchorReset, Head
 from taskpass.core.errors import ApiError
 from taskpass.core.model.conditions import Finding, conditions
-from taskpass.ports.audit_log import Remembered
+from taskpass.ports.audit_log import AnchorState
 from taskpass.ports.cluster import ApiClient
 
 NAME = "taskpass"
@@ -24,18 +24,18 @@ class KubeAnchor:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
-    async def read(self) -> Remembered:
+    async def read(self) -> AnchorState:
         """See `ports.LogAnchor`."""
         live = await self._client.get(PATH)
         status = live.get("status", {})
         meta = live["metadata"]
-        return Remembered(
+        return AnchorState(
             uid=meta["uid"], generation=meta["generation"], head=_head(status), status=status,
             forgotten=_forgotten(meta),
         )  # fmt: skip
 
     async def write(
-        self, seen: Remembered, head: Head | None, finding: Finding, figures: Mapping[str, int],
+        self, seen: AnchorState, head: Head | None, finding: Finding, figures: Mapping[str, int],
         now: datetime,
     ) -> None:  # fmt: skip
         """See `ports.LogAnchor`."""
@@ -56,7 +56,7 @@ class KubeAnchor:
         await self._client.merge_patch(PATH + "/status", {"status": status})
 
 
-async def begin_anew(client: ApiClient, seen: Remembered, reason: str) -> None:
+async def begin_anew(client: ApiClient, seen: AnchorState, reason: str) -> None:
     """Forget what is remembered, as a person decided: make the object anew, which says why.
 
     Raises:
@@ -76,7 +76,7 @@ async def begin_anew(client: ApiClient, seen: Remembered, reason: str) -> None:
     await client.create(PATH.rpartition("/")[0], body)
 
 
-def _forgotten(meta: Mapping[str, Any]) -> Forgotten | None:
+def _forgotten(meta: Mapping[str, Any]) -> AnchorReset | None:
     """Return what a person had it forget; somebody may have written the annotation by hand."""
     text = meta.get("annotations", {}).get(RE_ORIGIN)
     if text is None:
@@ -84,13 +84,13 @@ def _forgotten(meta: Mapping[str, Any]) -> Forgotten | None:
     try:
         said = json.loads(text)
         root = base64.b64decode(said["root"], validate=True)
-        return Forgotten(
+        return AnchorReset(
             reason="".join(c for c in str(said["reason"]) if c.isprintable())[:200],
             head=Head(origin=str(said["origin"])[:253], size=int(said["size"]), root=root[:32]),
         )
     except (KeyError, TypeError, ValueError):
         empty = Head(origin="", size=0, root=b"")
-        return Forgotten(reason="the annotation cannot be read", head=empty)
+        return AnchorReset(reason="the annotation cannot be read", head=empty)
 
 
 def _head(status: Mapping[str, Any]) -> Head | None:

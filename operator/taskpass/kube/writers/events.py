@@ -13,7 +13,7 @@ from typing import Any
 
 from taskpass.core.errors import ApiError, ApiUnavailable, Conflict
 from taskpass.core.model.notice import Severity
-from taskpass.core.rate_limit.fair_queue import FairLine
+from taskpass.core.rate_limit.fair_queue import FairQueue
 from taskpass.ports.cluster import ApiClient
 
 CONTROLLER = "taskpass.dev/operator"
@@ -39,7 +39,7 @@ class KubeEvents:
         self._client = client
         self._instance = instance[:128] or "taskpass"
         self._pauses = pauses
-        self._line: FairLine[dict[str, Any]] = FairLine()
+        self._line: FairQueue[dict[str, Any]] = FairQueue()
         self._waiting: Counter[str] = Counter()
         self._queue: asyncio.Queue[None] = asyncio.Queue(WAITING)
         """As many as wait in the line, for whoever waits for one."""

@@ -7,7 +7,7 @@ from taskpass.core.model.conditions import conditions
 from taskpass.core.model.task import FINALIZER, CredentialClass
 from taskpass.kube.api.list_patch import remove_entry
 from taskpass.ports.cluster import ApiClient
-from taskpass.ports.tasks import Standing
+from taskpass.ports.tasks import ReadyCondition
 
 PLURALS = {
     "AgentPolicy": "agentpolicies",
@@ -25,7 +25,7 @@ class KubeStanding:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
-    async def say(self, standing: Standing, now: datetime) -> None:
+    async def say(self, standing: ReadyCondition, now: datetime) -> None:
         """Merge-patch `/status` where it says something else. An object that is gone is success."""
         within = f"namespaces/{standing.namespace}/" if standing.namespace else ""
         path = f"/apis/taskpass.dev/v1alpha1/{within}{PLURALS[standing.kind]}/{standing.name}"

@@ -31,7 +31,7 @@ AFTERWARDS_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
-class Giving(Protocol):
+class UninstallSteps(Protocol):
     """What the operator does when it is asked to give up everything."""
 
     def begin(self) -> None:
@@ -48,7 +48,7 @@ class ReleaseRequests:
     """The operator's side."""
 
     def __init__(
-        self, client: ApiClient, namespace: str, giving: Giving, now: Callable[[], datetime]
+        self, client: ApiClient, namespace: str, giving: UninstallSteps, now: Callable[[], datetime]
     ) -> None:
         self._client = client
         self._now = now

@@ -28,9 +28,9 @@ from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.store.sqlite import DOMAIN
 from taskpass.ledger.store.transaction import Prune, Store
 from taskpass.ledger.store.write_ahead import readers, wait_until_folded
-from taskpass.ledger.verify.log import Verified
+from taskpass.ledger.verify.log import Verification
 from taskpass.ledger.verify.proven import NOTHING
-from taskpass.ledger.verify.replay import Walk
+from taskpass.ledger.verify.replay import Replay
 from taskpass.tlog.merkle import TILE_WIDTH
 
 SUMS = "SHA256SUMS"
@@ -84,14 +84,14 @@ def plan(log: LogReader, limit: Limit, now: datetime) -> Plan:
     return _planned(log, limit, now, _verified(log))
 
 
-def _verified(log: LogReader) -> Walk:
-    verified = Verified(log, "", (), ())
+def _verified(log: LogReader) -> Replay:
+    verified = Verification(log, "", (), ())
     verified.walk(verified.pieces(NOTHING).all(), lambda done, size: None)
     verified.report()
     return verified.told
 
 
-def _planned(log: LogReader, limit: Limit, now: datetime, told: Walk) -> Plan:
+def _planned(log: LogReader, limit: Limit, now: datetime, told: Replay) -> Plan:
     last = log.size // TILE_WIDTH * TILE_WIDTH
     wanted = min(_wanted(log, limit, now), last)
     holding, held_at = "", wanted

@@ -10,7 +10,7 @@ from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.key_history import declared_chain
 from taskpass.ledger.log.reader import LogReader, reading
 from taskpass.ledger.log.signing import verify_signature
-from taskpass.ledger.verify.proven import Where, proven
+from taskpass.ledger.verify.proven import LogLocation, proven
 from taskpass.tlog.checkpoint import (
     BadCheckpoint,
     PublicKey,
@@ -54,7 +54,7 @@ class History:
         """Return those that were thrown and not lifted, of what is not pruned: name by UID."""
         open_: dict[str, str] = {}
         query = Query(type="kill_switch.")
-        with proven(Where(database=self._path), query, alone=True) as log:
+        with proven(LogLocation(database=self._path), query, alone=True) as log:
             for _, body in log.entries:
                 event = orjson.loads(body)
                 told = event["data"]["kill_switch"]

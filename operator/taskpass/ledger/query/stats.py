@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from taskpass.core.audit.grant_history import LoggedGrant
+from taskpass.core.audit.grant_history import GrantHistory
 from taskpass.core.model.grant import GrantState
-from taskpass.ledger.verify.proven import Proven
+from taskpass.ledger.verify.proven import VerifiedLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class OpenOperation:
     """When it dies by itself at the latest; '' where nobody knows."""
 
 
-def stats(log: Proven, size: int) -> Stats:
+def stats(log: VerifiedLog, size: int) -> Stats:
     """Count what was verified; `size` is what it takes on disk."""
     types: dict[str, int] = {}
     days: dict[str, int] = {}
@@ -60,14 +60,14 @@ def stats(log: Proven, size: int) -> Stats:
     )  # fmt: skip
 
 
-def open_operations(log: Proven) -> list[OpenOperation]:
+def open_operations(log: VerifiedLog) -> list[OpenOperation]:
     """Return what has begun and not ended, oldest first; what is in use is not of it."""
     going = sorted(log.told.held.items(), key=lambda each: each[1].first)
     found = [_open(grant, each) for grant, each in going if each.state is not GrantState.DELIVERED]
     return sorted(found, key=lambda each: each.since)
 
 
-def _open(grant: str, logged: LoggedGrant) -> OpenOperation:
+def _open(grant: str, logged: GrantHistory) -> OpenOperation:
     cred = logged.data["cred"]
     return OpenOperation(
         grant=grant, task=logged.task, name=cred["name"], provider=cred["provider"],

@@ -8,7 +8,7 @@ import orjson
 
 from taskpass.core.errors import UsageError
 from taskpass.ledger.log.entry_filter import Query
-from taskpass.ledger.verify.proven import Proven
+from taskpass.ledger.verify.proven import VerifiedLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def asked_for(task: str) -> Query:
     return Query(name=task)
 
 
-def timeline(log: Proven, task: str, *, names: bool) -> Timeline:
+def timeline(log: VerifiedLog, task: str, *, names: bool) -> Timeline:
     """Return the entries of a task, of those that `asked_for` found; `names` where they are there.
 
     Raises:

@@ -12,7 +12,7 @@ from taskpass.core.model.entry import PREFIX, EventType, Result
 from taskpass.core.model.grant import SecretValue
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.signing import fingerprint_key
-from taskpass.ledger.verify.proven import Proven
+from taskpass.ledger.verify.proven import VerifiedLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ def asked_for(token: bytes, seeds: list[bytes]) -> Query:
     return Query(type="credential.", fingerprints=wanted)
 
 
-def whois(log: Proven) -> Owner | None:
+def whois(log: VerifiedLog) -> Owner | None:
     """Return whose the token is, by what `asked_for` found; None for nobody's."""
     events = [(index, orjson.loads(body)) for index, body in log.entries]
     issued = [(i, e) for i, e in events if _is(e, EventType.CREDENTIAL_ISSUE)]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from taskpass.core.errors import LedgerUnwritable
 from taskpass.ledger.log.signing import Signer
-from taskpass.ledger.store.read_only import SealedLedger
+from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
 
 logger = logging.getLogger(__name__)
-AnyLedger = SqliteLedger | SealedLedger
+AnyLedger = SqliteLedger | ReadOnlyLedger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Opening:
         except LedgerUnwritable as error:
             if not self.path.exists() or not self.path.stat().st_size:
                 raise
-            sealed = SealedLedger.open(
+            sealed = ReadOnlyLedger.open(
                 self.path, signer=self.signer, cluster_id=self.cluster_id, why=str(error),
                 previous=self.previous,
             )  # fmt: skip

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from taskpass.core.errors import (
     LedgerError,
-    LedgerSealed,
+    LedgerReadOnly,
     LedgerUnwritable,
     TaskpassError,
 )
@@ -48,7 +48,7 @@ ENDING = (GrantState.REVOKING, GrantState.REVOKED)
 logger = logging.getLogger(__name__)
 
 
-class SealedLedger:
+class ReadOnlyLedger:
     """What is held as of the last commit, and what was revoked since. Use it from one loop."""
 
     def __init__(
@@ -123,7 +123,7 @@ class SealedLedger:
 
         """
         if batch.lifts or batch.unbinds or any(grant.state not in ENDING for grant in batch.grants):
-            raise LedgerSealed(self.why)
+            raise LedgerReadOnly(self.why)
         self._add(batch)
         self._mirror.apply(Written(grants=batch.grants, tasks=batch.tasks, forgotten=batch.forgets))
         return (UNRECORDED,) * len(batch.entries)

@@ -21,7 +21,7 @@ from taskpass.tlog.checkpoint import BadCheckpoint, PublicKey, parse_body, parse
 logger = logging.getLogger(__name__)
 
 
-def taken_over(
+def open_or_recover(
     db: sqlite3.Connection, *, signer: Signer, previous: Signer | None, reason: str, domain: str,
     cluster_id: str, instance: str, now: datetime, fail_point: Callable[[str], None],
 ) -> Log:  # fmt: skip

@@ -29,11 +29,11 @@ from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.log.writer import Log
 from taskpass.ledger.state import tables as state
 from taskpass.ledger.store import lockfile as place
-from taskpass.ledger.store.recover import taken_over
+from taskpass.ledger.store.recover import open_or_recover
 from taskpass.ledger.store.write_ahead import WriteAheadLog
 from taskpass.ledger.verify.follow import caught_up
 from taskpass.ledger.verify.proven import NOTHING
-from taskpass.ledger.verify.replay import Walk
+from taskpass.ledger.verify.replay import Replay
 from taskpass.ledger.verify.retell import retellings
 from taskpass.ports.ledger import Batch
 from taskpass.tlog.merkle import TILE_WIDTH
@@ -76,7 +76,7 @@ class Prune:
     """That tells of it."""
     min_index: int
     """It begins a bundle."""
-    told: Walk
+    told: Replay
     """What the entries come to, verified; the log may have grown since."""
 
 
@@ -156,7 +156,7 @@ class Store:
         try:
             lock = place.Lock(path)
             db = schema.connect(path)
-            log = taken_over(
+            log = open_or_recover(
                 db, signer=signer, previous=previous, reason=reason, domain=domain,
                 cluster_id=cluster_id, instance=instance, now=now, fail_point=fail_point,
             )  # fmt: skip

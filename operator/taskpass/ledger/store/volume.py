@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from taskpass.core.audit.anchor import AnchorReason, Concern
+from taskpass.core.audit.anchor import AnchorReason, IntegrityAlert
 from taskpass.core.errors import LedgerError
 from taskpass.core.model.diagnosis import Diagnosis, doubtful, failed, well
 from taskpass.ledger.store.lockfile import refuse_network
@@ -48,7 +48,7 @@ class Room:
         return bool(self.whole) and self.free < self.whole * TIGHT_SHARE
 
     @property
-    def concern(self) -> Concern | None:
+    def concern(self) -> IntegrityAlert | None:
         """Say that the volume is nearly full; None where it is not, or nobody knows."""
         if not self.whole or self.free >= self.whole * TIGHT_SHARE:
             return None
@@ -79,7 +79,7 @@ def room(path: Path) -> Room:
     )
 
 
-class RecentRoom:
+class RecentFreeSpace:
     """`room`, found out at most once a second: each decision asks for it twice."""
 
     def __init__(self, path: Path) -> None:

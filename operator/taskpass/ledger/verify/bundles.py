@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from taskpass.core.audit.grant_history import LoggedGrant, Step, step_of
+from taskpass.core.audit.grant_history import GrantHistory, Step, step_of
 from taskpass.core.audit.task_history import TaskStep, task_step_of
 from taskpass.core.model.entry import PREFIX, EventType
 from taskpass.core.model.grant import GrantState
@@ -47,7 +47,7 @@ _SHARE = 32
 
 
 @dataclass(slots=True)
-class Piece:
+class Bundle:
     """What one bundle says."""
 
     start: int
@@ -58,7 +58,7 @@ class Piece:
     """Over all of them; empty where the bundle is not full."""
     first_time: str = ""
     last_time: str = ""
-    begun: dict[str, LoggedGrant] = field(default_factory=dict)
+    begun: dict[str, GrantHistory] = field(default_factory=dict)
     """Grants whose intent it tells, and not their end."""
     moved: dict[str, list[Step]] = field(default_factory=dict)
     """What it tells of grants that were begun before it, and not their end."""
@@ -80,7 +80,7 @@ class Piece:
     """Index and bytes of the entries that were asked for."""
 
 
-class Pieces:
+class Bundles:
     """Reads the bundles of a source. Each method raises as `Source`, or `TamperEvidence`."""
 
     def __init__(
@@ -101,11 +101,11 @@ class Pieces:
         """How many bundles there are."""
         self._index = source.db if isinstance(source, LogReader) and query is None else None
 
-    def all(self) -> Iterator[Piece]:
+    def all(self) -> Iterator[Bundle]:
         """Return every bundle in order."""
         return map(self.one, range(self.count))
 
-    def one(self, number: int) -> Piece:
+    def one(self, number: int) -> Bundle:
         """Return one bundle; a full one is found to be under its tile."""
         start = number * TILE_WIDTH
         width = min(TILE_WIDTH, self.source.size - start)
@@ -123,22 +123,22 @@ class Pieces:
             _compare(self._index, start, rows)
         return piece
 
-    def rest(self, start: int) -> Piece:
+    def rest(self, start: int) -> Bundle:
         """Return the entries of a bundle from an index on: what it has grown by since."""
         number, before = divmod(start, TILE_WIDTH)
         entries = self.source.bundle(number)[before:]
-        piece = Piece(start, leaf_hashes(entries), b"")
+        piece = Bundle(start, leaf_hashes(entries), b"")
         self._told(entries, piece)
         return piece
 
-    def _piece(self, number: int, leaves: list[bytes]) -> Piece:
+    def _piece(self, number: int, leaves: list[bytes]) -> Bundle:
         start = number * TILE_WIDTH
         if len(leaves) < TILE_WIDTH:
-            return Piece(start, leaves, b"")
+            return Bundle(start, leaves, b"")
         within = number in self._within
-        return Piece(start, leaves if within else [], subtree_root(leaves))
+        return Bundle(start, leaves if within else [], subtree_root(leaves))
 
-    def _told(self, entries: list[bytes], piece: Piece) -> list[IndexRow]:
+    def _told(self, entries: list[bytes], piece: Bundle) -> list[IndexRow]:
         """Note what the entries say; return what the index is to say of them."""
         rows: list[IndexRow] = []
         index, last, query = piece.start, "", self.query
@@ -161,7 +161,7 @@ class Pieces:
         piece.first_time, piece.last_time = str(rows[0][2]), last
         return rows
 
-    def _absent(self, number: int, width: int) -> Piece:
+    def _absent(self, number: int, width: int) -> Bundle:
         """Return a bundle of which only the hashes are there, and what its keys follow from."""
         data = self.source.tile(0, number, width)
         if len(data) != width * 32:
@@ -180,7 +180,7 @@ class Pieces:
 
 
 @contextlib.contextmanager
-def in_parallel(path: Path, own: Pieces, large: int = LARGE) -> Iterator[Iterator[Piece]]:
+def in_parallel(path: Path, own: Bundles, large: int = LARGE) -> Iterator[Iterator[Bundle]]:
     """Give every bundle of a ledger's file or an export, read by several processes.
 
     `own` reads the same log. It does all itself where the log has less than `large` entries, or
@@ -205,7 +205,7 @@ def in_parallel(path: Path, own: Pieces, large: int = LARGE) -> Iterator[Iterato
         yield itertools.chain((piece for share in shares for piece in share), rest)
 
 
-_mine: list[tuple[Pieces, int]] = []
+_mine: list[tuple[Bundles, int]] = []
 _open = contextlib.ExitStack()
 
 
@@ -214,10 +214,10 @@ def _begin(path: Path, origin: str, wanted: frozenset[int], full: int, query: Qu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that asked ends us
     gc.disable()  # there are no cycles, and looking for them took a tenth of the time
     source = in_directory(path) if path.is_dir() else _open.enter_context(reading(path))
-    _mine.append((Pieces(source, origin, wanted, query), full))
+    _mine.append((Bundles(source, origin, wanted, query), full))
 
 
-def _share(first: int) -> list[Piece]:
+def _share(first: int) -> list[Bundle]:
     pieces, full = _mine[0]
     return [pieces.one(number) for number in range(first, min(first + _SHARE, full))]
 
@@ -234,7 +234,7 @@ def _read(body: bytes, index: int, origin: str) -> tuple[IndexRow, dict[str, Any
     return row, event
 
 
-def _note(piece: Piece, index: int, row: IndexRow, event: dict[str, Any]) -> None:
+def _note(piece: Bundle, index: int, row: IndexRow, event: dict[str, Any]) -> None:
     """Note what an entry says of grants, tasks, people and the log."""
     kind, data = str(row[1]), event["data"]
     day = (kind, str(row[2])[:10])
@@ -257,21 +257,21 @@ def _note(piece: Piece, index: int, row: IndexRow, event: dict[str, Any]) -> Non
         _meet(piece, data["started_by"])
 
 
-def _step(piece: Piece, event: dict[str, Any]) -> None:
+def _step(piece: Bundle, event: dict[str, Any]) -> None:
     moved = task_step_of(event)
     if moved is not None:
         piece.tasks.append(moved)
 
 
-def _meet(piece: Piece, people: Iterable[Mapping[str, Any]]) -> None:
+def _meet(piece: Bundle, people: Iterable[Mapping[str, Any]]) -> None:
     for who in people:
         if "ref" in who:
             piece.people.setdefault(str(who["ref"]), set()).add(str(who.get("c")))
 
 
-def _move(piece: Piece, grant: str, step: Step) -> None:
+def _move(piece: Bundle, grant: str, step: Step) -> None:
     if step.state is GrantState.INTENT:
-        piece.begun[grant] = LoggedGrant(step.index, step.state, step.time, step.task, step.data)
+        piece.begun[grant] = GrantHistory(step.index, step.state, step.time, step.task, step.data)
     elif step.state is GrantState.REVOKED:
         if piece.begun.pop(grant, None) is None:
             piece.moved.pop(grant, None)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import orjson
 
 from taskpass.core.audit.redaction import as_logged
-from taskpass.core.audit.task_history import LoggedTask
+from taskpass.core.audit.task_history import TaskHistory
 from taskpass.core.audit.terms import moment, notice_digest
 from taskpass.core.lifecycle.records import PodBinding, TaskRecord
 from taskpass.core.model.grant import Grant
@@ -25,7 +25,7 @@ from taskpass.ledger.log.reader import COSIGNED, HANDOVER, LogReader, TamperEvid
 from taskpass.ledger.state import tables as state
 from taskpass.ledger.state.encoding import decode
 from taskpass.ledger.verify.names import known
-from taskpass.ledger.verify.replay import Walk
+from taskpass.ledger.verify.replay import Replay
 from taskpass.tlog import tiles
 from taskpass.tlog.checkpoint import Checkpoint, parse_body, parse_note
 from taskpass.tlog.merkle import TILE_WIDTH
@@ -71,7 +71,7 @@ def check_structure(db: sqlite3.Connection) -> None:
         raise TamperEvidence(f"the database is damaged: {damage}")
 
 
-def check_head(log: LogReader, head: Checkpoint, told: Walk) -> None:
+def check_head(log: LogReader, head: Checkpoint, told: Replay) -> None:
     """Compare what the head says with what the checkpoint and the entries come to."""
     if (log.size, log.root, log.frontier) != (head.size, head.root, told.tree.frontier()):
         raise TamperEvidence("the ledger's head does not say what its checkpoint says")
@@ -84,7 +84,7 @@ def check_head(log: LogReader, head: Checkpoint, told: Walk) -> None:
             raise TamperEvidence(f"a checkpoint of size {size} is kept as what it is not")
 
 
-def check_state(log: LogReader, told: Walk) -> None:
+def check_state(log: LogReader, told: Replay) -> None:
     """Compare the tables of what is held and remembered with what the entries say of it."""
     check_grants(log.db, told)
     refs = {person.name: ref for ref, person in known(log, told).items()}
@@ -93,7 +93,7 @@ def check_state(log: LogReader, told: Walk) -> None:
     _check_trails(log, told)
 
 
-def check_grants(db: sqlite3.Connection, told: Walk) -> None:
+def check_grants(db: sqlite3.Connection, told: Replay) -> None:
     """Compare what is noted of grants: which are held, and each with what the log says of it."""
     noted = set()
     for id_, body in db.execute("SELECT id, body FROM grant_state"):
@@ -114,7 +114,7 @@ def check_grants(db: sqlite3.Connection, told: Walk) -> None:
         raise TamperEvidence(f"the log says that grant {id_} is held, and nothing is noted of it")
 
 
-def _check_records(db: sqlite3.Connection, told: Walk, refs: Mapping[str, str]) -> None:
+def _check_records(db: sqlite3.Connection, told: Replay, refs: Mapping[str, str]) -> None:
     noted = set()
     for uid, body in db.execute("SELECT uid, body FROM task_record"):
         record = _decoded(TaskRecord, body, f"task {uid}")
@@ -125,7 +125,7 @@ def _check_records(db: sqlite3.Connection, told: Walk, refs: Mapping[str, str]) 
         if logged is None and told.untold:
             continue
         if logged is None:
-            logged = LoggedTask(str(record.task), 0, suspended="")
+            logged = TaskHistory(str(record.task), 0, suspended="")
         logged.whole = not told.untold
         if different := sorted(logged.differences(record, refs, told.erased)):
             raise TamperEvidence(
@@ -135,7 +135,7 @@ def _check_records(db: sqlite3.Connection, told: Walk, refs: Mapping[str, str]) 
         raise TamperEvidence(f"the log tells of task {uid}, and nothing is noted of it")
 
 
-def _check_bindings(db: sqlite3.Connection, told: Walk) -> None:
+def _check_bindings(db: sqlite3.Connection, told: Replay) -> None:
     noted = {each.pod_uid: each for each in state.bindings(db)}
     for pod, logged in told.bindings.items():
         found = noted.get(pod)
@@ -153,7 +153,7 @@ def _as_logged(bound: PodBinding) -> PodBinding:
     return replace(bound, namespace=as_logged(bound.namespace), name=as_logged(bound.name))
 
 
-def _check_trails(log: LogReader, told: Walk) -> None:
+def _check_trails(log: LogReader, told: Replay) -> None:
     """Compare each item with its entry: of which task it is, when, and what people were told."""
     rows = log.db.execute(
         "SELECT task_uid, seq, time, audit_index, reason, message, severity, on_pod FROM trail"

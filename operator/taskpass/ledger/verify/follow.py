@@ -5,16 +5,16 @@ from pathlib import Path
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
 from taskpass.ledger.log.signing import verify_signature
-from taskpass.ledger.verify.log import Verified
+from taskpass.ledger.verify.log import Verification
 from taskpass.ledger.verify.proven import Entries
-from taskpass.ledger.verify.replay import Walk
+from taskpass.ledger.verify.replay import Replay
 from taskpass.tlog.checkpoint import BadCheckpoint, Checkpoint, parse_body, parse_note
 
 
 class Follower:
     """Reads what a ledger's file has grown by since the last look."""
 
-    def __init__(self, path: Path, query: Query, told: Walk) -> None:
+    def __init__(self, path: Path, query: Query, told: Replay) -> None:
         """Go on from what was verified; `told` is what that came to."""
         self._path = path
         self._query = query
@@ -32,7 +32,7 @@ class Follower:
             return caught_up(self._walk, log, self._query)
 
 
-def caught_up(walk: Walk, log: LogReader, query: Query) -> Entries:
+def caught_up(walk: Replay, log: LogReader, query: Query) -> Entries:
     """Take into a walk what a log has grown by since; return those entries that were asked for.
 
     Raises:
@@ -43,7 +43,7 @@ def caught_up(walk: Walk, log: LogReader, query: Query) -> Entries:
     size = walk.tree.size
     if head.size < size:
         raise TamperEvidence(f"ROLLBACK: the log had {size} entries, and has {head.size}")
-    pieces = Verified(log, "", (), ()).pieces(query)
+    pieces = Verification(log, "", (), ()).pieces(query)
     found: list[tuple[int, bytes]] = []
     while walk.tree.size < head.size:
         piece = pieces.rest(walk.tree.size)

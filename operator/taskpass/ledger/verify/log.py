@@ -22,10 +22,10 @@ from taskpass.ledger.export.zip import zipped
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import Incomplete, LogReader, Source, TamperEvidence, reading
 from taskpass.ledger.log.signing import verify_signature
-from taskpass.ledger.verify.bundles import Piece, Pieces, in_parallel
+from taskpass.ledger.verify.bundles import Bundle, Bundles, in_parallel
 from taskpass.ledger.verify.database import Rows, check_head, check_state, check_structure
 from taskpass.ledger.verify.exported_lines import check_lines, lines_of
-from taskpass.ledger.verify.replay import Walk
+from taskpass.ledger.verify.replay import Replay
 from taskpass.tlog import tiles
 from taskpass.tlog.checkpoint import (
     BadCheckpoint,
@@ -106,7 +106,7 @@ def verify_database(
     """
     with reading(path) as log:
         notes = [row[0] for row in log.db.execute("SELECT note FROM ckpt ORDER BY size, kept")]
-        verified = Verified(log, vkey, against, notes)
+        verified = Verification(log, vkey, against, notes)
         with in_parallel(path, verified.pieces()) as pieces:
             check_structure(log.db)
             rows = Rows(log)
@@ -122,13 +122,13 @@ def verify_state(path: Path, progress: Progress) -> None:
     """
     with reading(path) as log:
         notes = [row[0] for row in log.db.execute("SELECT note FROM ckpt ORDER BY size, kept")]
-        verified = Verified(log, "", (), notes)
+        verified = Verification(log, "", (), notes)
         rows = Rows(log)
         verified.walk(verified.pieces().all(), progress)
         _held_against(log, rows, verified)
 
 
-def _held_against(log: LogReader, rows: Rows, verified: "Verified") -> Report:
+def _held_against(log: LogReader, rows: Rows, verified: "Verification") -> Report:
     """Hold every table against what the entries came to."""
     if log.min_index != verified.told.min_index:
         raise TamperEvidence("entries are absent, and no entry says that they were pruned")
@@ -149,7 +149,7 @@ def verify_directory(
             report = verify_files(archive.files, vkey=vkey, against=against, progress=progress)
             return replace(report, lines=check_lines(archive.files, archive.lines))
     files = in_directory(directory)
-    verified = Verified(files, vkey, against, ())
+    verified = Verification(files, vkey, against, ())
     with in_parallel(directory, verified.pieces()) as pieces:
         verified.walk(pieces, progress)
     lines = functools.partial(lines_of, directory)
@@ -161,12 +161,12 @@ def verify_files(
     progress: Progress = lambda done, size: None,
 ) -> Report:  # fmt: skip
     """Verify a log in files, from wherever they are read; see `verify_database`."""
-    verified = Verified(files, vkey, against, ())
+    verified = Verification(files, vkey, against, ())
     verified.walk(verified.pieces().all(), progress)
     return concluded(files, verified)
 
 
-def concluded(files: FileReader, verified: "Verified") -> Report:
+def concluded(files: FileReader, verified: "Verification") -> Report:
     """Look at what is in files only."""
     verified.compare_partial_tiles()
     if files.bodies.start > verified.told.min_index and not files.is_part:
@@ -181,7 +181,7 @@ def concluded(files: FileReader, verified: "Verified") -> Report:
     return verified.report()
 
 
-class Verified:
+class Verification:
     """One verification; each step raises what `verify_database` does."""
 
     def __init__(
@@ -201,7 +201,7 @@ class Verified:
         self.head = _parsed(source.note, TamperEvidence)
         self.sizes = frozenset(sizes)
         """Sizes at which the root is wanted."""
-        self._walk = Walk(self.sizes)
+        self._walk = Replay(self.sizes)
 
     @property
     def keys(self) -> KeyChain:
@@ -209,16 +209,16 @@ class Verified:
         return self._walk.keys
 
     @property
-    def told(self) -> Walk:
+    def told(self) -> Replay:
         """What the entries come to."""
         return self._walk
 
-    def pieces(self, query: Query | None = None) -> Pieces:
-        """Return what reads the bundles; see `Pieces`."""
-        return Pieces(self._source, self.head.origin, self.sizes, query)
+    def pieces(self, query: Query | None = None) -> Bundles:
+        """Return what reads the bundles; see `Bundles`."""
+        return Bundles(self._source, self.head.origin, self.sizes, query)
 
     def walk(
-        self, pieces: Iterator[Piece], progress: Progress,
+        self, pieces: Iterator[Bundle], progress: Progress,
         found: Callable[[list[tuple[int, bytes]]], None] = lambda entries: None,
     ) -> None:  # fmt: skip
         """Take every bundle, and hold checkpoint, keys and tiles against them.

@@ -2,10 +2,10 @@
 
 from taskpass.core.audit.pseudonyms import Person
 from taskpass.ledger.log.reader import LogReader, TamperEvidence
-from taskpass.ledger.verify.replay import Walk
+from taskpass.ledger.verify.replay import Replay
 
 
-def known(log: LogReader, told: Walk) -> dict[str, Person]:
+def known(log: LogReader, told: Replay) -> dict[str, Person]:
     """Return everybody who was not erased, by reference, with every commitment opened.
 
     `told` is what the log's entries come to. Somebody of whom only entries spoke that a version of

@@ -11,7 +11,7 @@ from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.key_history import declared_chain, opened_head
 from taskpass.ledger.log.reader import LogReader, TamperEvidence
 from taskpass.ledger.log.signing import verify_signature
-from taskpass.ledger.verify.proven import Proven
+from taskpass.ledger.verify.proven import VerifiedLog
 from taskpass.tlog.checkpoint import (
     BadCheckpoint,
     Checkpoint,
@@ -112,7 +112,7 @@ def identity_asked(identity: str) -> int | Query:
         raise UsageError(f"'{identity}' is neither an entry's index nor its id") from None
 
 
-def only(log: Proven, identity: str) -> tuple[int, bytes]:
+def only(log: VerifiedLog, identity: str) -> tuple[int, bytes]:
     """Return the one entry that was asked for; `UsageError` where there is none."""
     for found in log.entries:
         return found

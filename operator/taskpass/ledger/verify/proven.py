@@ -17,16 +17,16 @@ from taskpass.ledger.export.zip import zipped
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
 from taskpass.ledger.verify.bundles import in_parallel
-from taskpass.ledger.verify.log import Progress, Report, Verified, concluded
+from taskpass.ledger.verify.log import Progress, Report, Verification, concluded
 from taskpass.ledger.verify.names import known
-from taskpass.ledger.verify.replay import Walk
+from taskpass.ledger.verify.replay import Replay
 
 NOTHING = Query(nothing=True)
 Entries = Sequence[tuple[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
+class LogLocation:
     """Which log is read: a ledger's file, or an export. One of the two is named."""
 
     database: Path | None = None
@@ -37,13 +37,13 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proven:
+class VerifiedLog:
     """A log that was verified, and the entries of it that were asked for."""
 
     report: Report
     entries: Entries
     """Index and bytes, oldest first."""
-    told: Walk
+    told: Replay
     people: dict[str, Person]
     """By reference, those whose commitments were opened: all who were not erased."""
     source: LogReader | FileReader
@@ -52,9 +52,9 @@ class Proven:
 
 @contextmanager
 def proven(
-    where: Where, query: Query = NOTHING, *, newest: int | None = None, alone: bool = False,
+    where: LogLocation, query: Query = NOTHING, *, newest: int | None = None, alone: bool = False,
     progress: Progress = lambda done, size: None,
-) -> Iterator[Proven]:  # fmt: skip
+) -> Iterator[VerifiedLog]:  # fmt: skip
     """Verify a log, and give the entries that a query asks for: all, or the newest so many.
 
     It is done in this process where it is to be `alone`; else a long log is shared by several.
@@ -67,7 +67,7 @@ def proven(
         source = _opened(where, stack)
         if source.size and not source.bodies:
             raise UsageError("This export has no bundles of entries; ask one of the format tlog")
-        verified = Verified(source, where.vkey, (), ())
+        verified = Verification(source, where.vkey, (), ())
         found: deque[tuple[int, bytes]] = deque(maxlen=newest)
         path = where.database or where.directory
         if not alone and path is not None and (isinstance(source, LogReader) or path.is_dir()):
@@ -83,12 +83,12 @@ def proven(
             people = known(source, verified.told)
         else:
             report = concluded(source, verified)
-        yield Proven(
+        yield VerifiedLog(
             report=report, entries=tuple(found), told=verified.told, people=people, source=source
         )
 
 
-def _opened(where: Where, stack: ExitStack) -> LogReader | FileReader:
+def _opened(where: LogLocation, stack: ExitStack) -> LogReader | FileReader:
     if where.directory is not None:
         if where.directory.is_file():
             return stack.enter_context(zipped(where.directory)).files

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from taskpass.core.audit.grant_history import LoggedGrant
+from taskpass.core.audit.grant_history import GrantHistory
 from taskpass.core.audit.key_history import GENESIS, ROTATE, BadChain, KeyChain
-from taskpass.core.audit.task_history import LoggedTask, follow
+from taskpass.core.audit.task_history import TaskHistory, follow
 from taskpass.core.lifecycle.records import PodBinding
 from taskpass.core.model.entry import PREFIX, EventType
 from taskpass.ledger.log.reader import TamperEvidence
 from taskpass.ledger.state.tables import TRAIL_LENGTH
-from taskpass.ledger.verify.bundles import Piece
+from taskpass.ledger.verify.bundles import Bundle
 from taskpass.tlog.merkle import Tile, Tree
 
 _PRUNE = PREFIX + EventType.LOG_PRUNE
@@ -23,7 +23,7 @@ _RETELL = PREFIX + EventType.LOG_RETELL
 _ID_BYTES = 16
 
 
-class Walk:
+class Replay:
     """What the bundles that were taken so far come to."""
 
     def __init__(self, sizes: Iterable[int]) -> None:
@@ -37,10 +37,10 @@ class Walk:
         """Up to where entries are absent by policy, as the last `log.prune` says."""
         self.untold = 0
         """Up to where what they said was not told again when they went (a version of before)."""
-        self.held: dict[str, LoggedGrant] = {}
+        self.held: dict[str, GrantHistory] = {}
         """By id, the grants whose intent is told, and not yet their end: also what failed to be
         issued is revoked."""
-        self.tasks: dict[str, LoggedTask] = {}
+        self.tasks: dict[str, TaskHistory] = {}
         """By UID, those of which something is told that their record has to say, and that were not
         forgotten."""
         self.bindings: dict[str, PodBinding] = {}
@@ -69,7 +69,7 @@ class Walk:
             raise TamperEvidence("the first entry does not name the key that signed the log")
         return self._keys
 
-    def take(self, piece: Piece) -> list[Tile]:
+    def take(self, piece: Bundle) -> list[Tile]:
         """Take the next bundle; return the tiles above its own that it completes."""
         if piece.first_time:
             if piece.first_time < self.last_time:
@@ -93,7 +93,7 @@ class Walk:
                     raise TamperEvidence(f"two entries have the id {UUID(bytes=one)}")
                 seen.add(one)
 
-    def _follow(self, piece: Piece) -> None:
+    def _follow(self, piece: Bundle) -> None:
         for grant, steps in piece.moved.items():
             if grant in self.held:
                 for step in steps:
@@ -167,7 +167,7 @@ class Walk:
         if told.get("retold") is not True:
             self.untold = min_index
 
-    def _grow(self, piece: Piece) -> list[Tile]:
+    def _grow(self, piece: Bundle) -> list[Tile]:
         if not piece.leaves:
             completed = self.tree.append_bundle(piece.root)
             if self.tree.size in self._wanted:

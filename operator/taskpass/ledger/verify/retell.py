@@ -15,14 +15,14 @@ from taskpass.core.audit import log_events as audit_log
 from taskpass.core.audit.task_history import retelling_of
 from taskpass.core.model.entry import Entry
 from taskpass.core.model.grant import TaskRef
-from taskpass.ledger.verify.replay import Walk
+from taskpass.ledger.verify.replay import Replay
 
 Item = TypeVar("Item")
 AT_ONCE = 50
 """Bindings or people in one entry: some 25 KiB at most."""
 
 
-def retellings(told: Walk, min_index: int, origin: str, now: datetime) -> Iterator[Entry]:
+def retellings(told: Replay, min_index: int, origin: str, now: datetime) -> Iterator[Entry]:
     """Return the entries that say again what is told before `min_index` only, and still counts."""
     done = set()
     for uid, task in sorted(told.tasks.items()):
