@@ -5,8 +5,10 @@ need, and a control plane without a node is enough.
 """
 
 import base64
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -34,6 +36,7 @@ USER = f"system:serviceaccount:{SYSTEM}:{NAME}"
 PATIENCE = 60.0
 """Seconds, more than a Lease lasts that an operator of another ledger held when it was killed."""
 TOKEN_SECONDS = 7200
+PORTS = (15_000, 30_000)
 ANCHOR = thing(GROUP, "AuditAnchor", "", NAME)
 
 
@@ -232,11 +235,16 @@ def stand_down(cluster: Cluster, api: Api) -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that is free now.
+
+    It is none of those that the system gives to whoever connects to somewhere: another one's
+    connection could have it before the operator listens.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            return port
 
 
 def decoded(secret: dict[str, Any]) -> dict[str, str]:

@@ -145,11 +145,22 @@ def compared(stage: Stage, lives: Lives) -> list[str]:
     for name in names:
         until(partial(ready, stage, name), seconds=90, said=partial(stage.told, name))
     until(lambda: len(stage.accounts()) == STANDING, seconds=90, said=stage.accounts)
-    try:
-        stage.assert_holds(**{name.replace("-", "_"): 1 for name in names})
+    wanted = {name.replace("-", "_"): 1 for name in names}
+    try:  # a renewal may be under way: for a moment there are two accounts then
+        until(
+            partial(_holds, stage, wanted), seconds=30, said=lambda: [stage.told(n) for n in names]
+        )
     except AssertionError as error:
         return [f"at a rest: {error}"]
     return []
+
+
+def _holds(stage: Stage, wanted: dict[str, int]) -> bool:
+    try:
+        stage.assert_holds(**wanted)
+    except AssertionError:
+        return False
+    return True
 
 
 def ready(stage: Stage, name: str) -> bool:

@@ -37,10 +37,20 @@ def kinds(api: Api) -> Iterator[None]:
         PATHS[kind] = f"/apis/{group}/{version}/namespaces/{{namespace}}/{plural}"
         api.apply(crd(kind))
     for kind in KINDS:
-        until(lambda kind=kind: api.call("GET", PATHS[kind].format(namespace=TENANT)) is not None)
+        until(lambda kind=kind: served(lambda: api.create(a(kind, "probe"), dryRun="All")))
     yield
     for kind in KINDS:
         api.delete(crd(kind))
+
+
+def served(what: Callable[[], object]) -> object:
+    """Return the answer; None while the API server does not know the kind everywhere."""
+    try:
+        return what()
+    except Refused as refused:
+        if refused.status not in (404, 503):
+            raise
+        return None
 
 
 def a(kind: str, name: str) -> Object:

@@ -1,14 +1,23 @@
-"""The caches: whose task needs a look, and what comes too late to count."""
-
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+"""The caches: whose task is enqueued, and what comes too late to count."""
 
 import pytest
 
 from taskpass.core.errors import EvaluationFailed
-from taskpass.kube.cache.cluster_view import PATHS, InformerCache
+from taskpass.kube.cache.cluster_view import InformerCache
 from taskpass.kube.cache.convert import pod_from
+from tests.unit.kube.caches import (
+    ACCOUNTS,
+    NAMESPACES,
+    OTHER,
+    PODS,
+    SALES,
+    TICKET,
+    Enqueued,
+    listed,
+    reflected,
+    running,
+    until,
+)
 from tests.unit.kube.objects import (
     a_class,
     a_namespace,
@@ -20,93 +29,11 @@ from tests.unit.kube.objects import (
     an_account,
     an_approval,
 )
-from tests.unit.kube.scripted_server import Answer, Script, events, page, status_body
-
-PODS = "/api/v1/namespaces/support/pods"
-ACCOUNTS = "/api/v1/namespaces/support/serviceaccounts"
-NAMESPACES = "/api/v1/namespaces"
-TICKET = ("support", "ticket")
-OTHER = ("support", "other")
-SALES = ("sales", "ticket")
-
-
-class EnqueueThrottle:
-    """Which tasks were said to need a look."""
-
-    def __init__(self) -> None:
-        self.keys: list[tuple[str, str]] = []
-
-    def __call__(self, keys: Iterable[tuple[str, str]]) -> None:
-        self.keys.extend(keys)
-
-    def take(self) -> list[tuple[str, str]]:
-        taken, self.keys = sorted(self.keys), []
-        return taken
-
-
-@pytest.fixture
-def looks() -> EnqueueThrottle:
-    return EnqueueThrottle()
-
-
-@pytest.fixture
-async def caches(script: Script, looks: EnqueueThrottle) -> AsyncIterator[InformerCache]:
-    async with script.client() as client:
-        yield InformerCache(client, tenants=["support"], on_change=looks)
-
-
-@pytest.fixture
-def filled(caches: InformerCache, looks: EnqueueThrottle) -> InformerCache:
-    """Return caches with three tasks, a class, and a policy of each kind."""
-    caches.apply("AgentTask", None, a_task("ticket", 10))
-    caches.apply("AgentTask", None, a_task("other", 11, account="sales", of_class="crm"))
-    caches.apply("AgentTask", None, a_task("ticket", 12, "sales"))
-    caches.apply("CredentialClass", None, a_class("tickets", 13))
-    caches.apply("AgentPolicy", None, a_policy("triage", 14))
-    caches.apply("ClusterAgentPolicy", None, a_policy("all", 15, ""))
-    looks.take()
-    return caches
-
-
-def answers(script: Script, **of_kind: Answer) -> None:
-    for kind, path in PATHS.items():
-        script.on(f"GET {path}", of_kind.get(kind, page(50)))
-
-
-def reflected(script: Script) -> None:
-    script.on(f"GET {NAMESPACES}", page(5, a_namespace("support", 1, team="a")))
-    script.on(f"GET {PODS}", page(5, a_pod("p1", 2, "ticket")))
-    script.on(f"GET {ACCOUNTS}", page(5, an_account("triage", 3)))
-    for path in (NAMESPACES, PODS, ACCOUNTS):
-        script.on(f"WATCH {path}", events())
-
-
-@asynccontextmanager
-async def running(caches: InformerCache) -> AsyncIterator[None]:
-    task = asyncio.create_task(caches.run())
-    try:
-        yield
-        assert not task.done()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(what: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not what():
-            await asyncio.sleep(0.005)
-
-
-def _listed(filled: InformerCache) -> None:
-    """Have everything listed, so that nothing else is amiss."""
-    filled._seeded = True
-    for each in filled._reflectors():
-        each.synced.set()
+from tests.unit.kube.scripted_server import Script, events, page
 
 
 class TestWhoNeedsALook:
-    def test_a_task_that_changes(self, filled: InformerCache, looks: EnqueueThrottle) -> None:
+    def test_a_task_that_changes(self, filled: InformerCache, looks: Enqueued) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 20, status={"phaseName": "a"}))
 
         assert looks.take() == [TICKET]
@@ -114,29 +41,27 @@ class TestWhoNeedsALook:
         assert found is not None
         assert found.status == {"phaseName": "a"}
 
-    def test_a_task_that_goes(self, filled: InformerCache, looks: EnqueueThrottle) -> None:
+    def test_a_task_that_goes(self, filled: InformerCache, looks: Enqueued) -> None:
         filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
 
         assert looks.take() == [TICKET]
         assert filled.task(TICKET) is None
 
     def test_tasks_that_use_a_class_that_changes(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         filled.apply("CredentialClass", "MODIFIED", a_class("tickets", 20, generation=2))
 
         assert looks.take() == [TICKET]
 
-    def test_tasks_that_use_a_class_that_goes(
-        self, filled: InformerCache, looks: EnqueueThrottle
-    ) -> None:
+    def test_tasks_that_use_a_class_that_goes(self, filled: InformerCache, looks: Enqueued) -> None:
         filled.apply("CredentialClass", "DELETED", a_class("tickets", 20))
 
         assert looks.take() == [TICKET]
         assert filled.credential_class("tickets") is None
 
     def test_no_task_for_the_status_of_a_class_or_policy(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         filled.apply("CredentialClass", "MODIFIED", a_class("tickets", 20))
         filled.apply("AgentPolicy", "MODIFIED", a_policy("triage", 21))
@@ -144,7 +69,7 @@ class TestWhoNeedsALook:
         assert looks.take() == []
 
     def test_tasks_in_the_namespace_of_a_policy(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         filled.apply("AgentPolicy", "DELETED", a_policy("triage", 20))
 
@@ -152,7 +77,7 @@ class TestWhoNeedsALook:
         assert [each.policy.name for each in filled.policies("support")] == ["all"]
 
     def test_every_task_for_a_policy_of_the_cluster(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         filled.apply("ClusterAgentPolicy", "MODIFIED", a_policy("all", 20, "", generation=2))
 
@@ -171,7 +96,7 @@ class TestWhoNeedsALook:
     def test_tasks_that_a_kill_switch_matches_when_it_comes_and_when_it_goes(
         self,
         filled: InformerCache,
-        looks: EnqueueThrottle,
+        looks: Enqueued,
         spec: dict[str, str],
         keys: list[tuple[str, str]],
     ) -> None:
@@ -186,7 +111,7 @@ class TestWhoNeedsALook:
         assert (looks.take(), filled.kill_switches()) == (keys, ())
 
     def test_all_below_a_task_when_it_changes_and_not_for_its_status(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         child = a_task("child", 20)
         child["spec"]["parentRef"] = {"name": "ticket"}
@@ -209,7 +134,7 @@ class TestWhoNeedsALook:
         assert filled.children(TICKET) == []
 
     def test_the_task_of_an_approval_when_it_comes_and_goes_and_not_for_its_status(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         filled.apply("TaskApproval", "ADDED", an_approval("yes", 20))
         came, held = looks.take(), list(filled.approvals(TICKET))
@@ -221,7 +146,7 @@ class TestWhoNeedsALook:
         assert (looks.take(), list(filled.approvals(TICKET))) == ([TICKET], [])
 
     def test_the_tasks_whose_pods_name_a_template_when_it_comes(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         waiting = a_pod("nightly-1-x", 20, "nightly-1")
         waiting["metadata"]["labels"]["taskpass.dev/task-template"] = "nightly"
@@ -236,7 +161,7 @@ class TestWhoNeedsALook:
         assert found.spec["agent"] == {"serviceAccountName": "triage-agent"}
 
     def test_a_task_is_found_by_what_it_says_now(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("other", 20, of_class="tickets", generation=2))
         looks.take()
@@ -246,7 +171,7 @@ class TestWhoNeedsALook:
         assert looks.take() == [OTHER, TICKET]
 
     async def test_the_task_of_a_pod(
-        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
+        self, filled: InformerCache, script: Script, looks: Enqueued
     ) -> None:
         reflected(script)
         script.on(f"GET {NAMESPACES}", page(5))
@@ -265,7 +190,7 @@ class TestWhoNeedsALook:
             assert filled.pods(OTHER) == ()
 
     async def test_tasks_of_a_service_account_that_is_made_anew(
-        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
+        self, filled: InformerCache, script: Script, looks: Enqueued
     ) -> None:
         reflected(script)
         script.on(f"GET {NAMESPACES}", page(5))
@@ -286,7 +211,7 @@ class TestWhoNeedsALook:
             assert filled.service_account_uid("support", "sales") is None
 
     async def test_tasks_in_a_namespace_whose_labels_change(
-        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
+        self, filled: InformerCache, script: Script, looks: Enqueued
     ) -> None:
         reflected(script)
         script.on(f"GET {PODS}", page(5))
@@ -308,9 +233,7 @@ class TestWhoNeedsALook:
 
 
 class TestWhatComesLate:
-    def test_an_older_state_changes_nothing(
-        self, filled: InformerCache, looks: EnqueueThrottle
-    ) -> None:
+    def test_an_older_state_changes_nothing(self, filled: InformerCache, looks: Enqueued) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 9, generation=9))
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 10, generation=9))
 
@@ -319,13 +242,13 @@ class TestWhatComesLate:
         assert found is not None
         assert found.generation == 1
 
-    def test_versions_are_numbers(self, filled: InformerCache, looks: EnqueueThrottle) -> None:
+    def test_versions_are_numbers(self, filled: InformerCache, looks: Enqueued) -> None:
         filled.apply("AgentTask", "MODIFIED", a_task("ticket", 100, generation=2))
 
         assert looks.take() == [TICKET]
 
     def test_a_deleted_task_does_not_come_back(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
         filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
         looks.take()
@@ -347,9 +270,9 @@ class TestWhatComesLate:
         assert found.uid == "second"
 
     def test_a_policy_that_cannot_be_read_is_trouble_and_never_passes_for_none(
-        self, filled: InformerCache, looks: EnqueueThrottle
+        self, filled: InformerCache, looks: Enqueued
     ) -> None:
-        _listed(filled)
+        listed(filled)
 
         filled.apply("AgentPolicy", "MODIFIED", {**a_policy("triage", 20), "spec": {}})
 
@@ -364,7 +287,7 @@ class TestWhatComesLate:
     def test_what_cannot_be_read_stops_issuing_in_its_namespace_and_in_no_other(
         self, filled: InformerCache
     ) -> None:
-        _listed(filled)
+        listed(filled)
         before = filled.trouble, filled.sight("other")
 
         filled.apply("AgentPolicy", "MODIFIED", {**a_policy("triage", 20), "spec": {}})
@@ -374,7 +297,7 @@ class TestWhatComesLate:
     def test_a_kill_switch_that_cannot_be_read_never_passes_for_none(
         self, filled: InformerCache
     ) -> None:
-        _listed(filled)
+        listed(filled)
 
         filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, target="Everybody"))
 
@@ -397,134 +320,3 @@ class TestWhatComesLate:
 
         assert filled.missed
         assert filled.task(TICKET) is not None
-
-
-class TestLists:
-    async def test_seeding_fills_every_kind(self, caches: InformerCache, script: Script) -> None:
-        answers(
-            script,
-            AgentTask=page(50, a_task("ticket", 10), kind="AgentTaskList"),
-            ClusterAgentPolicy=page(50, a_policy("all", 15, ""), kind="ClusterAgentPolicyList"),
-        )
-
-        async with script.client() as client:
-            await caches.seed(client)
-
-        assert caches.task_keys() == [TICKET]
-        assert [each.policy.label for each in caches.policies("support")] == [
-            "ClusterAgentPolicy/all"
-        ]
-
-    async def test_what_kopf_never_said_was_deleted_is_dropped(
-        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
-    ) -> None:
-        answers(script)
-
-        async with script.client() as client:
-            await filled.resync(client)
-
-        assert set(looks.take()) == {SALES, OTHER, TICKET}
-        assert filled.credential_class("tickets") is None
-        assert list(filled.policies("support")) == []
-        assert filled.task(TICKET) is not None  # tasks are listed every tenth time
-
-    async def test_tasks_are_listed_every_tenth_time(
-        self, filled: InformerCache, script: Script
-    ) -> None:
-        answers(script)
-
-        async with script.client() as client:
-            for _ in range(9):
-                await filled.resync(client)
-            assert len(filled.task_keys()) == 3
-            await filled.resync(client)
-
-        assert filled.task_keys() == []
-
-    async def test_a_list_says_nothing_of_what_is_newer_than_it(
-        self, filled: InformerCache, script: Script
-    ) -> None:
-        filled.apply("CredentialClass", "ADDED", a_class("made-since", 60))
-        filled.apply("CredentialClass", "DELETED", a_class("tickets", 61))
-        answers(script, CredentialClass=page(50, a_class("tickets", 13)))
-
-        async with script.client() as client:
-            await filled.resync(client)
-
-        assert filled.credential_class("made-since") is not None
-        assert filled.credential_class("tickets") is None
-
-
-class TestSynced:
-    async def test_nothing_may_be_decided_before_all_of_it_is_there(
-        self, caches: InformerCache, script: Script
-    ) -> None:
-        reflected(script)
-        answers(script)
-        assert not caches.synced
-
-        async with running(caches):
-            await until(lambda: all(r.synced.is_set() for r in caches._reflectors()))
-            assert not caches.synced
-            assert caches.trouble == "AgentTasks, classes and policies are not listed yet"
-            async with script.client() as client:
-                await caches.seed(client)
-
-            assert caches.synced
-            assert caches.trouble == ""
-            assert caches.enrolled("support")
-            assert not caches.enrolled("sales")
-
-    async def test_a_namespace_without_rights_is_issued_nothing_at_once_and_stops_no_other(
-        self, caches: InformerCache, script: Script
-    ) -> None:
-        reflected(script)
-        answers(script)
-        for path in (PODS, ACCOUNTS):
-            script.on(f"GET {path}", Answer(status_body(403, "no rights"), 403))
-
-        async with running(caches):
-            async with script.client() as client:
-                await caches.seed(client)
-            await until(lambda: caches.synced)
-
-            assert caches.enrolled("support")
-            said = caches.sight("support").issuance_blocked_reason
-            assert "its pods may not be read" in said
-            assert caches.trouble == ""
-
-    async def test_tasks_are_looked_at_when_rights_come(
-        self, filled: InformerCache, script: Script, looks: EnqueueThrottle
-    ) -> None:
-        reflected(script)
-        answers(
-            script,
-            CredentialClass=page(50, a_class("tickets", 13)),
-            AgentPolicy=page(50, a_policy("triage", 14)),
-            ClusterAgentPolicy=page(50, a_policy("all", 15, "")),
-        )
-
-        async with script.client() as client:
-            await filled.resync(client)
-            async with running(filled):
-                await until(lambda: filled.enrolled("support"))
-                looks.take()
-                await filled.resync(client)
-
-            assert set(looks.take()) == {TICKET, OTHER}
-
-
-async def test_tasks_that_wait_for_a_person_are_told_by_the_reason_in_their_status(
-    caches: InformerCache,
-) -> None:
-    def stalled(name: str, status: str, reason: str) -> None:
-        said = {"type": "Stalled", "status": status, "reason": reason}
-        others = {"type": "Ready", "status": "True", "reason": "Ready"}
-        task = a_task(name, 1, status={"conditions": [others, said]})
-        caches.apply("AgentTask", None, task)
-
-    stalled("one", "True", "NoPolicy")
-    stalled("two", "False", "NotStalled")
-    caches.apply("AgentTask", None, a_task("three", 1))
-
-    assert list(caches.stalled()) == ["NoPolicy"]
