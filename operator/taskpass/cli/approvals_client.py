@@ -11,8 +11,8 @@ from typing import Any
 
 from taskpass.core.errors import TransientError, UsageError
 from taskpass.kube.api.client import KubeClient
+from taskpass.kube.kinds import AGENT_TASK, API_VERSION, TASK_APPROVAL
 
-GROUP = "/apis/taskpass.dev/v1alpha1"
 LOOK_SECONDS = 0.2
 
 
@@ -68,9 +68,8 @@ class Waiting:
 
 async def waiting(client: KubeClient, namespace: str) -> list[Waiting]:
     """Return what waits in a namespace, or everywhere where it is '', longest first."""
-    within = f"/namespaces/{namespace}" if namespace else ""
     found: list[Waiting] = []
-    async with aclosing(client.pages(f"{GROUP}{within}/agenttasks")) as pages:
+    async with aclosing(client.pages(AGENT_TASK.path(namespace))) as pages:
         async for items, _ in pages:
             for task in items:
                 asked = task.get("status", {}).get("pendingApprovals", ())
@@ -80,7 +79,7 @@ async def waiting(client: KubeClient, namespace: str) -> list[Waiting]:
 
 async def of_task(client: KubeClient, namespace: str, name: str) -> list[Waiting]:
     """Return what one task has people asked for. `NotFound` where there is no such task."""
-    task = await client.get(f"{GROUP}/namespaces/{namespace}/agenttasks/{name}")
+    task = await client.get(AGENT_TASK.path(namespace, name))
     asked = task.get("status", {}).get("pendingApprovals", ())
     return [Waiting(task, each) for each in asked]
 
@@ -100,21 +99,21 @@ async def give(
     if seconds is not None:
         spec["validSeconds"] = seconds
     owner = {
-        "apiVersion": "taskpass.dev/v1alpha1", "kind": "AgentTask",
+        "apiVersion": API_VERSION, "kind": AGENT_TASK.name,
         "name": meta["name"], "uid": meta["uid"],
     }  # fmt: skip
     body = {
-        "apiVersion": "taskpass.dev/v1alpha1", "kind": "TaskApproval",
+        "apiVersion": API_VERSION, "kind": TASK_APPROVAL.name,
         "metadata": {"name": name, "ownerReferences": [owner]}, "spec": spec,
     }  # fmt: skip
-    await client.create(f"{GROUP}/namespaces/{meta['namespace']}/taskapprovals", body)
+    await client.create(TASK_APPROVAL.path(meta["namespace"]), body)
     return name
 
 
 async def heard(client: KubeClient, namespace: str, name: str, within: float) -> tuple[bool, str]:
     """Return whether it counts, and what the operator says of it within so many seconds."""
     until = time.monotonic() + within
-    path = f"{GROUP}/namespaces/{namespace}/taskapprovals/{name}"
+    path = TASK_APPROVAL.path(namespace, name)
     while True:
         try:
             status = (await client.get(path)).get("status", {})

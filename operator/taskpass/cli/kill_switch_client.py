@@ -7,8 +7,8 @@ from typing import Any
 
 from taskpass.core.errors import Conflict, NotFound, TransientError, UsageError
 from taskpass.kube.api.client import KubeClient
+from taskpass.kube.kinds import API_VERSION, KILL_SWITCH
 
-PATH = "/apis/taskpass.dev/v1alpha1/killswitches"
 LOOK_SECONDS = 0.2
 
 
@@ -25,16 +25,16 @@ async def throw(
 
     """
     body = {
-        "apiVersion": "taskpass.dev/v1alpha1", "kind": "KillSwitch",
+        "apiVersion": API_VERSION, "kind": KILL_SWITCH.name,
         "metadata": {"name": name}, "spec": spec,
     }  # fmt: skip
     until, said = time.monotonic() + within, ""
     while True:
         try:
-            return dict(await client.create(PATH, body))
+            return dict(await client.create(KILL_SWITCH.path(), body))
         except Conflict:
             # The answer to a call before may have been lost; then it is this one.
-            found = dict(await client.get(f"{PATH}/{name}"))
+            found = dict(await client.get(KILL_SWITCH.path(name=name)))
             if {k: v for k, v in found["spec"].items() if k != "requester"} != spec:
                 raise UsageError(
                     f"There is another KillSwitch '{name}'; choose another --name"
@@ -54,7 +54,7 @@ async def wait(client: KubeClient, name: str, within: float) -> tuple[bool, str]
     until, said = time.monotonic() + within, ""
     while True:
         try:
-            status = (await client.get(f"{PATH}/{name}")).get("status", {})
+            status = (await client.get(KILL_SWITCH.path(name=name))).get("status", {})
         except TransientError as error:
             said = f"The API server did not answer: {error}"
         else:
@@ -70,7 +70,7 @@ async def wait(client: KubeClient, name: str, within: float) -> tuple[bool, str]
 async def lift(client: KubeClient, name: str) -> bool:
     """Delete it; False where there is none."""
     try:
-        await client.delete(f"{PATH}/{name}")
+        await client.delete(KILL_SWITCH.path(name=name))
     except NotFound:
         return False
     return True

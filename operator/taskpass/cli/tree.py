@@ -10,6 +10,7 @@ import click
 from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import UsageError
 from taskpass.kube.api.client import KubeClient
+from taskpass.kube.kinds import AGENT_TASK
 
 Tasks = Mapping[str, Mapping[str, Any]]
 
@@ -35,7 +36,7 @@ def tree(task: str, kubeconfig: Path | None) -> None:
 
 async def _tasks(client: KubeClient, namespace: str) -> Tasks:
     found: dict[str, Mapping[str, Any]] = {}
-    path = f"/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/agenttasks"
+    path = AGENT_TASK.path(namespace)
     async with aclosing(client.pages(path)) as pages:
         async for items, _ in pages:
             found |= {item["metadata"]["name"]: item for item in items}

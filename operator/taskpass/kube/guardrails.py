@@ -20,17 +20,9 @@ from typing import Any
 
 from taskpass.core.errors import AdmissionDenied, ApiError, Forbidden, NotFound, TransientError
 from taskpass.kube.api.client import KubeClient
+from taskpass.kube.kinds import ALL
 
-CRDS = (
-    "agenttasks.taskpass.dev",
-    "credentialclasses.taskpass.dev",
-    "agentpolicies.taskpass.dev",
-    "clusteragentpolicies.taskpass.dev",
-    "auditanchors.taskpass.dev",
-    "killswitches.taskpass.dev",
-    "taskapprovals.taskpass.dev",
-    "agenttasktemplates.taskpass.dev",
-)
+CRDS = tuple(kind.crd for kind in ALL)
 MUTATING = (
     "taskpass-inject",
     "taskpass-inject-templates",

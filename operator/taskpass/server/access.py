@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from taskpass.core.errors import ApiError, Forbidden, Unauthenticated
+from taskpass.core.model.api import GROUP
 from taskpass.core.model.task import User
 from taskpass.ports.cluster import ApiClient
 
@@ -72,7 +73,7 @@ class LogAccess:
 
     async def _may(self, user: User, subresource: str) -> bool:
         what = {
-            "group": "taskpass.dev", "resource": "auditanchors", "name": "taskpass", "verb": "get",
+            "group": GROUP, "resource": "auditanchors", "name": "taskpass", "verb": "get",
             "subresource": subresource,
         }  # fmt: skip
         spec = {

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
-from taskpass.kube.cache.cluster_view import PATHS, InformerCache
+from taskpass.kube.cache.cluster_view import InformerCache
+from taskpass.kube.kinds import WATCHED
 from tests.unit.kube.objects import (
     a_namespace,
     a_pod,
@@ -35,8 +36,8 @@ class Enqueued:
 
 
 def answers(script: Script, **of_kind: Answer) -> None:
-    for kind, path in PATHS.items():
-        script.on(f"GET {path}", of_kind.get(kind, page(50)))
+    for kind in WATCHED:
+        script.on(f"GET {kind.path()}", of_kind.get(kind.name, page(50)))
 
 
 def reflected(script: Script) -> None:

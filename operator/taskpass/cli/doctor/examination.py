@@ -23,8 +23,8 @@ from taskpass.core.errors import (
 from taskpass.core.model.diagnosis import Diagnosis, doubtful, failed, well
 from taskpass.kube.api import connection
 from taskpass.kube.api.client import KubeClient
-from taskpass.kube.cache.cluster_view import PATHS
 from taskpass.kube.cache.convert import class_from
+from taskpass.kube.kinds import CREDENTIAL_CLASS
 from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import SeedSigner, verify_signature
@@ -178,7 +178,7 @@ def _settings_of(deployment: Mapping[str, Any], namespace: str) -> Settings:
 
 async def _classes(client: KubeClient, settings: Settings) -> list[Diagnosis]:
     """Say of every class whether it can be issued: its roles are listed, there, and fit."""
-    items, _ = await client.list(PATHS["CredentialClass"])
+    items, _ = await client.list(CREDENTIAL_CLASS.path())
     provider = KubernetesProvider(
         client, server=settings.cluster_server, ca="", clock=SystemClock(),
         targets=roles_of(settings), audiences=settings.token_audiences,

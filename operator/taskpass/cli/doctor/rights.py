@@ -15,13 +15,13 @@ from taskpass.core.model.diagnosis import Diagnosis, doubtful, failed, well
 from taskpass.kube import guardrails as guard
 from taskpass.kube import lease
 from taskpass.kube.api.client import KubeClient
+from taskpass.kube.kinds import GROUP, WATCHED
 from taskpass.kube.writers import audit_anchor as anchor
 from taskpass.kube.writers import signing_key
 from taskpass.kube.writers import uninstall_hook as release
 
 AUTHORIZATION = "/apis/authorization.k8s.io/v1"
 GRANTS = "taskpass-grants"
-OURS = "taskpass.dev"
 LEASES = "coordination.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
 EVERYBODYS = frozenset(
@@ -34,10 +34,6 @@ EVERYBODYS = frozenset(
 )
 """(group, resource): what Kubernetes itself lets every ServiceAccount do."""
 MOST_NAMED = 4
-OTHER_KINDS = (
-    "credentialclasses", "agentpolicies", "clusteragentpolicies", "killswitches", "taskapprovals",
-    "agenttasktemplates",
-)  # fmt: skip
 Rule = Mapping[str, Any]
 
 
@@ -93,14 +89,13 @@ def needed(
 
 
 def _in_the_cluster(targets: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[Right]:
-    yield from _rights("get list watch create patch delete", "agenttasks", OURS)
-    for kind in OTHER_KINDS:
-        yield from _rights("get list watch", kind, OURS)
-        yield from _rights("patch", f"{kind}/status", OURS)
-    yield from _rights("patch", "agenttasks/status", OURS)
-    yield from _rights("patch", "credentialclasses", OURS)
-    yield from _rights("get", "auditanchors", OURS, anchor.NAME)
-    yield from _rights("patch", "auditanchors/status", OURS, anchor.NAME)
+    yield from _rights("create patch delete", "agenttasks", GROUP)
+    for ours in WATCHED:
+        yield from _rights("get list watch", ours.plural, GROUP)
+        yield from _rights("patch", f"{ours.plural}/status", GROUP)
+    yield from _rights("patch", "credentialclasses", GROUP)
+    yield from _rights("get", "auditanchors", GROUP, anchor.NAME)
+    yield from _rights("patch", "auditanchors/status", GROUP, anchor.NAME)
     yield from _rights("get list watch", "namespaces")
     yield from _rights("create", "subjectaccessreviews", "authorization.k8s.io")
     for name in guard.CRDS:

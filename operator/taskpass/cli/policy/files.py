@@ -18,10 +18,9 @@ from taskpass.core.errors import UsageError
 from taskpass.core.model.task import LABEL, CredentialClass, Task
 from taskpass.core.policy.evaluate import Policy
 from taskpass.kube.cache.convert import class_from, policy_from, task_from
+from taskpass.kube.kinds import ALL, API_VERSION, GROUP
 
-GROUP = "taskpass.dev/"
-VERSION = "taskpass.dev/v1alpha1"
-CLUSTER_KINDS = frozenset({"CredentialClass", "ClusterAgentPolicy"})
+CLUSTER_KINDS = frozenset(kind.name for kind in ALL if not kind.namespaced)
 NAME_LABEL = "kubernetes.io/metadata.name"
 UNKNOWN_TIME = "1970-01-01T00:00:00Z"
 
@@ -113,11 +112,11 @@ def _take(given: Given, thing: Any, where: str) -> None:
     for name in ("apiVersion", "kind"):
         _demand(complaints("string", thing.get(name), name), where)
     kind = thing["kind"]
-    if thing["apiVersion"].startswith(GROUP):
-        if kind not in SPECS or thing["apiVersion"] != VERSION:
+    if thing["apiVersion"].startswith(f"{GROUP}/"):
+        if kind not in SPECS or thing["apiVersion"] != API_VERSION:
             raise UsageError(
-                f"{where}: there is no kind {kind} in {thing['apiVersion']}; kinds of {VERSION} "
-                f"are {', '.join(SPECS)}"
+                f"{where}: there is no kind {kind} in {thing['apiVersion']}; kinds of "
+                f"{API_VERSION} are {', '.join(SPECS)}"
             )
         _take_ours(given, _filled(thing, where))
     elif kind == "Namespace":

@@ -6,6 +6,7 @@ from typing import Any
 
 from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.ownership import Controllers, Owner
+from taskpass.core.model.api import API_VERSION
 from taskpass.core.model.task import TEMPLATE_LABEL
 
 
@@ -52,7 +53,7 @@ def task_object(template: Template, job: Owner) -> dict[str, Any]:
     reference = {"apiGroup": job.api_group, "kind": job.kind, "name": job.name}
     owner = {"apiVersion": "batch/v1", "kind": job.kind, "name": job.name, "uid": job.uid}
     return {
-        "apiVersion": "taskpass.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "AgentTask",
         "metadata": {
             "namespace": template.namespace,

@@ -44,16 +44,8 @@ from taskpass.kube.cache.policies import Policies
 from taskpass.kube.cache.reflector import Reflector, key_of
 from taskpass.kube.cache.store import Change, Store, mark
 from taskpass.kube.cache.trim import cut, without_spec
+from taskpass.kube.kinds import AGENT_TASK, WATCHED, Kind
 
-PATHS = {
-    "AgentTask": "/apis/taskpass.dev/v1alpha1/agenttasks",
-    "CredentialClass": "/apis/taskpass.dev/v1alpha1/credentialclasses",
-    "AgentPolicy": "/apis/taskpass.dev/v1alpha1/agentpolicies",
-    "ClusterAgentPolicy": "/apis/taskpass.dev/v1alpha1/clusteragentpolicies",
-    "KillSwitch": "/apis/taskpass.dev/v1alpha1/killswitches",
-    "AgentTaskTemplate": "/apis/taskpass.dev/v1alpha1/agenttasktemplates",
-    "TaskApproval": "/apis/taskpass.dev/v1alpha1/taskapprovals",
-}
 TASKS_EVERY = 10
 """Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
 be seen, and there are many of them."""
@@ -137,7 +129,7 @@ class InformerCache:
 
     async def seed(self, client: KubeClient) -> None:
         """List our kinds, before kopf starts. `NotFound` where a CRD is missing."""
-        for kind in PATHS:
+        for kind in WATCHED:
             await self._list(client, kind)
         self._seeded = True
 
@@ -150,8 +142,8 @@ class InformerCache:
         missed, self.missed = self.missed, False
         whole = whole or missed or self._resyncs % TASKS_EVERY == 0
         try:
-            for kind in PATHS:
-                if kind != "AgentTask" or whole:
+            for kind in WATCHED:
+                if kind is not AGENT_TASK or whole:
                     await self._list(client, kind)
         except BaseException:
             self.missed = self.missed or missed
@@ -349,9 +341,10 @@ class InformerCache:
     def _compiled(self, obj: Mapping[str, Any]) -> CompiledPolicy:
         return CompiledPolicy(policy=policy_from(obj))
 
-    async def _list(self, client: KubeClient, kind: str) -> None:
+    async def _list(self, client: KubeClient, listed: Kind) -> None:
+        kind = listed.name
         store, present, version = self._kinds[kind][0], [], "0"
-        async with aclosing(client.pages(PATHS[kind])) as pages:
+        async with aclosing(client.pages(listed.path())) as pages:
             async for items, version in pages:  # noqa: B007
                 for item in items:
                     present.append(key_of(item))

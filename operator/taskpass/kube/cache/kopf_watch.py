@@ -17,17 +17,8 @@ import kopf
 
 from taskpass.kube.api.connection import Connection
 from taskpass.kube.cache.trim_response import telling
+from taskpass.kube.kinds import GROUP, VERSION, WATCHED
 
-GROUP, VERSION = "taskpass.dev", "v1alpha1"
-KINDS = {
-    "agenttasks": "AgentTask",
-    "credentialclasses": "CredentialClass",
-    "agentpolicies": "AgentPolicy",
-    "clusteragentpolicies": "ClusterAgentPolicy",
-    "killswitches": "KillSwitch",
-    "taskapprovals": "TaskApproval",
-    "agenttasktemplates": "AgentTaskTemplate",
-}
 LOGIN_FOR = timedelta(minutes=10)
 """A projected token is replaced within the hour; a login reads it anew."""
 PAGE = 20
@@ -133,12 +124,12 @@ def registry(
             ),
         )
 
-    for plural, kind in KINDS.items():
+    for kind in WATCHED:
         # A coroutine: kopf hands plain functions to threads, which costs more than the work.
-        async def see(type: Any, body: Any, _kind: str = kind, **_: Any) -> None:
+        async def see(type: Any, body: Any, _kind: str = kind.name, **_: Any) -> None:
             apply(_kind, type, dict(body))
 
-        kopf.on.event(GROUP, VERSION, plural, registry=made, id=plural)(see)
+        kopf.on.event(GROUP, VERSION, kind.plural, registry=made, id=kind.plural)(see)
     return made
 
 
@@ -219,7 +210,7 @@ class _Life:
         self._apply: Apply | None = apply
         self._settings = operator_settings(idle_seconds)
         self._registry = registry(where, self._take, self._hear)
-        self._heard = dict.fromkeys(KINDS, time.monotonic())
+        self._heard = {kind.plural: time.monotonic() for kind in WATCHED}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from taskpass.core.errors import EvaluationFailed
+from taskpass.core.model.api import GROUP
 from taskpass.core.model.task import User
 from taskpass.ports.cluster import ApiClient
 
@@ -42,7 +43,7 @@ class KubeReviews:
             "user": user.username,
             "uid": user.uid,
             "groups": list(user.groups),
-            "resourceAttributes": {"group": "taskpass.dev", **what},
+            "resourceAttributes": {"group": GROUP, **what},
         }
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
         status = (await self._client.create(PATH, {**review, "spec": spec})).get("status", {})

@@ -10,12 +10,13 @@ from typing import Any
 from taskpass.core.audit.anchor import AnchorReset, Head
 from taskpass.core.errors import ApiError
 from taskpass.core.model.conditions import Finding, conditions
+from taskpass.kube.kinds import API_VERSION, AUDIT_ANCHOR
 from taskpass.ports.audit_log import AnchorState
 from taskpass.ports.cluster import ApiClient
 
 NAME = "taskpass"
 RE_ORIGIN = "taskpass.dev/re-origin"
-PATH = f"/apis/taskpass.dev/v1alpha1/auditanchors/{NAME}"
+PATH = AUDIT_ANCHOR.path(name=NAME)
 
 
 class KubeAnchor:
@@ -70,10 +71,10 @@ async def begin_anew(client: ApiClient, seen: AnchorState, reason: str) -> None:
     }  # fmt: skip
     await client.delete(PATH, uid=seen.uid)
     body = {
-        "apiVersion": "taskpass.dev/v1alpha1", "kind": "AuditAnchor",
+        "apiVersion": API_VERSION, "kind": AUDIT_ANCHOR.name,
         "metadata": {"name": NAME, "annotations": {RE_ORIGIN: json.dumps(said)}},
     }  # fmt: skip
-    await client.create(PATH.rpartition("/")[0], body)
+    await client.create(AUDIT_ANCHOR.path(), body)
 
 
 def _forgotten(meta: Mapping[str, Any]) -> AnchorReset | None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from taskpass.core.errors import ApiError, ApiUnavailable, Conflict
+from taskpass.core.model.api import API_VERSION
 from taskpass.core.model.notice import Severity
 from taskpass.core.rate_limit.fair_queue import FairQueue
 from taskpass.ports.cluster import ApiClient
@@ -25,7 +26,6 @@ WAITING_OF_ONE = 2_000
 WORKERS = 4
 PAUSES = (0.5, 2.0, 8.0)
 API_VERSIONS = {"Pod": "v1"}
-OURS = "taskpass.dev/v1alpha1"
 logger = logging.getLogger(__name__)
 
 
@@ -52,7 +52,7 @@ class KubeEvents:
     ) -> None:  # fmt: skip
         """Queue one Event with a name derived from `unique`; returns at once, never raises."""
         regarding = {
-            "apiVersion": API_VERSIONS.get(kind, OURS),
+            "apiVersion": API_VERSIONS.get(kind, API_VERSION),
             "kind": kind,
             "name": name,
             "uid": uid,

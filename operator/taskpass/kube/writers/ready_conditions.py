@@ -6,17 +6,9 @@ from taskpass.core.errors import NotFound
 from taskpass.core.model.conditions import conditions
 from taskpass.core.model.task import FINALIZER, CredentialClass
 from taskpass.kube.api.list_patch import remove_entry
+from taskpass.kube.kinds import BY_NAME, CREDENTIAL_CLASS
 from taskpass.ports.cluster import ApiClient
 from taskpass.ports.tasks import ReadyCondition
-
-PLURALS = {
-    "AgentPolicy": "agentpolicies",
-    "ClusterAgentPolicy": "clusteragentpolicies",
-    "CredentialClass": "credentialclasses",
-    "KillSwitch": "killswitches",
-    "TaskApproval": "taskapprovals",
-    "AgentTaskTemplate": "agenttasktemplates",
-}
 
 
 class KubeStanding:
@@ -27,8 +19,7 @@ class KubeStanding:
 
     async def say(self, standing: ReadyCondition, now: datetime) -> None:
         """Merge-patch `/status` where it says something else. An object that is gone is success."""
-        within = f"namespaces/{standing.namespace}/" if standing.namespace else ""
-        path = f"/apis/taskpass.dev/v1alpha1/{within}{PLURALS[standing.kind]}/{standing.name}"
+        path = BY_NAME[standing.kind].path(standing.namespace, standing.name)
         try:
             live = await self._client.get(path)
             before = live.get("status", {})
@@ -50,7 +41,7 @@ class KubeStanding:
         """Remove our finalizer, and only ours. One that is gone is success."""
         await remove_entry(
             self._client,
-            f"/apis/taskpass.dev/v1alpha1/credentialclasses/{used.name}",
+            CREDENTIAL_CLASS.path(name=used.name),
             uid=used.uid,
             field=("metadata", "finalizers"),
             entry=FINALIZER,

@@ -25,6 +25,7 @@ from taskpass.core.errors import (
 )
 from taskpass.core.model.grant import SecretValue
 from taskpass.kube.api.errors import plain
+from taskpass.kube.kinds import AGENT_TASK, API_VERSION
 from taskpass.ports.cluster import ApiClient
 from taskpass.ports.credentials import Delivery
 
@@ -167,8 +168,8 @@ def _secret(namespace: str, name: str, task_uid: str, content: Mapping[str, str]
             },
             "ownerReferences": [
                 {
-                    "apiVersion": "taskpass.dev/v1alpha1",
-                    "kind": "AgentTask",
+                    "apiVersion": API_VERSION,
+                    "kind": AGENT_TASK.name,
                     "name": name,
                     "uid": task_uid,
                     "controller": True,

@@ -6,6 +6,7 @@ from typing import Any
 from taskpass.core.errors import ApiUnavailable, Conflict, Invalid, NotFound
 from taskpass.core.model.task import FINALIZER, Task
 from taskpass.kube.api.list_patch import remove_entry
+from taskpass.kube.kinds import AGENT_TASK
 from taskpass.ports.cluster import ApiClient
 
 
@@ -43,7 +44,7 @@ class KubeTasks:
 
     async def create(self, body: Mapping[str, Any]) -> None:
         """Create a task that was made from a template. One that exists is success."""
-        path = f"/apis/taskpass.dev/v1alpha1/namespaces/{body['metadata']['namespace']}/agenttasks"
+        path = AGENT_TASK.path(body["metadata"]["namespace"])
         try:
             self._on_written(await self._client.create(path, body))
         except Conflict:
@@ -75,4 +76,4 @@ class KubeTasks:
 
 
 def _path(task: Task) -> str:
-    return f"/apis/taskpass.dev/v1alpha1/namespaces/{task.namespace}/agenttasks/{task.name}"
+    return AGENT_TASK.path(task.namespace, task.name)
