@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from taskpass.core.audit import events as audit
 from taskpass.core.audit.canonical import canonical, entry_bytes
-from taskpass.core.audit.redaction import INSTEAD, forms, redacted, suspicious
+from taskpass.core.audit.redaction import INSTEAD, as_logged, forms, redacted, suspicious
 from taskpass.core.audit.terms import moment
 from tests.unit.core.test_audit import ALL, NOW
 
@@ -107,3 +107,12 @@ def test_an_entry_that_was_cleaned_says_so() -> None:
 
     assert b'"redacted":1' in body
     assert b'"resources":["[redacted]","ticket/1"]' in body
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x://ghp_aaaaaaaaaaaaaaaaaaaa:b@sha256:aa", "Bearer Bearer aaaaaaaaaaaa", "plain",
+     "x://" + 50 * "a:b@" + "c", "eyJabcdefgh.eyJabcdefgh.eyJabcdefgh.eyJabcdefgh"],
+)  # fmt: skip
+def test_what_was_redacted_once_is_redacted(text: str) -> None:
+    assert as_logged(as_logged(text)) == as_logged(text)

@@ -363,3 +363,18 @@ def test_a_token_file_is_read_again_after_a_minute(tmp_path: Path) -> None:
 )
 def test_a_path_says_what_it_is_of(path: str, resource: str) -> None:
     assert resource_of(path) == resource
+
+
+@pytest.mark.parametrize(("dry_run", "policy"), [(False, "Background"), (True, "Foreground")])
+async def test_a_deletion_names_how_what_hangs_on_the_object_goes(
+    script: Script, dry_run: bool, policy: str
+) -> None:
+    """The API server knows three words for it, and refuses any other."""
+    script.on(f"DELETE {POD}", Answer(item("a", 9)))
+
+    async with script.client() as client:
+        await client.delete(POD, uid="u-1", dry_run=dry_run)
+
+    options = json.loads(script.bodies[0])
+    assert options["propagationPolicy"] == policy
+    assert options["preconditions"] == {"uid": "u-1"}

@@ -278,9 +278,11 @@ async def test_an_erasure_that_is_refused_forgets_nothing(path: Path) -> None:
 
 async def test_who_has_only_started_a_pod_is_erased_and_an_entry_says_so(path: Path) -> None:
     unknown = f"{JANE} may have changed it"
-    started = TaskRecord(task=GRANT.task, origin=Origin(names=(JANE,), unknown=unknown))
+    origin = Origin(names=(JANE,), unknown=unknown)
+    started = replace(objects.RECORD, started_at=NOW, origin=origin)
+    attested = entries.attested(started, NOW, objects.notice("Attested"))
     ledger = objects.opened(path)
-    await ledger.commit(Batch(tasks=(started,)))
+    await ledger.commit(Batch(entries=(attested,), tasks=(started,)))
 
     index = await ledger.erase(JANE, NOW)
 

@@ -267,6 +267,10 @@ async def test_a_log_that_a_version_of_before_has_pruned_is_believed_as_it_was(
     drop.told.bindings.clear()
     drop.told.people.clear()
     await ledger.prune(replace(drop, entry=replace(drop.entry, data=told)))
+    (record,) = (each for each in ledger.records() if each.task == SECOND)
+    held = replace(record, suspended="Requested")
+    said = audit.suspended(held, "Requested", NOW, notice("Suspended"))
+    await ledger.commit(Batch(entries=(said,), tasks=(held,)))
     await objects.filled(ledger, 600)
     ledger.close()
 

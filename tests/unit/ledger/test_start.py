@@ -3,12 +3,14 @@
 import asyncio
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from taskpass.core.audit import events as audit
 from taskpass.core.errors import LedgerError
+from taskpass.core.model.grant import GrantState
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.store.open import Opening
 from taskpass.ledger.store.read_only import ReadOnlyLedger
@@ -186,4 +188,28 @@ async def test_tables_that_are_changed_while_it_runs_end_the_operator(path: Path
 
     ledger.close()
     execute(path, "DROP TRIGGER t")
+    assert await found(path) == ""
+
+
+async def test_a_credential_that_is_issued_and_taken_back_by_one_batch_is_what_the_log_says(
+    tmp_path: Path,
+) -> None:
+    """One of two was refused: the other goes back at once, and is revoked after a start."""
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    grant = another(2)
+    await ledger.commit(Batch(entries=(audit.issue_intent(grant, NOW),), grants=(grant,)))
+    issued = replace(
+        grant, state=GrantState.ISSUED, issued_at=NOW, expires_at=NOW, fingerprint="ab",
+        credential_ref="jti-1",
+    )  # fmt: skip
+    back = replace(
+        issued, state=GrantState.REVOKING, revoke_reason="IssueFailed", revoking_since=NOW
+    )
+    told = (audit.issue_result(issued, NOW, objects.notice()), audit.revoke_intent(back, NOW))
+    index, _ = await ledger.commit(Batch(entries=told, grants=(back,)))
+    (held,) = ledger.held()
+    ledger.close()
+
+    assert held.audit_index == index
     assert await found(path) == ""

@@ -5,6 +5,7 @@ his own word counts; or put back an approval that was used.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,7 @@ import pytest
 
 from taskpass.core.audit import events as audit
 from taskpass.core.errors import UsageError
+from taskpass.core.lifecycle.approval import ApprovalRequest
 from taskpass.core.lifecycle.ownership import FORGOTTEN, Origin
 from taskpass.core.lifecycle.records import Outcome, TaskRecord
 from taskpass.core.model.grant import Approval, GrantState
@@ -321,6 +323,145 @@ async def test_a_namespace_that_looks_like_a_secret_is_held_against_what_pruning
 async def say(ledger: SqliteLedger, record: TaskRecord) -> None:
     moved = audit.phase_entered(record.task, "a", SECRET_LIKE, NOW, notice("Moved"))
     await ledger.commit(Batch(entries=(moved,), tasks=(record,)))
+
+
+@pytest.mark.parametrize(
+    "image", ["x://ghp_aaaaaaaaaaaaaaaaaaaa:b@sha256:aa", "x://eyJabcdefgh.abcdefgh:tag@sha256:00"]
+)
+async def test_an_image_that_looks_like_several_secrets_is_told_again_as_it_was(
+    tmp_path: Path, image: str
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    record = replace(RECORD, images=(image,), started_at=NOW, origin=Origin(names=(JANE,)))
+    told = audit.attested(record, NOW, notice("Attested"))
+    await ledger.commit(Batch(entries=(told,), tasks=(record,)))
+    for size in (300, 600):
+        await objects.filled(ledger, size)
+        ledger.close()
+        prune(path, Limit(before=size), tmp_path / str(size), SeedSigner(objects.SEED), NOW)
+        assert await differs(path) == ""
+        ledger = objects.opened(path)
+    ledger.close()
+
+
+async def test_who_started_a_pod_is_not_made_whole_again_after_an_erasure_and_a_prune(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    record = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE, LEA)))
+    told = audit.attested(record, NOW, notice("Attested"))
+    await ledger.commit(Batch(entries=(told,), tasks=(record,)))
+    await ledger.erase(JANE, NOW)
+    for size in (300, 600):
+        await objects.filled(ledger, size)
+        ledger.close()
+        prune(path, Limit(before=size), tmp_path / str(size), SeedSigner(objects.SEED), NOW)
+        assert await differs(path) == ""
+        ledger = objects.opened(path)
+    ledger.close()
+
+    put(path, replace(record, origin=Origin(names=(LEA,))))
+    assert "origin" in await differs(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("started_at", NOW + timedelta(days=10_000)), ("outcome", Outcome.SUCCEEDED),
+     ("parent_uid", "other"), ("phase", "deploy"), ("suspended", "Requested"), ("attempt", 1),
+     ("finished_at", NOW)],
+)  # fmt: skip
+async def test_of_a_task_that_no_pod_was_attested_for_nothing_is_believed_but_its_own_work(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    record = TaskRecord(task=objects.TASK, denial="d")
+    failed = audit.attestation_failed(
+        objects.TASK, "pod", "pod-uid-1", "NotOwned", NOW, notice("Failed")
+    )
+    await ledger.commit(Batch(entries=(failed,), tasks=(record,)))
+    ledger.close()
+
+    assert await differs(path) == ""
+    put(path, replace(record, **{field: value}))  # type: ignore[arg-type]
+    assert "is not what the log says" in await differs(path)
+
+
+async def test_a_start_that_the_logs_clock_moved_forward_is_no_later_than_told(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path, now=NOW + timedelta(seconds=1))
+    record = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
+    told = audit.attested(record, NOW, notice("Attested"))
+    await ledger.commit(Batch(entries=(told,), tasks=(record,)))
+    ledger.close()
+
+    assert await differs(path) == ""
+    put(path, replace(record, started_at=NOW + timedelta(days=1)))
+    assert "started_at" in await differs(path)
+
+
+async def test_a_move_that_was_asked_for_is_not_put_back_once_the_task_moved(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    ledger = objects.opened(path)
+    went = audit.phase_entered(SECOND, "research", "write", NOW, notice("Moved"))
+    moved = replace(record, phase="write", asked=record.asked[:1])
+    await ledger.commit(Batch(entries=(went,), tasks=(moved,)))
+    ledger.close()
+
+    assert await differs(path) == ""
+    put(path, replace(moved, asked=record.asked))
+    assert "asked" in await differs(path)
+
+
+async def test_a_binding_without_its_place_is_none_of_this_version(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    await waiting(path)
+    execute(path, "UPDATE pod_binding SET namespace = '', name = ''")
+
+    assert "is not noted as the one of task" in await differs(path)
+
+
+async def test_an_approval_that_is_asked_for_after_an_erasure_stays_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    mine = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
+    other = replace(
+        RECORD, task=SECOND, pod_uid="pod-uid-2", started_at=NOW, origin=Origin(names=(CI,))
+    )
+    for record in (mine, other):
+        told = audit.attested(record, NOW, notice("Attested"))
+        await ledger.commit(Batch(entries=(told,), tasks=(record,)))
+    await ledger.erase(JANE, NOW)
+    asked = ApprovalRequest(
+        name="tickets", text=f'{{"goal":"ask {JANE}"}}', nonce="n", since=NOW, epoch=1
+    )
+    await ledger.commit(Batch(tasks=(replace(other, asked=(asked,)),)))
+
+    kept = ledger.record(SECOND.uid)
+    assert kept is not None
+    assert kept.asked == (asked,)
+    ledger.close()
+
+
+async def test_an_edited_text_does_not_end_whoever_is_asked_to_erase(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    first, branch = record.asked
+    put(path, replace(record, asked=(replace(first, text="no json"), branch)))
+
+    ledger = objects.opened(path)
+    assert await ledger.erase("zoe", NOW) == -1
+    await ledger.commit(Batch(entries=(objects.entry("on"),)))
+    ledger.close()
 
 
 async def test_a_record_whose_attempt_is_said_to_have_ended_is_believed(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the audit log says of itself: how it began, who writes it, with which key, what is gone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -61,16 +61,23 @@ def pruned(
 
 def retold(
     origin: str, min_index: int, number: int, bound: Sequence[PodBinding],
-    people: Sequence[tuple[str, str]], now: datetime,
+    people: Sequence[tuple[str, str]], now: datetime, unplaced: Set[str] = frozenset(),
 ) -> Entry:  # fmt: skip
     """Say again of which task pods are, and the references and commitments of people.
 
     It is the `number`-th such entry of what is told before `min_index` only, and dropped.
+    `unplaced` are UIDs of pods that a version of before may have noted without where they were.
     """
     data: dict[str, Any] = {}
     if bound:
         data["bound"] = [
-            {"pod": each.pod_uid, "task": each.task_uid, "ns": each.namespace, "name": each.name}
+            {
+                "pod": each.pod_uid,
+                "task": each.task_uid,
+                "ns": each.namespace,
+                "name": each.name,
+                "unplaced": each.pod_uid in unplaced,
+            }
             for each in bound
         ]
     if people:

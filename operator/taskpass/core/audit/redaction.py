@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 INSTEAD = "[redacted]"
+MOST_TIMES = 8
 SHORTEST = 8
 """Bytes; shorter values would be found in words."""
 KEYS = frozenset({"vkey", "prev_vkey"})
@@ -91,9 +92,19 @@ def redacted(data: Mapping[str, Any], live: Sequence[str]) -> tuple[dict[str, An
     return _clean(data, live, counted), counted[0]
 
 
+def _settled(text: str) -> str:
+    """Replace what has a shape until nothing has: what is left may have one together with it."""
+    for _ in range(MOST_TIMES):
+        clean = _SHAPES.sub(INSTEAD, text)
+        if clean == text:
+            return text
+        text = clean
+    return INSTEAD
+
+
 def _clean(value: Any, live: Sequence[str], counted: list[int]) -> Any:
     if isinstance(value, str):
-        clean = _SHAPES.sub(INSTEAD, value)
+        clean = _settled(value)
         if any(each in clean for each in live):
             clean = INSTEAD
         counted[0] += clean != value

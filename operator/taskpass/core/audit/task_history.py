@@ -18,6 +18,8 @@ from taskpass.core.lifecycle.records import Outcome, TaskRecord
 from taskpass.core.model.entry import PREFIX, EventType, Result, Stage
 
 _NOBODY: Mapping[str, Any] = {}
+SOMEBODY = "somebody"
+"""In an entry that tells again who started a pod: somebody was erased, so these are not all."""
 MOST_GIVEN = 500
 """UIDs in one entry: some 20 KiB."""
 Who = tuple[str, str]
@@ -33,7 +35,7 @@ class TaskStep:
     task: str
     """`namespace/name`."""
     time: str
-    """'' where it was moved forward: then it is not the one that the record has."""
+    """With a '<' before it where it was moved forward: then the record has an earlier one."""
     data: Mapping[str, Any]
 
 
@@ -62,8 +64,8 @@ class TaskHistory:
     """When the first pod was attested; '' where that is not told."""
     phase: str | None = None
     """That it is in; None where no entry of this version names it."""
-    suspended: str | None = None
-    """Why it holds nothing, '' while it goes on; None where no entry says."""
+    suspended: str = ""
+    """Why it holds nothing, '' while it goes on."""
     ending: str = ""
     """As which it is to end once nothing is held; '' while that is not decided."""
     outcome: str = ""
@@ -85,38 +87,39 @@ class TaskHistory:
         """
         if str(record.task) != self.task:
             yield "task"
-        if record.attempt != self.pod.get("attempt", 0):
-            yield "attempt"
-        if record.pod_uid and record.pod_uid != self.pod.get("uid"):
-            yield "pod_uid"
-        if record.pod_uid and self.pod.get("name") != as_logged(record.pod_name):
-            yield "pod_name"
         if self.pod:
             yield from self._of_pod(record, refs, erased)
-        if self.phase is not None and self.phase != as_logged(record.phase):
+        elif self.whole:
+            yield from _before_any_pod(record)
+        if self.phase is not None and not _same(self.phase, record.phase):
             yield "phase"
-        if self.suspended is not None and record.suspended != self.suspended:
+        if (self.whole or self.suspended) and record.suspended != self.suspended:
             yield "suspended"
         if self.whole and not all(self._was_asked(each) for each in record.asked):
             yield "asked"
-        if (self.whole or self.saved is not None) and self.saved != as_logged(
-            of_saved(record.saved)
-        ):
+        if (self.whole or self.saved is not None) and not _same(self.saved, of_saved(record.saved)):
             yield "saved"
         if (record.finished_at is not None) != bool(self.outcome):
             yield "finished_at"
         ends = self.outcome or self.ending
-        if (ends or "starters" in self.data) and (record.outcome or "") != ends:
+        decided = "starters" in self.data or (self.whole and not self.pod)
+        if (ends or decided) and (record.outcome or "") != ends:
             yield "outcome"
 
     def _of_pod(
         self, record: TaskRecord, refs: Mapping[str, str], erased: Set[str]
     ) -> Iterator[str]:
+        if record.attempt != self.pod.get("attempt"):
+            yield "attempt"
+        if record.pod_uid and record.pod_uid != self.pod.get("uid"):
+            yield "pod_uid"
+        if record.pod_uid and not _same(self.pod.get("name"), record.pod_name):
+            yield "pod_name"
         for name in ("service_account_uid", "workload_uid"):
             if getattr(record, name) != self.data.get(name):
                 yield name
         images = list(record.images) if record.pod_uid else self.data.get("images")
-        if self.data.get("images") != as_logged(images):
+        if not _same(self.data.get("images"), images):
             yield "images"
         if "starters" not in self.data:  # a version of before has written it
             return
@@ -125,7 +128,7 @@ class TaskHistory:
         if (
             self.whole
             and self.started
-            and (record.started_at is None or moment(record.started_at) != self.started)
+            and (record.started_at is None or not _at(self.started, moment(record.started_at)))
         ):
             yield "started_at"
         if record.pod_uid and not self._was_started(record.origin, refs, erased):
@@ -146,17 +149,37 @@ class TaskHistory:
         if there != left or len(origin.names) != count:
             return False
         unknown = digest_of_text(origin.unknown) if origin.unknown else ""
-        as_told = unknown == self.data.get("unknown", "") and (left == told or bool(unknown))
+        gone = left != told or self.data.get("forgot") == SOMEBODY
+        as_told = unknown == self.data.get("unknown", "") and (bool(unknown) or not gone)
         return as_told or (origin.unknown == FORGOTTEN and may_be_forgotten(self.data, erased))
 
     def _was_asked(self, asked: ApprovalRequest) -> bool:
         told = self.asked.get(asked.digest)
         return (
             told is not None
-            and {"digest": asked.digest, **told.what} == as_logged(of_asked(asked))
+            and _same({"digest": asked.digest, **told.what}, of_asked(asked))
             and told.given.issuperset(asked.noted)
-            and told.since in ("", moment(asked.since))
+            and _at(told.since, moment(asked.since))
         )
+
+
+def _before_any_pod(record: TaskRecord) -> Iterator[str]:
+    """Return what a record of a task that no pod was attested for has and should not."""
+    bound = (record.pod_uid, record.pod_name, record.parent_uid, record.phase)
+    if record.attempt or any(bound) or record.images or record.origin is not None:
+        yield "attempt"
+    if record.started_at is not None:
+        yield "started_at"
+
+
+def _same(told: object, said: object) -> bool:
+    """Tell whether an entry says what a record does, in whose place something may be redacted."""
+    return bool(as_logged(told) == as_logged(said))
+
+
+def _at(told: str, said: str) -> bool:
+    """Tell whether a record's time is that of an entry, which may have been moved forward."""
+    return said <= told[1:] if told.startswith("<") else said == told
 
 
 def starters_of(data: Mapping[str, Any]) -> Iterator[Who]:
@@ -183,7 +206,7 @@ def task_step_of(event: Mapping[str, Any]) -> TaskStep | None:
     data = event["data"]
     if kind not in _KINDS or data.get("outcome") not in _KINDS[kind]:
         return None
-    time = "" if "clk" in data else str(event["time"])
+    time = ("<" if "clk" in data else "") + str(event["time"])
     return TaskStep(kind, str(data["task"]["uid"]), event.get("subject", ""), time, data)
 
 
@@ -221,7 +244,8 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
             found.asked.pop(str(data["cred"].get("approval")), None)
         case EventType.TASK_PHASE if "phase" in data:
             found.phase = str(data["phase"])
-            found.asked.pop(str(data.get("approval")), None)
+            # Moves that were asked for are asked for anew from there, approved or not.
+            found.asked = {d: each for d, each in found.asked.items() if "branch" not in each.what}
         case EventType.TASK_FINISH if data.get("finish") in set(Outcome):
             if data["stage"] == Stage.INTENT:
                 found.ending = str(data["finish"])
@@ -234,8 +258,6 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
 def _attest(found: TaskHistory, step: TaskStep) -> None:
     if not found.pod:
         found.started = step.time
-        if found.suspended is None and "starters" in step.data:
-            found.suspended = ""
     found.pod, found.data = step.data["pod"], step.data
     found.phase = step.data.get("phase", found.phase)
 
@@ -244,7 +266,7 @@ def _retold(step: TaskStep, at: int) -> TaskHistory:
     data = step.data
     return TaskHistory(
         step.task, at, data.get("pod", _NOBODY), data, data["started"], data.get("phase"),
-        data.get("suspend"), data["ending"], data["finish"], {}, data.get("saved"),
+        data["suspend"], data["ending"], data["finish"], {}, data.get("saved"),
     )  # fmt: skip
 
 
@@ -276,12 +298,11 @@ def retelling_of(task: TaskHistory, erased: Set[str]) -> Iterator[dict[str, Any]
 
 def _base_of(task: TaskHistory, erased: Set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "started": task.started, "ending": task.ending, "finish": task.outcome,
+        "started": task.started, "suspend": task.suspended, "ending": task.ending,
+        "finish": task.outcome,
     }  # fmt: skip
     if task.phase is not None:
         told["phase"] = task.phase
-    if task.suspended is not None:
-        told["suspend"] = task.suspended
     if task.saved is not None:
         told["saved"] = dict(task.saved)
     if not task.pod:
@@ -293,8 +314,10 @@ def _base_of(task: TaskHistory, erased: Set[str]) -> dict[str, Any]:
         whole = [dict(who) for who in _told_starters(task.data)]
         left = [who for who in whole if who.get("ref") not in erased]
         told |= {"starters": len(left), "started_by": left}
-        if may_be_forgotten(task.data, erased):
-            told["forgot"] = True
+        if len(left) != len(whole) or task.data.get("forgot") == SOMEBODY:
+            told["forgot"] = SOMEBODY
+        elif may_be_forgotten(task.data, erased):
+            told["forgot"] = "perhaps"
     return told
 
 

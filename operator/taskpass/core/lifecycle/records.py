@@ -82,19 +82,18 @@ class TaskRecord:
     """When the task was over and nothing was held any more."""
 
 
-def forgotten_in(record: TaskRecord, name: str) -> TaskRecord:
-    """Return a record without a person's name.
+def forgotten_in(record: TaskRecord, name: str, stored: TaskRecord | None) -> TaskRecord:
+    """Return a record that does not bring back a person whom `stored` does not name any more.
 
-    They are not among those who started what runs in the pod any more, and an approval whose text
-    has the name is asked for anew.
+    Then they are not among those who started what runs in the pod, and an approval that was asked
+    for meanwhile with the name in its text is asked for anew.
     """
-    asked = tuple(each for each in record.asked if not _names(each, name))
-    origin = record.origin
-    if origin is not None and origin.mentions(name):
-        origin = origin.without(name)
-    if origin is record.origin and len(asked) == len(record.asked):
+    origin, before = record.origin, stored.origin if stored else None
+    if origin is None or not origin.mentions(name) or (before and before.mentions(name)):
         return record
-    return replace(record, origin=origin, asked=asked)
+    had = {each.digest for each in stored.asked} if stored else set()
+    asked = tuple(a for a in record.asked if a.digest in had or not _names(a, name))
+    return replace(record, origin=origin.without(name), asked=asked)
 
 
 def names_in_asked(record: TaskRecord, name: str) -> bool:
@@ -103,7 +102,11 @@ def names_in_asked(record: TaskRecord, name: str) -> bool:
 
 
 def _names(asked: ApprovalRequest, name: str) -> bool:
-    return any(mentions(text, name) for text in _texts(orjson.loads(asked.text)))
+    try:
+        texts = _texts(orjson.loads(asked.text))
+    except ValueError:  # somebody has edited it; whatever it is, it may have the name
+        texts = iter((asked.text,))
+    return any(mentions(text, name) for text in texts)
 
 
 def _texts(value: object) -> Iterator[str]:

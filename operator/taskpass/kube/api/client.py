@@ -156,7 +156,7 @@ class KubeClient:
         """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         # What would be kept for its dependents is answered whole, what would go at once is not.
-        options["propagationPolicy"] = "Foreground" if dry_run else "BackgroundLoops"
+        options["propagationPolicy"] = "Foreground" if dry_run else "Background"
         if uid:
             options["preconditions"] = {"uid": uid}
         if dry_run:

@@ -19,8 +19,8 @@ from taskpass.core.errors import (
 )
 from taskpass.core.lifecycle.ownership import mentions
 from taskpass.core.lifecycle.records import TaskRecord, TrailItem, forgotten_in, names_in_asked
-from taskpass.core.model.entry import Entry, EventType, Stage
-from taskpass.core.model.grant import Grant, GrantState
+from taskpass.core.model.entry import Entry, EventType, Result, Stage
+from taskpass.core.model.grant import Grant
 from taskpass.core.rate_limit.budget import Meter, account_of_task
 from taskpass.ledger.log import schema
 from taskpass.ledger.log.key_history import declared_chain
@@ -248,7 +248,7 @@ class Store:
                 "goes with the task: delete it, and erase them then"
             )
         named = tuple(r for r in records if r.origin is not None and r.origin.mentions(name))
-        left = tuple(forgotten_in(record, name) for record in named)
+        left = tuple(forgotten_in(record, name, None) for record in named)
         self.db.execute("PRAGMA secure_delete = ON")
         self._begin()
         index = self.log.erase(name, now, known=bool(left))
@@ -280,10 +280,8 @@ class Store:
         for record in change.tasks:
             if record.origin is not None and record.task.uid not in anew:
                 stored = state.task_record(self.db, record.task.uid)
-                before = stored.origin if stored else None
                 for name in self._erased:
-                    if before is None or not before.mentions(name):
-                        record = forgotten_in(record, name)
+                    record = forgotten_in(record, name, stored)
             tasks.append(record)
         return replace(change, tasks=tuple(tasks))
 
@@ -434,13 +432,15 @@ def is_of_volume(error: BaseException) -> bool:
 
 
 def _with_index(grant: Grant, entries: Sequence[Entry], indexes: Sequence[int]) -> Grant:
-    if grant.state is not GrantState.ISSUED or grant.audit_index >= 0:
+    """Note where the log tells of its issue; it may be on its way back by the same batch."""
+    if grant.audit_index >= 0:
         return grant
     for entry, index in zip(entries, indexes, strict=True):
         if (
             entry.grant_id == grant.id
             and entry.type is EventType.CREDENTIAL_ISSUE
             and entry.data.get("stage") == Stage.RESULT
+            and entry.data.get("outcome") == Result.SUCCESS
         ):
             return replace(grant, audit_index=index)
     return grant

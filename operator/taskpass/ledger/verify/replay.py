@@ -45,6 +45,8 @@ class Replay:
         forgotten."""
         self.bindings: dict[str, PodBinding] = {}
         """By UID, of the pods that were attested, and that were not forgotten."""
+        self.unplaced: set[str] = set()
+        """Those of them that a version of before may have noted without where they were."""
         self.told_at: dict[str, int] = {}
         """By UID of a pod or reference of a person: an index at or before the last entry that tells
         of the binding or has the commitment."""
@@ -111,6 +113,8 @@ class Replay:
             if pod:
                 place = (moved.task.partition("/")[0], str(pod["name"]))
                 self._bind(str(pod["uid"]), moved.uid, *place, piece.start)
+                if "starters" not in moved.data:
+                    self.unplaced.add(str(pod["uid"]))
         for ref, commitments in piece.people.items():
             self._meet(ref, commitments, piece.start)
         for day, count in piece.counts.items():
@@ -150,6 +154,8 @@ class Replay:
                 for each in event["data"].get("bound", ()):
                     place = (str(each["ns"]), str(each["name"]))
                     self._bind(str(each["pod"]), str(each["task"]), *place, index)
+                    if each.get("unplaced"):
+                        self.unplaced.add(str(each["pod"]))
                 for who in event["data"].get("people", ()):
                     self._meet(str(who["ref"]), [str(who["c"])], index)
             elif event["type"] == GENESIS:

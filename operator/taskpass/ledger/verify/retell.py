@@ -39,7 +39,7 @@ def retellings(told: Replay, min_index: int, origin: str, now: datetime) -> Iter
         if pod not in done and told.told_at[pod] < min_index
     ]
     for some in _parts(pods):
-        yield audit_log.retold(origin, min_index, next(numbers), some, (), now)
+        yield audit_log.retold(origin, min_index, next(numbers), some, (), now, told.unplaced)
     people = [
         (ref, commitment)
         for ref, commitments in sorted(told.people.items())
