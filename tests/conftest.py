@@ -1,0 +1,8 @@
+"""What every test needs to be loaded before it.
+
+Hypothesis loads one of its modules in the middle of a search, and pytest reads it as it does tests.
+Python 3.11 fails to read any source while a garbage collection that begins meanwhile runs Python
+code (a task that nobody waits for says so): a test failed by that, of nothing that it tests.
+"""
+
+import hypothesis.internal.conjecture.optimiser  # noqa: F401
