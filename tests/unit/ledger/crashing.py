@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from taskpass.core.lifecycle.records import TaskRecord
 from taskpass.ledger.verify.log import verify_database
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
@@ -78,9 +79,7 @@ async def _write(path: Path, number: int, point: str, after: int, out: int) -> N
         for i in range(100_000):
             name = f"{number}.{writer}.{i}"
             entries = tuple(objects.entry(f"{name}.{n}") for n in range(1 + i % 5 * 4))
-            record = replace(
-                objects.RECORD, task=replace(objects.TASK, uid=name), pod_uid="", attempt=0
-            )
+            record = TaskRecord(task=replace(objects.TASK, uid=name))
             indexes = await ledger.commit(Batch(entries=entries, tasks=(record,)))
             os.write(out, f"{name} {indexes[-1]}\n".encode())
 
