@@ -167,7 +167,9 @@ def test_a_pod_of_a_replica_set_of_a_rollout_is_the_agent(
         "template": {"metadata": {"labels": template["metadata"]["labels"]},
                      "spec": template["spec"]},
     }  # fmt: skip
-    made = stage.api.create({**a("Rollout", name), "spec": spec})
+    rollout = {**a("Rollout", name), "spec": spec}
+    # What admission stamps it has to know by its schema as well, which comes later than its paths.
+    made = until(lambda: served(lambda: stage.api.create(rollout)))
     replicas = thing("apps/v1", "ReplicaSet", TENANT, f"{name}-1", spec={**spec, "replicas": 1},
                      owners=[owned(made)])  # fmt: skip
     rollouts.create(replicas)
