@@ -6,3 +6,8 @@ code (a task that nobody waits for says so): a test failed by that, of nothing t
 """
 
 import hypothesis.internal.conjecture.optimiser  # noqa: F401
+from hypothesis import HealthCheck, settings
+
+# How fast values are drawn is a matter of what else the machine does.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")

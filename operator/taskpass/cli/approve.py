@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from taskpass.cli import approvals_client as asked_for
+from taskpass.cli import approvals_client
 from taskpass.cli.approvals_client import Waiting
 from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import NotFound, UsageError
@@ -24,7 +24,7 @@ def approvals(namespace: str, kubeconfig: Path | None) -> None:
 
     What is asked in full: taskpass approve NAMESPACE/TASK, or `status.pendingApprovals`.
     """
-    found = called(kubeconfig, lambda client: asked_for.waiting(client, namespace))
+    found = called(kubeconfig, lambda client: approvals_client.waiting(client, namespace))
     if not found:
         click.echo("Nothing waits for approval")
         return
@@ -97,9 +97,9 @@ def approve(
         counts = True
         for each in chosen:
             decision = "Denied" if deny else "Approved"
-            made = await asked_for.give(client, each, decision, reason, seconds)
+            made = await approvals_client.give(client, each, decision, reason, seconds)
             click.echo(f"TaskApproval '{made}' is made")
-            well, said = await asked_for.heard(client, namespace, made, within)
+            well, said = await approvals_client.heard(client, namespace, made, within)
             click.echo(said)
             counts = counts and well
         return counts
@@ -120,7 +120,7 @@ def _chosen(
     kubeconfig: Path | None, namespace: str, name: str, credential: tuple[str, ...]
 ) -> list[Waiting]:
     try:
-        found = called(kubeconfig, lambda client: asked_for.of_task(client, namespace, name))
+        found = called(kubeconfig, lambda client: approvals_client.of_task(client, namespace, name))
     except NotFound:
         raise UsageError(f"There is no AgentTask '{namespace}/{name}'") from None
     if not credential:

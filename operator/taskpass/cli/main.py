@@ -59,11 +59,11 @@ def operator(kubeconfig: Path | None, **flags: str | None) -> None:
     Example: TASKPASS_NAMESPACE=taskpass-system taskpass operator --log-level debug
     """
     from taskpass.kube.api import connection
-    from taskpass.runtime import log_format as logs
+    from taskpass.runtime import log_format
     from taskpass.runtime.app import operate
 
     chosen = load(flags)
-    logs.configure(chosen.log_level)
+    log_format.configure(chosen.log_level)
     if kubeconfig is not None:
         where = connection.from_kubeconfig(str(kubeconfig))
         ca = connection.authority_of(str(kubeconfig))

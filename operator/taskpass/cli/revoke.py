@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from taskpass.cli import kill_switch_client as kill_switches
+from taskpass.cli import kill_switch_client
 from taskpass.cli.cluster import called, key_of, kubeconfig
 from taskpass.core.errors import UsageError
 from taskpass.kube.api.client import KubeClient
@@ -62,10 +62,10 @@ def revoke(
         def trouble(said: str) -> None:
             click.echo(f"Trying again: {said}", err=True)
 
-        await kill_switches.throw(client, chosen, spec, within, trouble)
+        await kill_switch_client.throw(client, chosen, spec, within, trouble)
         what = " ".join(filter(None, (spec["target"], _of(spec))))
         click.echo(f"KillSwitch '{chosen}' is thrown: {what}")
-        return await kill_switches.wait(client, chosen, within)
+        return await kill_switch_client.wait(client, chosen, within)
 
     done, said = called(kubeconfig, throw)
     if done:
@@ -87,7 +87,7 @@ def lift(name: str, kubeconfig: Path | None) -> None:
 
     `kubectl get killswitches` lists them. Exit code 1 means that there is none of that name.
     """
-    if not called(kubeconfig, lambda client: kill_switches.lift(client, name)):
+    if not called(kubeconfig, lambda client: kill_switch_client.lift(client, name)):
         click.echo(f"There is no KillSwitch '{name}'")
         sys.exit(1)
     click.echo(f"KillSwitch '{name}' is lifted")

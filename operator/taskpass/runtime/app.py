@@ -74,7 +74,7 @@ from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.volume import room
 from taskpass.ports.ledger import Batch
 from taskpass.providers.kubernetes import KubernetesProvider
-from taskpass.runtime import gc_tuning as garbage
+from taskpass.runtime import gc_tuning
 from taskpass.runtime.background import (
     LOOK_SECONDS,
     REQUESTS_SECONDS,
@@ -381,7 +381,7 @@ class Operator:
             loops.repeat("Telling what was held back", duties.record_held_back, sweep),
         ]
         background += [group.create_task(each) for each in every]
-        garbage.settle()
+        gc_tuning.settle()
         logger.info("Serving", extra={"tasks": len(caches.task_keys()), "known": len(known)})
         await queue.run(
             self._metrics.timed(of_tenant(Reconciler(ports).reconcile)),

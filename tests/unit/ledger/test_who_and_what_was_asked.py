@@ -5,7 +5,6 @@ his own word counts; or put back an approval that was used.
 """
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import orjson
@@ -13,7 +12,6 @@ import pytest
 
 from taskpass.core.audit import events as audit
 from taskpass.core.errors import UsageError
-from taskpass.core.lifecycle.approval import ApprovalRequest
 from taskpass.core.lifecycle.ownership import FORGOTTEN, Origin
 from taskpass.core.lifecycle.records import Outcome, TaskRecord
 from taskpass.core.model.grant import Approval, GrantState
@@ -22,46 +20,20 @@ from taskpass.ledger.maintain.prune import Limit, prune
 from taskpass.ledger.state.encoding import decode, encode
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.verify.log import verify_database
-from taskpass.ledger.verify.proven import LogLocation, proven
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
-from tests.unit.ledger.forging import execute
 from tests.unit.ledger.objects import NOW, RECORD, SECOND, another, notice
-
-JANE, LEA, CI = "jane@example.org", "lea@example.org", "system:serviceaccount:support:ci"
-
-
-async def waiting(path: Path) -> TaskRecord:
-    """Write a task that Jane and Lea and a ServiceAccount started, and that waits for approval."""
-    ledger = objects.opened(path)
-    record = await objects.life_of_people(ledger)
-    ledger.close()
-    return record
-
-
-def put(path: Path, record: TaskRecord) -> None:
-    body = encode(record).replace("'", "''")
-    execute(path, f"UPDATE task_record SET body = '{body}' WHERE uid = '{record.task.uid}'")
-
-
-async def differs(path: Path) -> str:
-    ledger = objects.opened(path)
-    try:
-        return await ledger.compare()
-    finally:
-        ledger.close()
-
-
-def reference(path: Path, name: str) -> str:
-    with proven(LogLocation(database=path)) as log:
-        return next(ref for ref, person in log.people.items() if person.name == name)
-
-
-def started(record: TaskRecord, *names: str, unknown: str | None = None) -> TaskRecord:
-    origin = record.origin
-    assert origin is not None
-    told = origin.unknown if unknown is None else unknown
-    return replace(record, origin=Origin(names=names, unknown=told))
+from tests.unit.ledger.waiting import (
+    CI,
+    JANE,
+    LEA,
+    attest,
+    differs,
+    put,
+    reference,
+    started,
+    waiting,
+)
 
 
 async def test_what_was_written_is_what_the_log_says(tmp_path: Path) -> None:
@@ -182,9 +154,7 @@ async def test_a_pod_that_somebody_started_who_was_erased_a_moment_ago_names_the
     (old,) = {reference(path, LEA)}
     await ledger.erase(LEA, NOW)
     again = replace(before, attempt=2, pod_uid="pod-uid-3", pod_name="pod-3")
-    await ledger.commit(
-        Batch(entries=(audit.attested(again, NOW, notice("Attested")),), tasks=(again,))
-    )
+    await attest(ledger, again)
     later = replace(again, asked=again.asked[:1])
     await ledger.commit(Batch(tasks=(later,)))
     ledger.close()
@@ -218,9 +188,7 @@ async def test_only_who_may_have_been_erased_may_be_forgotten(tmp_path: Path) ->
     path = tmp_path / "ledger.db"
     ledger = objects.opened(path)
     first = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
-    await ledger.commit(
-        Batch(entries=(audit.attested(first, NOW, notice("Attested")),), tasks=(first,))
-    )
+    await attest(ledger, first)
     other = audit.issue_intent(another(8), NOW, {"requester": "eve@example.org"})
     await ledger.commit(Batch(entries=(other,), grants=(another(8),)))
     await ledger.erase("eve@example.org", NOW)
@@ -237,9 +205,7 @@ async def test_how_a_task_is_to_end_is_by_an_entry_before_it_has(
     path = tmp_path / "ledger.db"
     ledger = objects.opened(path)
     record = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
-    await ledger.commit(
-        Batch(entries=(audit.attested(record, NOW, notice("Attested")),), tasks=(record,))
-    )
+    await attest(ledger, record)
     ends = replace(record, outcome=Outcome.EXPIRED)
     if grants:
         held = await objects.issue(ledger, another(8))
@@ -283,9 +249,7 @@ async def test_names_that_look_like_secrets_are_kept_out_of_the_log_and_hold_nob
         started_at=NOW,
         origin=Origin(names=(JANE, f"system:serviceaccount:{SECRET_LIKE}:{SECRET_LIKE}")),
     )  # fmt: skip
-    await ledger.commit(
-        Batch(entries=(audit.attested(record, NOW, notice("Attested")),), tasks=(record,))
-    )
+    await attest(ledger, record)
     await say(ledger, record)
     told = b"".join(bytes(row[0]) for row in ledger._reader.execute("SELECT body FROM entry"))
     ledger.close()
@@ -311,8 +275,7 @@ async def test_a_namespace_that_looks_like_a_secret_is_held_against_what_pruning
         record = replace(
             RECORD, task=task, started_at=NOW, attempt=attempt, pod_uid=f"pod-{attempt}"
         )
-        told = audit.attested(record, NOW, notice("Attested"))
-        await ledger.commit(Batch(entries=(told,), tasks=(record,)))
+        await attest(ledger, record)
     await objects.filled(ledger, 300)
     ledger.close()
     prune(path, Limit(before=300), tmp_path / "archive", SeedSigner(objects.SEED), NOW)
@@ -334,8 +297,7 @@ async def test_an_image_that_looks_like_several_secrets_is_told_again_as_it_was(
     path = tmp_path / "ledger.db"
     ledger = objects.opened(path)
     record = replace(RECORD, images=(image,), started_at=NOW, origin=Origin(names=(JANE,)))
-    told = audit.attested(record, NOW, notice("Attested"))
-    await ledger.commit(Batch(entries=(told,), tasks=(record,)))
+    await attest(ledger, record)
     for size in (300, 600):
         await objects.filled(ledger, size)
         ledger.close()
@@ -351,8 +313,7 @@ async def test_who_started_a_pod_is_not_made_whole_again_after_an_erasure_and_a_
     path = tmp_path / "ledger.db"
     ledger = objects.opened(path)
     record = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE, LEA)))
-    told = audit.attested(record, NOW, notice("Attested"))
-    await ledger.commit(Batch(entries=(told,), tasks=(record,)))
+    await attest(ledger, record)
     await ledger.erase(JANE, NOW)
     for size in (300, 600):
         await objects.filled(ledger, size)
@@ -364,113 +325,6 @@ async def test_who_started_a_pod_is_not_made_whole_again_after_an_erasure_and_a_
 
     put(path, replace(record, origin=Origin(names=(LEA,))))
     assert "origin" in await differs(path)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("started_at", NOW + timedelta(days=10_000)), ("outcome", Outcome.SUCCEEDED),
-     ("parent_uid", "other"), ("phase", "deploy"), ("suspended", "Requested"), ("attempt", 1),
-     ("finished_at", NOW)],
-)  # fmt: skip
-async def test_of_a_task_that_no_pod_was_attested_for_nothing_is_believed_but_its_own_work(
-    tmp_path: Path, field: str, value: object
-) -> None:
-    path = tmp_path / "ledger.db"
-    ledger = objects.opened(path)
-    record = TaskRecord(task=objects.TASK, denial="d")
-    failed = audit.attestation_failed(
-        objects.TASK, "pod", "pod-uid-1", "NotOwned", NOW, notice("Failed")
-    )
-    await ledger.commit(Batch(entries=(failed,), tasks=(record,)))
-    ledger.close()
-
-    assert await differs(path) == ""
-    put(path, replace(record, **{field: value}))  # type: ignore[arg-type]
-    assert "is not what the log says" in await differs(path)
-
-
-async def test_a_start_that_the_logs_clock_moved_forward_is_no_later_than_told(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "ledger.db"
-    ledger = objects.opened(path, now=NOW + timedelta(seconds=1))
-    record = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
-    told = audit.attested(record, NOW, notice("Attested"))
-    await ledger.commit(Batch(entries=(told,), tasks=(record,)))
-    ledger.close()
-
-    assert await differs(path) == ""
-    put(path, replace(record, started_at=NOW + timedelta(days=1)))
-    assert "started_at" in await differs(path)
-
-
-async def test_a_move_that_was_asked_for_is_not_put_back_once_the_task_moved(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "ledger.db"
-    record = await waiting(path)
-    ledger = objects.opened(path)
-    went = audit.phase_entered(SECOND, "research", "write", NOW, notice("Moved"))
-    moved = replace(record, phase="write", asked=record.asked[:1])
-    await ledger.commit(Batch(entries=(went,), tasks=(moved,)))
-    ledger.close()
-
-    assert await differs(path) == ""
-    put(path, replace(moved, asked=record.asked))
-    assert "asked" in await differs(path)
-
-
-async def test_a_binding_without_its_place_is_none_of_this_version(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    await waiting(path)
-    execute(path, "UPDATE pod_binding SET namespace = '', name = ''")
-
-    assert "is not noted as the one of task" in await differs(path)
-
-
-async def test_an_approval_that_is_asked_for_after_an_erasure_stays_asked_for(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "ledger.db"
-    ledger = objects.opened(path)
-    mine = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
-    other = replace(
-        RECORD, task=SECOND, pod_uid="pod-uid-2", started_at=NOW, origin=Origin(names=(CI,))
-    )
-    for record in (mine, other):
-        told = audit.attested(record, NOW, notice("Attested"))
-        await ledger.commit(Batch(entries=(told,), tasks=(record,)))
-    await ledger.erase(JANE, NOW)
-    asked = ApprovalRequest(
-        name="tickets", text=f'{{"goal":"ask {JANE}"}}', nonce="n", since=NOW, epoch=1
-    )
-    await ledger.commit(Batch(tasks=(replace(other, asked=(asked,)),)))
-
-    kept = ledger.record(SECOND.uid)
-    assert kept is not None
-    assert kept.asked == (asked,)
-    ledger.close()
-
-
-async def test_an_edited_text_does_not_end_whoever_is_asked_to_erase(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    record = await waiting(path)
-    first, branch = record.asked
-    put(path, replace(record, asked=(replace(first, text="no json"), branch)))
-
-    ledger = objects.opened(path)
-    assert await ledger.erase("zoe", NOW) == -1
-    await ledger.commit(Batch(entries=(objects.entry("on"),)))
-    ledger.close()
-
-
-async def test_a_record_whose_attempt_is_said_to_have_ended_is_believed(tmp_path: Path) -> None:
-    """No entry tells of it, as docs/tampering.md says."""
-    path = tmp_path / "ledger.db"
-    record = await waiting(path)
-    put(path, replace(record, pod_uid="", pod_name="", images=(), origin=None))
-
-    assert await differs(path) == ""
 
 
 async def test_a_stored_record_reads_back_as_it_was(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from taskpass.core.errors import Forbidden, NotFound, UsageError
 from taskpass.core.model.diagnosis import Diagnosis, doubtful, failed, well
-from taskpass.kube import guardrails as guard
+from taskpass.kube import guardrails
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.writers.signing_key import name_of, read_seed
 
@@ -63,15 +63,15 @@ async def clock(client: KubeClient, now: Callable[[], datetime]) -> Diagnosis:
 async def kinds(client: KubeClient) -> list[Diagnosis]:
     """Say whether our CRDs are there and served."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    found = await asyncio.gather(*(_read(client, f"{path}/{name}") for name in guard.CRDS))
+    found = await asyncio.gather(*(_read(client, f"{path}/{name}") for name in guardrails.CRDS))
     wrong = [
         f"'{name}' {problem}"
-        for name, crd in zip(guard.CRDS, found, strict=True)
+        for name, crd in zip(guardrails.CRDS, found, strict=True)
         if (problem := _not_served(crd))
     ]
     if wrong:
         return [failed("crds", each, UPGRADE) for each in wrong]
-    return [well("crds", f"all {len(guard.CRDS)} are established and serve v1alpha1")]
+    return [well("crds", f"all {len(guardrails.CRDS)} are established and serve v1alpha1")]
 
 
 def _not_served(crd: Object | str) -> str:
@@ -92,10 +92,10 @@ async def limits(
     targets: Mapping[str, Sequence[tuple[str, str]]],
 ) -> list[Diagnosis]:
     """Say which of the limits on the operator do not hold, and who changed a policy by hand."""
-    missing = await guard.limits_missing(client, home=home, tenants=tenants, targets=targets)
-    what = [each.partition(f"; {guard.REMEDY}")[0] for each in missing]
+    missing = await guardrails.limits_missing(client, home=home, tenants=tenants, targets=targets)
+    what = [each.partition(f"; {guardrails.REMEDY}")[0] for each in missing]
     # CRDs are spoken of by `kinds`.
-    ours = [each for each in what if not each.startswith(tuple(f"'{n}'" for n in guard.CRDS))]
+    ours = [each for each in what if not each.startswith(tuple(f"'{n}'" for n in guardrails.CRDS))]
     said = [failed("limits", each, UPGRADE) for each in ours]
     changed = [
         doubtful(
@@ -106,7 +106,7 @@ async def limits(
         for each in await _changed_by_others(client)
     ]
     if not said:
-        count = len(guard.MUTATING) + len(guard.VALIDATING)
+        count = len(guardrails.MUTATING) + len(guardrails.VALIDATING)
         said = [well("limits", f"all {count} policies are there, and refuse what they must")]
     return said + changed
 
@@ -116,12 +116,12 @@ async def _changed_by_others(client: KubeClient) -> list[str]:
 
     What somebody means to hide is not found by this: a client says itself what it is called.
     """
-    names = [("Mutating", n) for n in guard.MUTATING] + [
-        ("Validating", n) for n in guard.VALIDATING
+    names = [("Mutating", n) for n in guardrails.MUTATING] + [
+        ("Validating", n) for n in guardrails.VALIDATING
     ]
     objects = await asyncio.gather(
         *(
-            _read(client, f"{guard.ADMISSION}/{kind.lower()}admissionpolic{ending}/{name}")
+            _read(client, f"{guardrails.ADMISSION}/{kind.lower()}admissionpolic{ending}/{name}")
             for kind, name in names
             for ending in ("ies", "ybindings")
         )

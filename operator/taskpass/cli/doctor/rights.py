@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskpass.core.model.diagnosis import Diagnosis, doubtful, failed, well
-from taskpass.kube import guardrails as guard
-from taskpass.kube import lease
+from taskpass.kube import guardrails, lease
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.kinds import GROUP, WATCHED
-from taskpass.kube.writers import audit_anchor as anchor
-from taskpass.kube.writers import signing_key
-from taskpass.kube.writers import uninstall_hook as release
+from taskpass.kube.writers import audit_anchor, signing_key, uninstall_hook
 
 AUTHORIZATION = "/apis/authorization.k8s.io/v1"
 GRANTS = "taskpass-grants"
@@ -82,7 +79,7 @@ def needed(
                 for name in signing_key.names_of(key_generation)
                 for right in _rights("get", "secrets", name=name, namespace=home)
             ),
-            *_rights("get patch", "configmaps", name=release.NAME, namespace=home),
+            *_rights("get patch", "configmaps", name=uninstall_hook.NAME, namespace=home),
             *_rights("create", "events", "events.k8s.io", namespace="default"),
         ]
     )
@@ -94,13 +91,13 @@ def _in_the_cluster(targets: Mapping[str, Sequence[tuple[str, str]]]) -> Iterato
         yield from _rights("get list watch", ours.plural, GROUP)
         yield from _rights("patch", f"{ours.plural}/status", GROUP)
     yield from _rights("patch", "credentialclasses", GROUP)
-    yield from _rights("get", "auditanchors", GROUP, anchor.NAME)
-    yield from _rights("patch", "auditanchors/status", GROUP, anchor.NAME)
+    yield from _rights("get", "auditanchors", GROUP, audit_anchor.NAME)
+    yield from _rights("patch", "auditanchors/status", GROUP, audit_anchor.NAME)
     yield from _rights("get list watch", "namespaces")
     yield from _rights("create", "subjectaccessreviews", "authorization.k8s.io")
-    for name in guard.CRDS:
+    for name in guardrails.CRDS:
         yield from _rights("get", "customresourcedefinitions", "apiextensions.k8s.io", name)
-    for kind, names in (("mutating", guard.MUTATING), ("validating", guard.VALIDATING)):
+    for kind, names in (("mutating", guardrails.MUTATING), ("validating", guardrails.VALIDATING)):
         for name in names:
             for plural in (f"{kind}admissionpolicies", f"{kind}admissionpolicybindings"):
                 yield from _rights("get", plural, "admissionregistration.k8s.io", name)

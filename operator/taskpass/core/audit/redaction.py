@@ -18,8 +18,14 @@ INSTEAD = "[redacted]"
 MOST_TIMES = 8
 SHORTEST = 8
 """Bytes; shorter values would be found in words."""
-KEYS = frozenset({"vkey", "prev_vkey"})
-"""Public keys of the log, which are base64 and must stay as they are."""
+KEYS = frozenset(
+    {
+        "vkey", "prev_vkey", "op", "uid", "pod_uid", "object_uid", "service_account_uid",
+        "workload_uid", "ref", "c", "notice", "record", "digest",
+    }
+)  # fmt: skip
+"""What things are known by, and what they are held against: keys, UIDs, references and digests.
+None is a tenant's word, and each must stay as it is."""
 _MARKS = re.compile(
     rb"eyJ|PRIVATE KEY|hv[sb]\.|gh[pousr]_|github_pat_|glpat-|AKIA|ASIA|xox[bp]-|earer |asic |://"
 )

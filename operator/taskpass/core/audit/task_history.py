@@ -70,6 +70,8 @@ class TaskHistory:
     """As which it is to end once nothing is held; '' while that is not decided."""
     outcome: str = ""
     """As which it ended; '' while it has not."""
+    finished: str = ""
+    """When it ended."""
     asked: dict[str, AskedApproval] = field(default_factory=dict)
     """By digest."""
     saved: Mapping[str, str] | None = None
@@ -95,11 +97,14 @@ class TaskHistory:
             yield "phase"
         if (self.whole or self.suspended) and record.suspended != self.suspended:
             yield "suspended"
-        if self.whole and not all(self._was_asked(each) for each in record.asked):
+        twice = len({each.digest for each in record.asked}) != len(record.asked)
+        if self.whole and (twice or not all(self._was_asked(each) for each in record.asked)):
             yield "asked"
         if (self.whole or self.saved is not None) and not _same(self.saved, of_saved(record.saved)):
             yield "saved"
         if (record.finished_at is not None) != bool(self.outcome):
+            yield "finished_at"
+        elif record.finished_at is not None and not _at(self.finished, moment(record.finished_at)):
             yield "finished_at"
         ends = self.outcome or self.ending
         decided = "starters" in self.data or (self.whole and not self.pod)
@@ -114,6 +119,8 @@ class TaskHistory:
         if record.pod_uid and record.pod_uid != self.pod.get("uid"):
             yield "pod_uid"
         if record.pod_uid and not _same(self.pod.get("name"), record.pod_name):
+            yield "pod_name"
+        if not record.pod_uid and (record.pod_name or record.images):
             yield "pod_name"
         for name in ("service_account_uid", "workload_uid"):
             if getattr(record, name) != self.data.get(name):
@@ -159,6 +166,7 @@ class TaskHistory:
             told is not None
             and _same({"digest": asked.digest, **told.what}, of_asked(asked))
             and told.given.issuperset(asked.noted)
+            and len(set(asked.noted)) == len(asked.noted)
             and _at(told.since, moment(asked.since))
         )
 
@@ -250,7 +258,7 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
             if data["stage"] == Stage.INTENT:
                 found.ending = str(data["finish"])
             else:
-                found.outcome = str(data["finish"])
+                found.outcome, found.finished = str(data["finish"]), step.time
         case EventType.CREDENTIAL_REVOKE:
             found.ending = str(data["finish"])
 
@@ -266,7 +274,8 @@ def _retold(step: TaskStep, at: int) -> TaskHistory:
     data = step.data
     return TaskHistory(
         step.task, at, data.get("pod", _NOBODY), data, data["started"], data.get("phase"),
-        data["suspend"], data["ending"], data["finish"], {}, data.get("saved"),
+        data["suspend"], data["ending"], data["finish"],
+        data["finished"], {}, data.get("saved"),
     )  # fmt: skip
 
 
@@ -299,7 +308,7 @@ def retelling_of(task: TaskHistory, erased: Set[str]) -> Iterator[dict[str, Any]
 def _base_of(task: TaskHistory, erased: Set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "started": task.started, "suspend": task.suspended, "ending": task.ending,
-        "finish": task.outcome,
+        "finish": task.outcome, "finished": task.finished,
     }  # fmt: skip
     if task.phase is not None:
         told["phase"] = task.phase

@@ -183,3 +183,10 @@ class Issued:
     """The credential's fields by the names of its ecosystem: token, kubeconfig, username …"""
     primary: str
     """The field whose fingerprint the ledger keeps."""
+    public: frozenset[str] = frozenset()
+    """Names of fields that are no secrets: an address, a namespace. The log may say them."""
+
+    @property
+    def secrets(self) -> tuple[SecretValue, ...]:
+        """What no entry may say."""
+        return tuple(value for name, value in self.fields.items() if name not in self.public)

@@ -185,7 +185,7 @@ async def _keep(
     # something to delete.
     written = replace(seen.record, denial=denial, secret_written=True)
     entries = tuple(audit.issue_result(g, now, _notice(g)) for g in kept)
-    values = tuple(value for each in issued for value in each.fields.values())
+    values = tuple(value for each in issued for value in each.secrets)
     batch = Batch(entries=entries, grants=tuple(kept), tasks=(written,), hide=values)
     await record(ports, batch, seen.live_task)
     for grant, each in zip(grants, issued, strict=True):

@@ -43,8 +43,7 @@ from taskpass.core.model.conditions import Reason, unknown
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
 from taskpass.flows.context import Ports
-from taskpass.flows.task import advance, approve, attest, missing_task, templates
-from taskpass.flows.task import relatives as kin
+from taskpass.flows.task import advance, approve, attest, missing_task, relatives, templates
 from taskpass.flows.task.issue import deliver, issue
 from taskpass.flows.task.observe import Run, observe
 from taskpass.flows.task.revoke import forget, revoke, withdraw
@@ -107,7 +106,7 @@ class Reconciler:
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )
             if isinstance(step, Revoke):
-                kin.enqueue_descendants(
+                relatives.enqueue_descendants(
                     self._ports, key
                 )  # they need not wait for this one's providers
             try:
@@ -116,7 +115,7 @@ class Reconciler:
                 await self._tell(seen, step, error)
                 raise
             if isinstance(step, CHANGING):
-                kin.enqueue_descendants(self._ports, key)
+                relatives.enqueue_descendants(self._ports, key)
         raise TaskpassError(f"Task {'/'.join(key)} did not come to rest in {MOST_STEPS} steps")
 
     async def _act(self, seen: Snapshot, step: Step, run: Run) -> None:

@@ -18,7 +18,7 @@ from taskpass.core.model.grant import Grant, GrantState
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import Task
 from taskpass.flows.context import Ports, record
-from taskpass.flows.task import relatives as kin
+from taskpass.flows.task import relatives
 from taskpass.ports.ledger import Batch
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> No
     if done:
         entries = tuple(audit.revoke_result(g, now, _notice(g, task)) for g in done)
         await record(ports, Batch(entries=entries, grants=tuple(done)), task)
-        kin.enqueue_ancestors(ports, done)
+        relatives.enqueue_ancestors(ports, done)
         ports.fail_point("revoke.after-result")
 
 

@@ -150,3 +150,51 @@ def _put_in(index: dict[Any, dict[str, Grant]], key: Any, grant: Grant, held: bo
     of_key.pop(grant.id, None)
     if not of_key:
         index.pop(key, None)
+
+
+class LiveReads:
+    """The reads of `ports.Ledger` that live state answers, whatever else a ledger can do."""
+
+    _mirror: Mirror
+
+    def grants(self, key: Key) -> tuple[Grant, ...]:
+        """See `ports.Ledger`."""
+        return self._mirror.grants(key)
+
+    def held(self) -> Iterable[Grant]:
+        """See `ports.Ledger`."""
+        return self._mirror.held()
+
+    def holders(self, agent: Key) -> Mapping[str, datetime]:
+        """See `ports.Ledger`."""
+        return self._mirror.holders(agent)
+
+    def ahead(self, agent: Key, task_uid: str) -> int:
+        """See `ports.Ledger`."""
+        return self._mirror.ahead(agent, task_uid)
+
+    def tally(
+        self, namespace: str = "", account: str = "", class_name: str = ""
+    ) -> Mapping[str, int]:
+        """See `ports.Ledger`."""
+        return self._mirror.tally(namespace, account, class_name)
+
+    def below(self, task_uid: str) -> Sequence[Grant]:
+        """See `ports.Ledger`."""
+        return self._mirror.below(task_uid)
+
+    def record(self, task_uid: str) -> TaskRecord | None:
+        """See `ports.Ledger`."""
+        return self._mirror.record(task_uid)
+
+    def records_of(self, key: Key) -> tuple[TaskRecord, ...]:
+        """See `ports.Ledger`."""
+        return self._mirror.records_of(key)
+
+    def records(self) -> Iterable[TaskRecord]:
+        """See `ports.Ledger`."""
+        return self._mirror.records()
+
+    def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
+        """See `ports.Ledger`."""
+        return self._mirror.trail(task_uid)

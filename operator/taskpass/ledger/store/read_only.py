@@ -12,8 +12,7 @@ Nothing that would let a credential come into being can be recorded here, so non
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -24,9 +23,8 @@ from taskpass.core.errors import (
     LedgerUnwritable,
     TaskpassError,
 )
-from taskpass.core.lifecycle.records import PodBinding, TaskRecord, TrailItem
-from taskpass.core.model.grant import Grant, GrantState
-from taskpass.core.model.key import Key
+from taskpass.core.lifecycle.records import PodBinding
+from taskpass.core.model.grant import GrantState
 from taskpass.core.rate_limit.budget import Meter
 from taskpass.ledger.log import schema
 from taskpass.ledger.log.key_history import signer_of
@@ -34,8 +32,8 @@ from taskpass.ledger.log.reader import LogReader, TamperEvidence
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.log.writer import Log
 from taskpass.ledger.state import tables as state
-from taskpass.ledger.store import lockfile as place
-from taskpass.ledger.store.read_model import Mirror
+from taskpass.ledger.store import lockfile
+from taskpass.ledger.store.read_model import LiveReads, Mirror
 from taskpass.ledger.store.recover import origin_of
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.transaction import Written, told
@@ -48,11 +46,17 @@ ENDING = (GrantState.REVOKING, GrantState.REVOKED)
 logger = logging.getLogger(__name__)
 
 
-class ReadOnlyLedger:
+class ReadOnlyLedger(LiveReads):
     """What is held as of the last commit, and what was revoked since. Use it from one loop."""
 
     def __init__(
-        self, path: Path, db: sqlite3.Connection, lock: place.Lock, origin: str, size: int, why: str
+        self,
+        path: Path,
+        db: sqlite3.Connection,
+        lock: lockfile.Lock,
+        origin: str,
+        size: int,
+        why: str,
     ) -> None:
         """Take an open file; callers use `open`."""
         self.origin = origin
@@ -63,7 +67,7 @@ class ReadOnlyLedger:
         """Why it cannot be written, in a sentence."""
         self._path = path
         self._db = db
-        self._lock: place.Lock | None = lock
+        self._lock: lockfile.Lock | None = lock
         self._mirror = Mirror()
         self._mirror.apply(
             Written(
@@ -87,7 +91,7 @@ class ReadOnlyLedger:
             LedgerError: It cannot be read, or does not hold together: nothing can be revoked by it.
 
         """
-        lock = place.Lock(path)
+        lock = lockfile.Lock(path)
         db = None
         try:
             db = _connected(path)
@@ -133,48 +137,6 @@ class ReadOnlyLedger:
         """See `ports.Ledger`. It was not opened for writing: nothing is asked for."""
         return 0
 
-    def grants(self, key: Key) -> tuple[Grant, ...]:
-        """See `ports.Ledger`."""
-        return self._mirror.grants(key)
-
-    def held(self) -> Iterable[Grant]:
-        """See `ports.Ledger`."""
-        return self._mirror.held()
-
-    def holders(self, agent: Key) -> Mapping[str, datetime]:
-        """See `ports.Ledger`."""
-        return self._mirror.holders(agent)
-
-    def ahead(self, agent: Key, task_uid: str) -> int:
-        """See `ports.Ledger`."""
-        return self._mirror.ahead(agent, task_uid)
-
-    def tally(
-        self, namespace: str = "", account: str = "", class_name: str = ""
-    ) -> Mapping[str, int]:
-        """See `ports.Ledger`."""
-        return self._mirror.tally(namespace, account, class_name)
-
-    def below(self, task_uid: str) -> Sequence[Grant]:
-        """See `ports.Ledger`."""
-        return self._mirror.below(task_uid)
-
-    def record(self, task_uid: str) -> TaskRecord | None:
-        """See `ports.Ledger`."""
-        return self._mirror.record(task_uid)
-
-    def records_of(self, key: Key) -> tuple[TaskRecord, ...]:
-        """See `ports.Ledger`."""
-        return self._mirror.records_of(key)
-
-    def records(self) -> Iterable[TaskRecord]:
-        """See `ports.Ledger`."""
-        return self._mirror.records()
-
-    def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
-        """See `ports.Ledger`. What is not recorded yet is not in it."""
-        return self._mirror.trail(task_uid)
-
     def meters(self) -> Mapping[str, Meter]:
         """See `ports.Ledger`."""
         return state.meters(self._db)
@@ -211,7 +173,7 @@ class ReadOnlyLedger:
         try:
             ledger = await asyncio.to_thread(reopen)
         except LedgerUnwritable as error:
-            self._lock = place.Lock(self._path)
+            self._lock = lockfile.Lock(self._path)
             logger.debug("The ledger cannot be written yet", extra={"error": str(error)})
             return None
         recorded = 0

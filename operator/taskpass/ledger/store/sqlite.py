@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,15 +20,13 @@ from typing import Self
 from urllib.parse import quote
 
 from taskpass.core.errors import LedgerError, StillRead, TaskpassError
-from taskpass.core.lifecycle.records import PodBinding, TaskRecord, TrailItem
-from taskpass.core.model.grant import Grant
-from taskpass.core.model.key import Key
+from taskpass.core.lifecycle.records import PodBinding
 from taskpass.core.rate_limit.budget import Meter
 from taskpass.ledger.log import schema
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.state import tables as state
 from taskpass.ledger.store import write_ahead
-from taskpass.ledger.store.read_model import Mirror
+from taskpass.ledger.store.read_model import LiveReads, Mirror
 from taskpass.ledger.store.transaction import (
     Change,
     Cosigned,
@@ -67,7 +65,7 @@ class _Waiting:
     answer: asyncio.Future[tuple[int, ...]]
 
 
-class SqliteLedger:
+class SqliteLedger(LiveReads):
     """`ports.Ledger` on one file. Use it from one event loop."""
 
     def __init__(self, path: Path, store: Store) -> None:
@@ -206,48 +204,6 @@ class SqliteLedger:
             waiting(readers(self._path))
             await asyncio.sleep(write_ahead.PAUSE_SECONDS)
         raise StillRead(index, readers(self._path))
-
-    def grants(self, key: Key) -> tuple[Grant, ...]:
-        """See `ports.Ledger`."""
-        return self._mirror.grants(key)
-
-    def held(self) -> Iterable[Grant]:
-        """See `ports.Ledger`."""
-        return self._mirror.held()
-
-    def holders(self, agent: Key) -> Mapping[str, datetime]:
-        """See `ports.Ledger`."""
-        return self._mirror.holders(agent)
-
-    def ahead(self, agent: Key, task_uid: str) -> int:
-        """See `ports.Ledger`."""
-        return self._mirror.ahead(agent, task_uid)
-
-    def tally(
-        self, namespace: str = "", account: str = "", class_name: str = ""
-    ) -> Mapping[str, int]:
-        """See `ports.Ledger`."""
-        return self._mirror.tally(namespace, account, class_name)
-
-    def below(self, task_uid: str) -> Sequence[Grant]:
-        """See `ports.Ledger`."""
-        return self._mirror.below(task_uid)
-
-    def record(self, task_uid: str) -> TaskRecord | None:
-        """See `ports.Ledger`."""
-        return self._mirror.record(task_uid)
-
-    def records_of(self, key: Key) -> tuple[TaskRecord, ...]:
-        """See `ports.Ledger`."""
-        return self._mirror.records_of(key)
-
-    def records(self) -> Iterable[TaskRecord]:
-        """See `ports.Ledger`."""
-        return self._mirror.records()
-
-    def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
-        """See `ports.Ledger`."""
-        return self._mirror.trail(task_uid)
 
     def meters(self) -> Mapping[str, Meter]:
         """See `ports.Ledger`."""

@@ -28,7 +28,7 @@ from taskpass.ledger.log.reader import COSIGNED, LogReader, TamperEvidence
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.log.writer import Log
 from taskpass.ledger.state import tables as state
-from taskpass.ledger.store import lockfile as place
+from taskpass.ledger.store import lockfile
 from taskpass.ledger.store.recover import open_or_recover
 from taskpass.ledger.store.write_ahead import WriteAheadLog
 from taskpass.ledger.verify.follow import caught_up
@@ -114,7 +114,7 @@ class Store:
     """Owns the connection. After any exception but an `Outcome` it must not be used again."""
 
     def __init__(
-        self, path: Path, db: sqlite3.Connection, lock: place.Lock, log: Log,
+        self, path: Path, db: sqlite3.Connection, lock: lockfile.Lock, log: Log,
         fail_point: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.path = path
@@ -151,10 +151,10 @@ class Store:
         """
         if not path.parent.is_dir():
             raise LedgerError(f"There is no directory {path.parent} for the ledger; mount a volume")
-        place.refuse_network(path)
+        lockfile.refuse_network(path)
         db = lock = None
         try:
-            lock = place.Lock(path)
+            lock = lockfile.Lock(path)
             db = schema.connect(path)
             log = open_or_recover(
                 db, signer=signer, previous=previous, reason=reason, domain=domain,

@@ -169,7 +169,11 @@ def _check_trails(log: LogReader, told: Replay) -> None:
             number = index // TILE_WIDTH
             entries = log.bundle(number)
         noted.add((uid, index))
-        _check_item(uid, index, time, words, orjson.loads(entries[index % TILE_WIDTH]))
+        event = orjson.loads(entries[index % TILE_WIDTH])
+        # A version of before wrote no digests; since there are some, what has none told nobody.
+        if "notice" not in event["data"] and 0 <= told.first_notice < index:
+            raise TamperEvidence(f"entry {index} has no words for the trail of task {uid}")
+        _check_item(uid, index, time, words, event)
     for (uid,) in log.db.execute("SELECT uid FROM task_record"):
         if lacking := [i for i in told.noticed.get(uid, ()) if (uid, i) not in noted]:
             raise TamperEvidence(f"entry {lacking[0]} is missing from the trail of task {uid}")

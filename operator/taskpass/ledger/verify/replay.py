@@ -54,6 +54,8 @@ class Replay:
         """UIDs of pods that were forgotten."""
         self.noticed: dict[str, deque[int]] = {}
         """By UID of the task: the entries that its trail has to be of."""
+        self.first_notice = -1
+        """Index of the first entry that has the digest of a notice; -1 where none has."""
         self.people: dict[str, set[str]] = {}
         """Commitments by reference."""
         self.erased: set[str] = set()
@@ -103,6 +105,8 @@ class Replay:
         for grant in piece.over:
             self.held.pop(grant, None)
         self.held |= piece.begun
+        if piece.noticed and self.first_notice < 0:
+            self.first_notice = piece.noticed[0][1]
         for uid, index in piece.noticed:
             self.noticed.setdefault(uid, deque(maxlen=TRAIL_LENGTH)).append(index)
         for moved in piece.tasks:

@@ -91,6 +91,10 @@ def token_request(audience: str, seconds: int) -> dict[str, Any]:
     return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
 
 
+PUBLIC_FIELDS = frozenset({"ca.crt", "server", "namespace"})
+"""Those of a credential's fields that are no secrets."""
+
+
 def credential_fields(token: str, state: State, ca: str) -> dict[str, SecretValue]:
     """Return the credential's fields by the names that Kubernetes' tools use."""
     fields = {

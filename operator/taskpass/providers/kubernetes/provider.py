@@ -42,6 +42,7 @@ from taskpass.providers.kubernetes.access import must_be_new, reviews_of, wait_u
 from taskpass.providers.kubernetes.calls import listed, together
 from taskpass.providers.kubernetes.objects import (
     GRANT_LABEL,
+    PUBLIC_FIELDS,
     bindings_path,
     credential_fields,
     credential_ref,
@@ -205,6 +206,7 @@ class KubernetesProvider:
             credential_ref=credential_ref(status["token"]) or state.service_account_uid,
             fields=credential_fields(status["token"], state, self._ca),
             primary="token",
+            public=PUBLIC_FIELDS,
         )
 
     async def revoke(self, grant: Grant) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 import orjson
 
-from taskpass.ledger.export.formats import csv_table as table
-from taskpass.ledger.export.formats import ecs, ocsf
+from taskpass.ledger.export.formats import csv_table, ecs, ocsf
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +49,12 @@ def _inner(*path: str) -> Callable[[str], str]:
 
 
 def _row(body: bytes, index: int) -> str:
-    return _written(table.row(orjson.loads(body), index, body))
+    return _written(csv_table.row(orjson.loads(body), index, body))
 
 
 def _cell(line: str) -> str:
     rows = list(csv.reader([line]))
-    if len(rows) != 1 or len(rows[0]) != len(table.COLUMNS):
+    if len(rows) != 1 or len(rows[0]) != len(csv_table.COLUMNS):
         raise ValueError("it does not have the columns of the first line")
     return rows[0][-1]
 
@@ -70,6 +69,6 @@ FORMATS: Mapping[str, LineFormat] = {
     "jsonl": LineFormat("entries.jsonl", lambda body, _: body.decode(), str),
     "ocsf": LineFormat("entries.ocsf.jsonl", _json(ocsf.event), _inner("raw_data")),
     "ecs": LineFormat("entries.ecs.jsonl", _json(ecs.document), _inner("event", "original")),
-    "csv": LineFormat("entries.csv", _row, _cell, _written(table.COLUMNS)),
+    "csv": LineFormat("entries.csv", _row, _cell, _written(csv_table.COLUMNS)),
 }
 """By the name that `taskpass audit export --format` takes."""

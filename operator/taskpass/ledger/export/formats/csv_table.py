@@ -6,7 +6,7 @@ The last cell is the entry itself. No cell can become a formula there.
 from collections.abc import Mapping
 from typing import Any
 
-from taskpass.ledger.export.formats import fields as told
+from taskpass.ledger.export.formats import fields
 
 COLUMNS = (
     "index", "leaf_sha256", "time", "type", "stage", "outcome", "task", "task_uid", "agent",
@@ -18,15 +18,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def row(event: Mapping[str, Any], index: int, body: bytes) -> tuple[str, ...]:
     """Return the cells of an entry, in the order of `COLUMNS`."""
-    cred, task = told.part(event, "cred"), told.part(event, "task")
+    cred, task = fields.part(event, "cred"), fields.part(event, "task")
     cells = (
-        str(index), told.leaf(body), event["time"], told.kind(event), told.text(event, "stage"),
-        told.text(event, "outcome"), event.get("subject", ""), task.get("uid", ""),
+        str(index), fields.leaf(body), event["time"], fields.kind(event),
+        fields.text(event, "stage"),
+        fields.text(event, "outcome"), event.get("subject", ""), task.get("uid", ""),
         task.get("agent", ""), cred.get("ref", ""),
-        cred.get("name", "") or told.text(event, "request"), cred.get("class", ""),
+        cred.get("name", "") or fields.text(event, "request"), cred.get("class", ""),
         cred.get("provider", ""), " ".join(map(str, cred.get("actions", ()))),
         " ".join(map(str, cred.get("resources", ()))),
-        told.text(event, "reason") or told.part(event, "decision").get("reason_code", ""),
+        fields.text(event, "reason") or fields.part(event, "decision").get("reason_code", ""),
         event["id"], body.decode(),
     )  # fmt: skip
     return tuple(_harmless(str(cell)) for cell in cells)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskpass.core.model.entry import EventType
-from taskpass.ledger.export.formats import fields as told
+from taskpass.ledger.export.formats import fields
 
 VERSION = "8.17.0"
 CATEGORIES: Mapping[EventType, tuple[str, tuple[str, ...]]] = {
@@ -46,20 +46,20 @@ OUTCOMES = {"success": "success", "failure": "failure", "denied": "failure"}
 
 def document(event: Mapping[str, Any], index: int, body: bytes) -> dict[str, Any]:
     """Return an entry as a document."""
-    kind = told.kind(event)
+    kind = fields.kind(event)
     category, types = CATEGORIES.get(EventType(kind), UNKNOWN) if known(kind) else UNKNOWN
     made: dict[str, Any] = {
         "@timestamp": event["time"],
         "ecs": {"version": VERSION},
-        "message": told.message(event),
+        "message": fields.message(event),
         "event": {
             "id": event["id"], "kind": "event", "category": [category], "type": list(types),
-            "action": kind, "outcome": OUTCOMES.get(told.text(event, "outcome"), "unknown"),
+            "action": kind, "outcome": OUTCOMES.get(fields.text(event, "outcome"), "unknown"),
             "module": "taskpass", "dataset": "taskpass.audit", "provider": event["source"],
-            "sequence": index, "hash": told.leaf(body), "original": body.decode(),
+            "sequence": index, "hash": fields.leaf(body), "original": body.decode(),
         },
     }  # fmt: skip
-    if reason := told.text(event, "reason") or told.part(event, "decision").get("reason_code"):
+    if reason := fields.text(event, "reason") or fields.part(event, "decision").get("reason_code"):
         made["event"]["reason"] = reason
     if "subject" in event:
         namespace, _, name = event["subject"].partition("/")
@@ -67,7 +67,7 @@ def document(event: Mapping[str, Any], index: int, body: bytes) -> dict[str, Any
             "type": "kubernetes", "namespace": namespace,
             "resource": {"type": "agenttask", "name": name},
         }  # fmt: skip
-    if agent := told.part(event, "task").get("agent"):
+    if agent := fields.part(event, "task").get("agent"):
         made["user"] = {"name": agent}
     return made
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from taskpass import __version__
 from taskpass.core.model.entry import EventType
-from taskpass.ledger.export.formats import fields as told
+from taskpass.ledger.export.formats import fields
 from taskpass.ledger.export.formats.ecs import known
 
 VERSION = "1.8.0"
@@ -57,7 +57,7 @@ NOTABLE = frozenset({"denied", "failure", "unknown"})
 
 def event(entry: Mapping[str, Any], index: int, body: bytes) -> dict[str, Any]:
     """Return an entry as an event."""
-    kind, outcome = told.kind(entry), told.text(entry, "outcome")
+    kind, outcome = fields.kind(entry), fields.text(entry, "outcome")
     attests = kind == EventType.WORKLOAD_ATTEST
     activity, entity = ACTIVITIES.get(EventType(kind), UNKNOWN) if known(kind) else UNKNOWN
     if attests:
@@ -73,18 +73,18 @@ def event(entry: Mapping[str, Any], index: int, body: bytes) -> dict[str, Any]:
         "severity_id": MEDIUM if outcome in NOTABLE else INFORMATIONAL,
         "status_id": status_id,
         "status": status,
-        "message": told.message(entry),
+        "message": fields.message(entry),
         "metadata": {
             "version": VERSION, "uid": entry["id"], "sequence": index, "event_code": kind,
             "log_name": entry["source"], "original_time": entry["time"],
             "product": {"name": "taskpass", "vendor_name": "taskpass", "version": __version__},
         },
         "raw_data": body.decode(),
-        "unmapped": {"leaf_sha256": told.leaf(body)},
+        "unmapped": {"leaf_sha256": fields.leaf(body)},
     }  # fmt: skip
-    if op := told.text(entry, "op"):
+    if op := fields.text(entry, "op"):
         made["metadata"]["correlation_uid"] = op
-    if reason := told.text(entry, "reason") or told.part(entry, "decision").get("reason_code"):
+    if reason := fields.text(entry, "reason") or fields.part(entry, "decision").get("reason_code"):
         made["status_detail"] = reason
     made |= _who(entry) if attests else {"entity": _entity(entry, entity)}
     return made
@@ -92,7 +92,7 @@ def event(entry: Mapping[str, Any], index: int, body: bytes) -> dict[str, Any]:
 
 def _who(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Authentication has instead of an entity."""
-    pod = told.part(entry, "pod")
+    pod = fields.part(entry, "pod")
     return {
         "activity_name": "Workload Attestation",
         "user": {"name": str(pod.get("name", "")), "uid": str(pod.get("uid", ""))},
@@ -101,7 +101,7 @@ def _who(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entity(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    cred, task = told.part(entry, "cred"), told.part(entry, "task")
+    cred, task = fields.part(entry, "cred"), fields.part(entry, "task")
     match kind:
         case "Credential":
             found = {"uid": cred.get("ref", ""), "name": cred.get("name") or cred.get("class", "")}
