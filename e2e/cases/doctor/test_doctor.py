@@ -162,9 +162,7 @@ def test_a_volume_whose_claim_is_not_there_fails(broken: Told) -> None:
 def test_a_policy_that_is_missing_fails(broken: Told) -> None:
     line = one(broken, "limits", "failed", "taskpass-operator-pods")
 
-    assert (
-        line["what"] == "ValidatingAdmissionPolicy 'taskpass-operator-pods' is missing (not found)"
-    )
+    assert line["what"] == "ValidatingAdmissionPolicy 'taskpass-operator-pods' is missing"
     assert line["remedy"] == "install or upgrade the chart with the same values"
 
 

@@ -39,7 +39,7 @@ class TestGuard:
             said = await verify_guardrails(client, **ASKED)
         await _until_not(lambda: verify_guardrails(client, **ASKED))
 
-        assert f"'{name}' is missing (not found); install or upgrade the chart" in said
+        assert f"'{name}' is missing; install or upgrade the chart" in said
 
     async def test_a_binding_that_leaves_namespaces_out_is_named(
         self, client: KubeClient, api: Api

@@ -122,7 +122,7 @@ async def limits_missing(
 
 async def _exists(client: KubeClient, path: str, name: str) -> str:
     answer = await _read(client, path)
-    return "" if isinstance(answer, dict) else f"'{name}' is missing ({answer}); {REMEDY}"
+    return "" if isinstance(answer, dict) else f"'{name}' {answer}; {REMEDY}"
 
 
 async def _policy_holds(client: KubeClient, kind: str, name: str) -> str:
@@ -132,9 +132,9 @@ async def _policy_holds(client: KubeClient, kind: str, name: str) -> str:
         _read(client, f"{ADMISSION}/{plural}ybindings/{name}"),
     )
     if not isinstance(policy, dict):
-        return f"{kind}AdmissionPolicy '{name}' is missing ({policy}); {REMEDY}"
+        return f"{kind}AdmissionPolicy '{name}' {policy}; {REMEDY}"
     if not isinstance(binding, dict):
-        return f"{kind}AdmissionPolicyBinding '{name}' is missing ({binding}); {REMEDY}"
+        return f"{kind}AdmissionPolicyBinding '{name}' {binding}; {REMEDY}"
     weak = f"{kind}AdmissionPolicy '{name}' does not count everywhere any more; {REMEDY}"
     spec, bound = policy["spec"], binding["spec"]
     if spec.get("failurePolicy") != "Fail" or bound.get("policyName") != name:
@@ -155,9 +155,9 @@ async def _read(client: KubeClient, path: str) -> dict[str, Any] | str:
     try:
         return await client.get(path)
     except NotFound:
-        return "not found"
+        return "is missing"
     except Forbidden:
-        return "the operator may not read it"
+        return "cannot be read: the operator may not (403)"
 
 
 async def _secret_is_refused(

@@ -104,7 +104,7 @@ STATES: list[Any] = [
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), Wait(waiting="Pod 'old' still runs"),
-        "Attested=True/PodVerified Authorized=True/Allowed CredentialsIssued=False/NotYet "
+        "Attested=True/PodVerified Authorized=Unknown/Pending CredentialsIssued=False/NotYet "
         "Finished=False/Running Ready=False/NotYet Stalled=False/NotStalled "
         "Suspended=False/Running",
         id="something must come first",
@@ -155,6 +155,13 @@ def test_ready_is_true_only_if_everything_before_it_is(
     ready = made["Ready"].status == "True"
     before = [made[k].status for k in ("Attested", "Authorized", "CredentialsIssued")]
     assert ready == (before == ["True"] * 3)
+
+
+def test_while_issuing_waits_policy_is_not_said_to_have_allowed_anything() -> None:
+    seen = findings(snapshot(own_record=BARE, grants=()), Wait(waiting="Pod 'old' still runs"), T0)
+
+    assert seen["Authorized"].message == "Policy decides once this is over: Pod 'old' still runs"
+    assert seen["Ready"].message == seen["CredentialsIssued"].message == "Pod 'old' still runs"
 
 
 def test_a_status_shows_what_is_held_and_until_when() -> None:

@@ -108,12 +108,12 @@ async def test_every_limit_that_does_not_hold_is_named_and_not_the_first_only(
         (
             Level.FAILED,
             "limits",
-            "MutatingAdmissionPolicy 'taskpass-inject' is missing (not found)",
+            "MutatingAdmissionPolicy 'taskpass-inject' is missing",
         ),
         (
             Level.FAILED,
             "limits",
-            "ValidatingAdmissionPolicy 'taskpass-pods' is missing (not found)",
+            "ValidatingAdmissionPolicy 'taskpass-pods' is missing",
         ),
     ]
 

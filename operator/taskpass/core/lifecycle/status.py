@@ -86,7 +86,9 @@ def findings(seen: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Finding]
         attested = _attested(seen, rest)
         authorized = _authorized(seen, rest, attested)
         issued = _issued(seen, rest, authorized)
-        blocking = [attested, authorized, issued]
+        # What policy is not asked before is the reason, not that it was not asked.
+        after = [issued, authorized] if rest.waiting else [authorized, issued]
+        blocking = [attested, *after]
         if suspension is not None:
             blocking.insert(0, false(Reason.SUSPENDED, suspension.message))
         ready = next(
@@ -153,8 +155,11 @@ def _authorized(seen: Snapshot, rest: Wait, attested: Finding) -> Finding:
     if owed_without_successor(seen):
         return unknown(Reason.PENDING, "Policy is asked once everything owed is taken back")
     held = live(seen)
+    if rest.waiting and _asked(seen) - {g.name for g in held}:
+        return unknown(Reason.PENDING, f"Policy decides once this is over: {rest.waiting}")
     names = sorted({g.policy for g in held})
-    said = f"Allowed by {', '.join(names)}" if names else "Nothing more is asked for"
+    nothing = "What was asked for has run out" if _asked(seen) else "This phase asks for nothing"
+    said = f"Allowed by {', '.join(names)}" if names else nothing
     ends = [g.approval.until for g in held if g.approval is not None]
     if ends:
         return true(Reason.APPROVED, f"{said}; approved until {min(ends):%H:%M:%S} UTC")
@@ -166,20 +171,20 @@ def _issued(seen: Snapshot, rest: Wait, authorized: Finding) -> Finding:
         return false(Reason.REVOKING, _owing(rest))
     if rest.suspended:
         return false(Reason.REVOKED, "Nothing is held while the task is suspended")
-    if _not(authorized):
-        return false(Reason.NOT_YET, "Nothing is issued before policy allows all of it")
     if rest.waiting:
         return false(Reason.NOT_YET, rest.waiting)
+    if _not(authorized):
+        return false(Reason.NOT_YET, "Nothing is issued before policy allows all of it")
     held = {g.name for g in live(seen)}
     failed = [name for name in seen.failures if name not in held]
     if failed:
         return seen.failures[min(failed)]
     if seen.delivery_failure is not None:
         return seen.delivery_failure
-    asked = seen.live_task.requests_in(seen.record.phase)
+    asked = _asked(seen)
     if not asked:
         return true(Reason.ISSUED, "This phase asks for no credential")
-    gone = sorted(r.name for r in asked if r.name not in held)
+    gone = sorted(asked - held)
     if gone:
         return false(
             Reason.REVOKED,
@@ -188,6 +193,10 @@ def _issued(seen: Snapshot, rest: Wait, authorized: Finding) -> Finding:
         )
     where = f"{len(asked)} in Secret 'taskpass-{seen.live_task.name}'"
     return true(Reason.ISSUED, f"{where}. {rest.unrenewed}" if rest.unrenewed else where)
+
+
+def _asked(seen: Snapshot) -> set[str]:
+    return {r.name for r in seen.live_task.requests_in(seen.record.phase)}
 
 
 def _suspended(seen: Snapshot, rest: Wait, suspension: Suspension | None) -> Finding:
