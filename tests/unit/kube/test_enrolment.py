@@ -84,7 +84,7 @@ def test_what_was_never_listed_or_cannot_be_read_is_not_known(
     watches: Watches, which: str, field: str
 ) -> None:
     watch = getattr(watches, which)
-    watch.unreadable.add(("support", "odd"))
+    watch.unreadable["support", "odd"] = "the operator's log says why"
     odd = watches.enrolment.sight("support")
     watch.unreadable.clear()
     watch.synced = asyncio.Event()

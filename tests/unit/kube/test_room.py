@@ -6,14 +6,17 @@ from taskpass.kube.api.client import KubeClient
 from taskpass.kube.api.connection import Connection
 from taskpass.kube.cache.cluster_view import InformerCache
 from taskpass.kube.cache.memory_limit import NamespaceMemory
-from tests.unit.kube.objects import a_task
+from tests.unit.kube.objects import a_pod, a_task, a_template, an_approval
 
 
 @pytest.fixture
 def caches() -> InformerCache:
-    """Return caches of one tenant, with nothing in them."""
+    """Return caches of one tenant, that have listed nothing."""
     nowhere = KubeClient(Connection(server="http://127.0.0.1:1", tls=None))
-    return InformerCache(nowhere, tenants=["support"], on_change=lambda keys: None)
+    made = InformerCache(nowhere, tenants=["support"], on_change=lambda keys: None)
+    for each in made._reflectors():
+        each.synced.set()
+    return made
 
 
 def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: InformerCache) -> None:
@@ -35,6 +38,49 @@ def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: InformerCac
     fits = caches.task(("support", "t2"))
     assert fits is not None
     assert (fits.left_out, len(fits.sponsor)) == ("", 700)
+
+
+@pytest.mark.parametrize("kind", ["TaskApproval", "AgentTaskTemplate"])
+def test_while_there_is_no_room_for_an_approval_or_template_its_namespace_is_issued_nothing(
+    caches: InformerCache, kind: str
+) -> None:
+    caches._room_of[kind].most = 1000
+    make = an_approval if kind == "TaskApproval" else a_template
+    made = [make(f"o{n}", 20 + n) for n in range(3)]
+    for each in made:
+        each["spec"]["reason"] = "x" * 300
+        caches.apply(kind, "ADDED", each)
+    blocked = caches.sight("support")
+
+    caches.apply(kind, "DELETED", made[0])
+    caches.apply(kind, None, made[2])  # as at the next list
+
+    assert f"{kind} 'o2' could not be read; the {kind}s of namespace 'support' take more than" in (
+        blocked.issuance_blocked_reason
+    )
+    assert not blocked.decisions
+    assert caches.sight("support").decisions
+    assert caches.sight("support").issuance_blocked_reason == ""
+
+
+async def test_a_pod_for_which_there_is_no_room_stops_issuing_until_the_next_list_has_room(
+    caches: InformerCache,
+) -> None:
+    caches._room_of["pod"].most = 2000
+    pods, names = caches._pods["support"], ["p1", "p2", "p3"]
+    for n, name in enumerate(names):
+        pods._apply("ADDED", a_pod(name, 20 + n, "ticket" + "x" * 200))
+    blocked = caches.sight("support")
+
+    pods._apply("DELETED", a_pod("p1", 30, "ticket" + "x" * 200))
+    pods._apply("MODIFIED", a_pod("p3", 22, "ticket" + "x" * 200))  # as at the next list
+
+    assert "one of its pods, 'p3', cannot be read: the pods of namespace 'support' take more" in (
+        blocked.issuance_blocked_reason
+    )
+    assert not blocked.pods
+    assert caches.sight("support").pods
+    assert caches.sight("support").issuance_blocked_reason == ""
 
 
 def test_of_a_namespace_that_is_not_served_nothing_whole_is_kept(caches: InformerCache) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -39,7 +39,7 @@ from taskpass.kube.cache.convert import (
 )
 from taskpass.kube.cache.enqueue import EnqueueThrottle, OnChange
 from taskpass.kube.cache.enrolment import Enrolment
-from taskpass.kube.cache.memory_limit import TOO_MUCH, NamespaceMemory
+from taskpass.kube.cache.memory_limit import MOST_OF_OTHERS, TOO_MUCH, NamespaceMemory, NoRoom
 from taskpass.kube.cache.policies import Policies
 from taskpass.kube.cache.reflector import Reflector, key_of
 from taskpass.kube.cache.store import Change, Store, mark
@@ -49,6 +49,9 @@ from taskpass.kube.kinds import AGENT_TASK, WATCHED, Kind
 TASKS_EVERY = 10
 """Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
 be seen, and there are many of them."""
+POD_BYTES = 512
+"""What is kept of a pod beside its labels and images."""
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -71,6 +74,13 @@ class InformerCache:
         self._client = client
         self._tenants = tuple(sorted(set(tenants)))
         self._looks = EnqueueThrottle(on_change)
+        self._room = NamespaceMemory()
+        self._left_out: set[Key] = set()
+        """Tasks for which there is no room."""
+        self._room_of = {
+            kind: NamespaceMemory(MOST_OF_OTHERS)
+            for kind in ("AgentTaskTemplate", "TaskApproval", "pod")
+        }
         self._tasks: Store[Task] = Store()
         self._classes: Store[CredentialClass] = Store()
         self._policies = Policies()
@@ -82,8 +92,11 @@ class InformerCache:
             "AgentTask": (self._tasks, self._task),
             "CredentialClass": (self._classes, class_from),
             "KillSwitch": (self._switches, kill_switch_from),
-            "AgentTaskTemplate": (self._templates, template_from),
-            "TaskApproval": (self._approvals, approval_from),
+            "AgentTaskTemplate": (
+                self._templates,
+                self._bounded("AgentTaskTemplate", template_from),
+            ),
+            "TaskApproval": (self._approvals, self._bounded("TaskApproval", approval_from)),
             **{kind: (store, self._compiled) for kind, store in self._policies.stores.items()},
         }
         self._approvals_of: dict[Key, set[Key]] = defaultdict(set)
@@ -93,10 +106,10 @@ class InformerCache:
         self._ordered_children: dict[Key, tuple[str, ...]] = {}
         self._tasks_of_class: dict[str, set[Key]] = defaultdict(set)
         self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
-        self._room = NamespaceMemory()
         self._awaited_in: dict[str, set[Key]] = defaultdict(set)
         """Keys of tasks, made or not, that pods of a namespace name."""
-        self._unreadable: set[tuple[str, Key]] = set()
+        self._unreadable: dict[tuple[str, Key], str] = {}
+        """What is there and was not taken in, and why."""
         self._revision = 0
         self._seeded = False
         self._resyncs = 0
@@ -113,7 +126,7 @@ class InformerCache:
             base = f"/api/v1/namespaces/{namespace}"
             changed = partial(self._look_at_sight, namespace)
             self._pods[namespace] = Reflector(
-                client, f"{base}/pods", pod_from, self._pod_changed, label_selector=LABEL,
+                client, f"{base}/pods", self._pod, self._pod_changed, label_selector=LABEL,
                 on_state=changed,
             )  # fmt: skip
             self._accounts[namespace] = Reflector(
@@ -193,7 +206,7 @@ class InformerCache:
 
     def _take(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
         if event_type == "DELETED":
-            self._unreadable.discard((kind, key_of(obj)))
+            self._unreadable.pop((kind, key_of(obj)), None)
             self._changed(kind, self._kinds[kind][0].remove(obj))
         elif not self._kinds[kind][0].is_stale(obj) or self._may_fit_now(kind, obj):
             self._changed(kind, self._read(kind, obj))
@@ -201,7 +214,7 @@ class InformerCache:
     def _may_fit_now(self, kind: str, obj: Mapping[str, Any]) -> bool:
         """Tell whether it is a task that was left out, as it was then."""
         key = key_of(obj)
-        known = self._tasks.get(key) if kind == "AgentTask" and key in self._room.left_out else None
+        known = self._tasks.get(key) if kind == "AgentTask" and key in self._left_out else None
         return known is not None and known.resource_version == obj["metadata"]["resourceVersion"]
 
     def task_keys(self) -> list[Key]:
@@ -253,9 +266,10 @@ class InformerCache:
         blocked = seen.issuance_blocked_reason
         for kind, (where, name) in sorted(self._unreadable):
             if where == namespace and kind != "AgentTask":
+                why = self._unreadable[kind, (where, name)]
                 blocked = blocked or (
                     f"Nothing is issued in namespace '{namespace}' while {kind} '{name}' could not "
-                    "be read; change or delete it"
+                    f"be read; {why}"
                 )
         return replace(seen, decisions=known and not unread, issuance_blocked_reason=blocked)
 
@@ -335,8 +349,34 @@ class InformerCache:
         if key[0] not in self._tenants:
             return task_from(without_spec(obj))
         if self._room.take(key, len(orjson.dumps(obj["spec"]))):
+            self._left_out.discard(key)
             return task_from(obj)
+        self._room.leave(key)
+        self._left_out.add(key)
         return replace(task_from(without_spec(obj)), left_out=TOO_MUCH.format(key[0]))
+
+    def _bounded(
+        self, kind: str, convert: Callable[[Mapping[str, Any]], T]
+    ) -> Callable[[Mapping[str, Any]], T]:
+        """Return what converts an object of a kind for which there is room; else `NoRoom`."""
+        room = self._room_of[kind]
+
+        def converted(obj: Mapping[str, Any]) -> T:
+            key = key_of(obj)
+            served = key[0] in self._tenants
+            if served and not room.take(key, len(orjson.dumps(obj["spec"]))):
+                raise NoRoom(kind, key[0], room.most)
+            return convert(obj)
+
+        return converted
+
+    def _pod(self, obj: Mapping[str, Any]) -> PodView:
+        pod, room = pod_from(obj), self._room_of["pod"]
+        texts = (*pod.images, *pod.labels, *pod.labels.values())
+        key = (pod.namespace, pod.name)
+        if not room.take(key, POD_BYTES + sum(map(len, texts))):
+            raise NoRoom("pod", pod.namespace, room.most)
+        return pod
 
     def _compiled(self, obj: Mapping[str, Any]) -> CompiledPolicy:
         return CompiledPolicy(policy=policy_from(obj))
@@ -349,24 +389,29 @@ class InformerCache:
                 for item in items:
                     present.append(key_of(item))
                     self._take(kind, None, item)
-        gone = {k for of, k in self._unreadable if of == kind}.difference(present)
-        self._unreadable.difference_update((kind, key) for key in gone)
+        for gone in {k for of, k in self._unreadable if of == kind}.difference(present):
+            del self._unreadable[kind, gone]
         for change in store.finish_list(present, int(version)):
             self._changed(kind, change)
 
     def _read(self, kind: str, obj: Mapping[str, Any]) -> Change[Any] | None:
         (store, converted), key = self._kinds[kind], key_of(obj)
-        self._unreadable.discard((kind, key))
+        self._unreadable.pop((kind, key), None)
         try:
             return store.put(obj, converted(cut(obj)))
+        except NoRoom as error:
+            self._unreadable[kind, key] = str(error)
+            logger.warning("No room for an object", extra={"kind": kind, "key": key})
         except (KeyError, TypeError, ValueError, AttributeError):
-            self._unreadable.add((kind, key))
+            self._unreadable[kind, key] = "change or delete it"
             logger.exception("Object could not be read", extra={"kind": kind, "key": key})
-            return store.remove_earlier(obj)
+        return store.remove_earlier(obj)
 
     def _changed(self, kind: str, change: Change[Any] | None) -> None:
         if change is None:
             return
+        if change.new is None and kind in self._room_of:
+            self._room_of[kind].leave(change.key)
         if kind == "AgentTask":
             self._index(change)
             self._looks.at([change.key])
@@ -435,6 +480,7 @@ class InformerCache:
     def _index(self, change: Change[Task]) -> None:
         if change.new is None:
             self._room.leave(change.key)
+            self._left_out.discard(change.key)
         for stored, put in ((change.old, False), (change.new, True)):
             if stored is None:
                 continue
@@ -450,6 +496,8 @@ class InformerCache:
                 mark(self._tasks_of_class, name, task.key, put)
 
     def _pod_changed(self, key: Key, old: PodView | None, new: PodView | None) -> None:
+        if new is None:
+            self._room_of["pod"].leave(key)
         touched = []
         for pod, put in ((old, False), (new, True)):
             if pod is None:

@@ -50,8 +50,11 @@ class Enrolment:
             elif not each.synced.is_set():
                 blocked = blocked or f"{where} before its {what} are listed"
             elif each.unreadable:
-                name = min(each.unreadable)[1]
-                blocked = blocked or f"{where} while one of its {what}, '{name}', cannot be read"
+                key = min(each.unreadable)
+                why = each.unreadable[key]
+                blocked = blocked or (
+                    f"{where} while one of its {what}, '{key[1]}', cannot be read: {why}"
+                )
         return Sight(
             pods=pods.synced.is_set() and not pods.unreadable,
             accounts=accounts.synced.is_set() and not accounts.unreadable,

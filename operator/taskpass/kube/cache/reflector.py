@@ -6,7 +6,9 @@
 3. 410 (`Gone`) means list again; any other failure means wait, and go on from the last version.
 4. A watch that is silent for too long counts as broken (`KubeClient`). One that was opened anew is
    well at once: nothing was missed, and nothing need happen soon.
-5. Nothing ends it but cancellation. What went wrong last is in `last_error`, for readiness.
+5. What cannot be read, or has no room, is read again when the watch ends, which the server does
+   within ten minutes.
+6. Nothing ends it but cancellation. What went wrong last is in `last_error`, for readiness.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ from typing import Any, Generic, TypeVar
 from taskpass.core.errors import Forbidden, Gone, TaskpassError
 from taskpass.core.model.key import Key
 from taskpass.kube.api.client import KubeClient
+from taskpass.kube.cache.memory_limit import NoRoom
 
 T = TypeVar("T")
 FIRST_PAUSE = 0.2
@@ -60,8 +63,8 @@ class Reflector(Generic[T]):
         self.refused_seconds = 0.0
         """How long every answer in a row was one. Another error begins the row anew; only success
         takes back how long it was."""
-        self.unreadable: set[Key] = set()
-        """What is there and cannot be read."""
+        self.unreadable: dict[Key, str] = {}
+        """What is there and was not taken in, and why; it is read again at the next list."""
         self._refused_since: float | None = None
         self._on_state = on_state
         self._client = client
@@ -84,7 +87,7 @@ class Reflector(Generic[T]):
         while True:
             seen, self._opened_at = self._from, float("inf")
             try:
-                if not self._from:
+                if not self._from or self.unreadable:
                     await self._list()
                 await self._watch()
                 pause = self._first_pause
@@ -122,7 +125,7 @@ class Reflector(Generic[T]):
                 for item in items:
                     key = key_of(item)
                     listed[key] = version_of(item)
-                    if self._versions.get(key) != listed[key]:
+                    if self._versions.get(key) != listed[key] or key in self.unreadable:
                         changed.append((key, self._converted(item)))
         for key, value in changed:
             self._put(key, value, listed[key][0])
@@ -184,13 +187,18 @@ class Reflector(Generic[T]):
         key = key_of(item)
         try:
             value = self._convert(item)
+        except NoRoom as error:
+            why = str(error)
+            logger.warning("No room for an object", extra={"object": "/".join(key)})
         except (KeyError, TypeError, ValueError, AttributeError):
+            why = "the operator's log says why"
             logger.exception("Object could not be read", extra={"object": "/".join(key)})
-            self.unreadable.add(key)
-            self._on_state()
-            return None
-        self._readable(key)
-        return value
+        else:
+            self._readable(key)
+            return value
+        self.unreadable[key] = why
+        self._on_state()
+        return None
 
     def _put(self, key: Key, value: T | None, uid: str) -> None:
         """Take in a state; one that cannot be read only tells that an earlier life is over."""
@@ -204,7 +212,7 @@ class Reflector(Generic[T]):
 
     def _readable(self, key: Key) -> None:
         if key in self.unreadable:
-            self.unreadable.discard(key)
+            del self.unreadable[key]
             self._on_state()
 
     def _set(self, key: Key, value: T | None) -> None:
