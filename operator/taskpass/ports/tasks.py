@@ -50,7 +50,7 @@ class ReadyConditionWriter(Protocol):
     async def say(self, standing: ReadyCondition, now: datetime) -> None:
         """Make it the condition `Ready`. An object that is gone is success."""
 
-    async def release_class(self, used: CredentialClass) -> None:
+    async def release_class(self, credential_class: CredentialClass) -> None:
         """Remove our finalizer from a class. One that is gone is success."""
 
 

@@ -18,15 +18,15 @@ def pending(awaiting: Sequence[PendingApproval]) -> list[dict[str, Any]]:
     return [_pending(each) for each in sorted(awaiting, key=lambda each: each.asked.digest)]
 
 
-def shown_before(seen: Snapshot, rest: Wait) -> list[dict[str, Any]]:
+def shown_before(snapshot: Snapshot, rest: Wait) -> list[dict[str, Any]]:
     """Return what was shown and is still asked for, where this look did not come so far.
 
     What was shown before the ledger was opened anew is believed only while it is shown.
     """
     if not _cut_short(rest):
         return []
-    asked = {each.digest for each in seen.record.asked}
-    before = seen.live_task.status.get("pendingApprovals", ())
+    asked = {each.digest for each in snapshot.record.asked}
+    before = snapshot.live_task.status.get("pendingApprovals", ())
     return [dict(each) for each in before if each.get("digest") in asked]
 
 
@@ -61,7 +61,7 @@ def _whose(policy: Policy) -> Mapping[str, list[str]]:
     return {key: names for key, names in whose.items() if names}
 
 
-def blocking(seen: Snapshot, rest: Wait) -> Finding | None:
+def blocking(snapshot: Snapshot, rest: Wait) -> Finding | None:
     """Return the finding of `Authorized` where an approval is not there; None where none is."""
     if rest.asking_later:
         return false(Reason.APPROVAL_REQUIRED, rest.asking_later)
@@ -76,7 +76,7 @@ def blocking(seen: Snapshot, rest: Wait) -> Finding | None:
             f"{what} was denied by '{said.approver.username}' ({said.reason or 'without a reason'}"
             f"); change the request, or have TaskApproval '{said.name}' deleted",
         )
-    task = seen.live_task
+    task = snapshot.live_task
     how = f"see it and give it with: taskpass approve {task.namespace}/{task.name}"
     if judgement.lapsed:
         return false(Reason.APPROVAL_EXPIRED, f"{what} was approved for too short a time; {how}")
@@ -105,25 +105,25 @@ def needed_of(policy: Policy, needed: int, given: int = 0) -> str:
     return f"{some} of {' or '.join(whose) or 'somebody'} ({policy.title}{has})"
 
 
-def verdicts(seen: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Finding]]:
+def verdicts(snapshot: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Finding]]:
     """Yield what has changed of what is to be said on each TaskApproval of the task."""
-    if seen.task is None:
+    if snapshot.task is None:
         return
     used = {
         uid: grant
-        for grant in seen.own_grants
+        for grant in snapshot.own_grants
         if grant.approval is not None
         for uid in grant.approval.given_by
     }
     asked = {each.asked.digest: each for each in rest.awaiting}
-    for approval in seen.approvals:
+    for approval in snapshot.approvals:
         if approval.uid in used:
             name = used[approval.uid].name
             finding = true(
                 Reason.USED, f"Credential '{name}' is issued; it ends with this approval"
             )
-        elif approval.task_uid == seen.task.uid and approval.digest in asked:
-            finding = _standing(approval, asked[approval.digest], seen)
+        elif approval.task_uid == snapshot.task.uid and approval.digest in asked:
+            finding = _standing(approval, asked[approval.digest], snapshot)
         elif approval.said[0] in (Reason.USED, Reason.COUNTS) or _cut_short(rest):
             continue  # it was heard, and what it led to is told elsewhere; or nobody listened
         else:
@@ -135,10 +135,10 @@ def verdicts(seen: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Finding
             yield approval, finding
 
 
-def _standing(approval: TaskApproval, awaiting: PendingApproval, seen: Snapshot) -> Finding:
+def _standing(approval: TaskApproval, awaiting: PendingApproval, snapshot: Snapshot) -> Finding:
     judgement = awaiting.judgement
     if approval.uid not in {each.uid for each in judgement.counted}:
-        task, origin = seen.live_task, asked_for_by(seen)
+        task, origin = snapshot.live_task, asked_for_by(snapshot)
         each = (objection(approval, h.policy, task, origin) for h in judgement.heard)
         why = next(filter(None, each), "")
         return false(Reason.COUNTS_NOT, f"It does not count: {why}")

@@ -41,18 +41,18 @@ Decided = Sequence[tuple[CredentialRequest, Decision]]
 
 
 def of_approval(
-    seen: Snapshot, decisions: Decided, held: Mapping[str, Grant], now: datetime, rest: Wait
+    snapshot: Snapshot, decisions: Decided, held: Mapping[str, Grant], now: datetime, rest: Wait
 ) -> Step | Mapping[str, Approval]:
     """Return what must come before the issue, or the approvals that let it go on, by request."""
     demanding = [(r, d) for r, d in decisions if d.demands]
-    unseen = {r.class_name for r, _ in demanding} - seen.reach.keys()
+    unseen = {r.class_name for r, _ in demanding} - snapshot.reach.keys()
     if unseen:
-        return ResolvePermissions(classes=tuple(seen.classes[name] for name in sorted(unseen)))
+        return ResolvePermissions(classes=tuple(snapshot.classes[name] for name in sorted(unseen)))
     approved: dict[str, Approval] = {}
     wishes: list[ApprovalDraft] = []
     for request, decision in demanding:
         before = held[request.name].approval if request.name in held else None
-        terms = _terms(seen, request, decision)
+        terms = _terms(snapshot, request, decision)
         if before is not None and before.until > now and _is_of(before, terms):
             approved[request.name] = before
         else:
@@ -61,69 +61,76 @@ def of_approval(
             )
     if not wishes:
         return approved
-    answer = _heard(seen, wishes, now, rest, held)
+    answer = _heard(snapshot, wishes, now, rest, held)
     return {**approved, **answer} if isinstance(answer, dict) else answer
 
 
-def of_branch(seen: Snapshot, now: datetime, rest: Wait) -> Step:
+def of_branch(snapshot: Snapshot, now: datetime, rest: Wait) -> Step:
     """Ask for the approval of a move that was not declared; go on once it is there."""
-    task, record = seen.live_task, seen.record
+    task, record = snapshot.live_task, snapshot.record
     wanted, left = task.phase, record.phase
     asked = task.requests_in(wanted)
-    if record.pod_uid and (step := to_evaluate(seen, asked, now, wanted)):
+    if record.pod_uid and (step := to_evaluate(snapshot, asked, now, wanted)):
         return step
-    rest = replace(rest, retry=rest.retry or undecided(seen))
-    decided = [(r, authorize(seen, r, now, wanted)) for r in asked]
+    rest = replace(rest, retry=rest.retry or undecided(snapshot))
+    decided = [(r, authorize(snapshot, r, now, wanted)) for r in asked]
     demands = tuple({p.label: p for _, d in decided for p in d.demands}.values())
     if not record.pod_uid or not demands:
         return rest
     terms = {
-        **_task_terms(seen, wanted),
+        **_task_terms(snapshot, wanted),
         "branch": {"from": left, "to": wanted},
         "requests": [r.digest for r, _ in decided],
         "policies": _policies(demands),
     }
     wish = ApprovalDraft(name="", branch=wanted, terms=terms, demands=demands)
-    answer = _heard(seen, [wish], now, rest, {})
+    answer = _heard(snapshot, [wish], now, rest, {})
     if isinstance(answer, dict):
         return Enter(left=left, phase=wanted, approval=answer[""].digest)
     return answer
 
 
-def holds(seen: Snapshot, grant: Grant, decision: Decision, now: datetime) -> RevokeReason | None:
+def holds(
+    snapshot: Snapshot, grant: Grant, decision: Decision, now: datetime
+) -> RevokeReason | None:
     """Return why a grant is no longer approved; None where it is, or nobody asks."""
     if not decision.demands:
         return None
     approval = grant.approval
-    if approval is None or seen.live_task.generation != grant.generation:
+    if approval is None or snapshot.live_task.generation != grant.generation:
         return RevokeReason.APPROVAL_NEEDED
     if approval.until <= now:
         return RevokeReason.APPROVAL_ENDED
     words = judge(
-        approval.digest, decision.demands, seen.approvals, seen.live_task, asked_for_by(seen), now
+        approval.digest,
+        decision.demands,
+        snapshot.approvals,
+        snapshot.live_task,
+        asked_for_by(snapshot),
+        now,
     )
     return None if words.until else RevokeReason.APPROVAL_NEEDED
 
 
 def _heard(
-    seen: Snapshot,
+    snapshot: Snapshot,
     wishes: Sequence[ApprovalDraft],
     now: datetime,
     rest: Wait,
     held: Mapping[str, Grant],
 ) -> Step | dict[str, Approval]:
     """Return the approvals of all wishes by request, or what must come before."""
-    asked, origin = [(wish, _asked(seen, wish)) for wish in wishes], asked_for_by(seen)
+    asked, origin = [(wish, _asked(snapshot, wish)) for wish in wishes], asked_for_by(snapshot)
     heard = [
-        (a, judge(a.digest, w.demands, seen.approvals, seen.live_task, origin, now))
+        (a, judge(a.digest, w.demands, snapshot.approvals, snapshot.live_task, origin, now))
         for w, a in asked
         if a
     ]
     open_ones = [each for each in heard if each[1].until is None]
     if len(heard) < len(wishes) or open_ones:
-        if step := teardown(seen, RevokeReason.APPROVAL_NEEDED):
+        if step := teardown(snapshot, RevokeReason.APPROVAL_NEEDED):
             return step
-        if seen.owed_own:
+        if snapshot.owed_own:
             return rest
     news = tuple((a, new) for a, j in heard if (new := _unnoted(a, j.counted)))
     if news:
@@ -131,7 +138,7 @@ def _heard(
     if origin.unknown:
         return replace(rest, asking_later=f"No approval counts: {origin.unknown}")
     if len(heard) < len(wishes):
-        return _ask(seen, asked, now, rest)
+        return _ask(snapshot, asked, now, rest)
     if open_ones:
         ends = [rest.until] if rest.until else []
         return replace(
@@ -154,12 +161,12 @@ LOOK_AGAIN = timedelta(seconds=60)
 
 
 def _ask(
-    seen: Snapshot,
+    snapshot: Snapshot,
     asked: Sequence[tuple[ApprovalDraft, ApprovalRequest | None]],
     now: datetime,
     rest: Wait,
 ) -> Step:
-    recent = [at for at in seen.record.asked_at if at > now - ASKING_PERIOD]
+    recent = [at for at in snapshot.record.asked_at if at > now - ASKING_PERIOD]
     if len(recent) >= MOST_ASKED:
         again = recent[-MOST_ASKED] + ASKING_PERIOD
         return replace(
@@ -175,18 +182,18 @@ def _ask(
     )
 
 
-def _asked(seen: Snapshot, wish: ApprovalDraft) -> ApprovalRequest | None:
+def _asked(snapshot: Snapshot, wish: ApprovalDraft) -> ApprovalRequest | None:
     """Return where people were asked just this.
 
     What another opening of the ledger has asked must be in the status as well, which only we write:
     a ledger that is an older copy may ask for what was approved, and used, already.
     """
-    shown = {each.get("digest") for each in seen.live_task.status.get("pendingApprovals", ())}
-    for each in seen.record.asked:
+    shown = {each.get("digest") for each in snapshot.live_task.status.get("pendingApprovals", ())}
+    for each in snapshot.record.asked:
         same = (each.name, each.branch) == (wish.name, wish.branch)
         if not same or asked_text(wish.terms, each.nonce) != each.text:
             continue
-        if each.epoch == seen.epoch or each.digest in shown:
+        if each.epoch == snapshot.epoch or each.digest in shown:
             return each
     return None
 
@@ -203,8 +210,8 @@ def _is_of(approval: Approval, terms: Mapping[str, Any]) -> bool:
     )
 
 
-def _terms(seen: Snapshot, request: CredentialRequest, decision: Decision) -> dict[str, Any]:
-    used = seen.classes[request.class_name]
+def _terms(snapshot: Snapshot, request: CredentialRequest, decision: Decision) -> dict[str, Any]:
+    used = snapshot.classes[request.class_name]
     asking: dict[str, Any] = {
         "name": request.name,
         "class": request.class_name,
@@ -215,21 +222,21 @@ def _terms(seen: Snapshot, request: CredentialRequest, decision: Decision) -> di
         "outputs": [{"field": o.field, "key": o.key} for o in request.outputs],
     }
     return {
-        **_task_terms(seen, seen.record.phase),
+        **_task_terms(snapshot, snapshot.record.phase),
         "request": asking,
         "class": {
-            "name": used.name, "digest": used.digest, "reach": seen.reach[used.name],
+            "name": used.name, "digest": used.digest, "reach": snapshot.reach[used.name],
         },
         "policies": _policies(decision.demands),
     }  # fmt: skip
 
 
-def _task_terms(seen: Snapshot, phase: str) -> dict[str, Any]:
-    task, record = seen.live_task, seen.record
+def _task_terms(snapshot: Snapshot, phase: str) -> dict[str, Any]:
+    task, record = snapshot.live_task, snapshot.record
     return {
         "task": {
             "namespace": task.namespace, "name": task.name, "uid": task.uid,
-            "generation": task.generation, "chain": list(seen.lineage.chain),
+            "generation": task.generation, "chain": list(snapshot.lineage.chain),
         },
         "agent": {
             "service_account": task.service_account,

@@ -15,34 +15,37 @@ from taskpass.core.policy.expression_input import NO_ANSWERS, Answers, Inquiry
 from taskpass.core.policy.variables import values_of
 
 
-def stopped(seen: Snapshot, request: CredentialRequest) -> KillSwitch | None:
+def stopped(snapshot: Snapshot, request: CredentialRequest) -> KillSwitch | None:
     """Return the KillSwitch that keeps every credential of the request's class back."""
-    return next((s for s in seen.kill_switches if s.blocks(request.class_name)), None)
+    return next((s for s in snapshot.kill_switches if s.blocks(request.class_name)), None)
 
 
 def authorize(
-    seen: Snapshot, request: CredentialRequest, now: datetime, phase: str | None = None
+    snapshot: Snapshot, request: CredentialRequest, now: datetime, phase: str | None = None
 ) -> Decision:
     """Return the decision on a request, for the phase that has settled if no other is named."""
-    if switch := stopped(seen, request):
+    if switch := stopped(snapshot, request):
         return Decision(allowed=False, reason=DecisionReason.KILL_SWITCH, message=switch.told)
-    question = _question(seen, request, phase)
-    decision = evaluate(question, seen.policies, _answers(seen, question, now))
-    if not decision.allowed or not seen.live_task.parent:
+    question = _question(snapshot, request, phase)
+    decision = evaluate(question, snapshot.policies, _answers(snapshot, question, now))
+    if not decision.allowed or not snapshot.live_task.parent:
         return decision
-    return _delegated(seen, request, decision)
+    return _delegated(snapshot, request, decision)
 
 
 def to_evaluate(
-    seen: Snapshot, requests: Sequence[CredentialRequest], now: datetime, phase: str | None = None
+    snapshot: Snapshot,
+    requests: Sequence[CredentialRequest],
+    now: datetime,
+    phase: str | None = None,
 ) -> Evaluate | None:
     """Return the step that finds out what is still to be known, for all requests at once."""
-    if not any(each.policy.validations for each in seen.policies):
+    if not any(each.policy.validations for each in snapshot.policies):
         return None
     inquiries = []
     for request in requests:
-        unasked = authorize(seen, request, now, phase).unasked
-        question = _question(seen, request, phase)
+        unasked = authorize(snapshot, request, now, phase).unasked
+        question = _question(snapshot, request, phase)
         if unasked and question.credential_class is not None:
             inquiries.append(
                 Inquiry(
@@ -55,16 +58,16 @@ def to_evaluate(
     return Evaluate(inquiries=tuple(inquiries)) if inquiries else None
 
 
-def undecided(seen: Snapshot) -> bool:
+def undecided(snapshot: Snapshot) -> bool:
     """Tell whether something could not be evaluated that may be, though nothing changes."""
     return any(
-        answer.transient for each in seen.answers.values() for answer in each.answers.values()
+        answer.transient for each in snapshot.answers.values() for answer in each.answers.values()
     )
 
 
-def _answers(seen: Snapshot, question: Question, now: datetime) -> Answers:
+def _answers(snapshot: Snapshot, question: Question, now: datetime) -> Answers:
     found, used = (
-        seen.answers.get((question.request.name, question.phase)),
+        snapshot.answers.get((question.request.name, question.phase)),
         question.credential_class,
     )
     if found is None or used is None or not found.counts(values_of(question, used), now):
@@ -72,41 +75,41 @@ def _answers(seen: Snapshot, question: Question, now: datetime) -> Answers:
     return found.answers
 
 
-def _question(seen: Snapshot, request: CredentialRequest, phase: str | None) -> Question:
-    used = seen.classes.get(request.class_name)
-    pod = seen.bound_pod
+def _question(snapshot: Snapshot, request: CredentialRequest, phase: str | None) -> Question:
+    used = snapshot.classes.get(request.class_name)
+    pod = snapshot.bound_pod
     agent = Agent(
-        service_account=seen.live_task.service_account,
+        service_account=snapshot.live_task.service_account,
         pod_labels=pod.labels if pod else {},
-        images=seen.record.images,
+        images=snapshot.record.images,
         pod_name=pod.name if pod else "",
         created_by=pod.created_by if pod else "",
     )
     return Question(
-        task=_answered_for(seen),
-        phase=seen.record.phase if phase is None else phase,
+        task=_answered_for(snapshot),
+        phase=snapshot.record.phase if phase is None else phase,
         request=request,
         credential_class=used,
         agent=agent,
-        namespace_labels=seen.namespace_labels,
-        minimum_lifetime_seconds=seen.minimum_lifetimes.get(used.provider, 0) if used else 0,
-        may_use=seen.may_use.get(request.class_name, True),
-        tasks_ahead=seen.tasks_ahead,
-        tasks_ahead_in_namespace=seen.tasks_ahead_in_namespace,
+        namespace_labels=snapshot.namespace_labels,
+        minimum_lifetime_seconds=snapshot.minimum_lifetimes.get(used.provider, 0) if used else 0,
+        may_use=snapshot.may_use.get(request.class_name, True),
+        tasks_ahead=snapshot.tasks_ahead,
+        tasks_ahead_in_namespace=snapshot.tasks_ahead_in_namespace,
     )
 
 
-def asked_for_by(seen: Snapshot) -> Origin:
+def asked_for_by(snapshot: Snapshot) -> Origin:
     """Return who asked for what the task asks for, beside who made or changed the task itself.
 
     Who started what runs in its pod, and who asked for the tasks above, who have all that it has.
     """
-    own = seen.record.origin or Origin(
+    own = snapshot.record.origin or Origin(
         unknown="its pod was attested by a version of taskpass that did not look who started it; "
         "delete the pod so that a new one is made"
     )
     names, unknown = set(own.names), own.unknown
-    for above in seen.lineage.above:
+    for above in snapshot.lineage.above:
         task, origin = above.task, above.record.origin if above.record else None
         names |= {task.requester.username, task.changed_by.username, *task.changers}
         names.update(origin.names if origin else ())
@@ -114,18 +117,18 @@ def asked_for_by(seen: Snapshot) -> Origin:
     return Origin(names=tuple(sorted(names - {""})), unknown=unknown)
 
 
-def _answered_for(seen: Snapshot) -> Task:
+def _answered_for(snapshot: Snapshot) -> Task:
     """Return the task as policy sees it: who answers for the root answers for all below it."""
-    task, root = seen.live_task, seen.lineage.root
+    task, root = snapshot.live_task, snapshot.lineage.root
     return replace(task, sponsor=root.sponsor) if root and not task.sponsor else task
 
 
-def _delegated(seen: Snapshot, request: CredentialRequest, decision: Decision) -> Decision:
+def _delegated(snapshot: Snapshot, request: CredentialRequest, decision: Decision) -> Decision:
     """Return the decision, or why the tasks above do not allow what policy does."""
-    lineage, task = seen.lineage, seen.live_task
+    lineage, task = snapshot.lineage, snapshot.live_task
     if not lineage.above:
         return _refused(DecisionReason.PARENT_NOT_READY, f"AgentTask '{task.parent}' is not there")
-    if said := refusal(task, request, lineage, seen.may_delegate):
+    if said := refusal(task, request, lineage, snapshot.may_delegate):
         return _refused(DecisionReason.DENIED, said)
     cover = covering(request, lineage)
     if cover is None:

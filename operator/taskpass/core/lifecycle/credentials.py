@@ -42,20 +42,20 @@ LOOK_AGAIN = timedelta(seconds=60)
 """A denial may end without an event: rights have none, and an expression may ask for `now`."""
 
 
-def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
+def no_longer_held(snapshot: Snapshot, now: datetime) -> Step | None:
     """Revoke what its request, intent, phase, class, policy or lifetime no longer supports.
 
     What is known already comes first; only then are validations evaluated that may know more.
     """
     due: list[tuple[Grant, RevokeReason]] = []
-    held = live(seen)
+    held = live(snapshot)
     for grant in held:
-        reason = _objection(seen, grant, now) or _succeeded(seen, grant, held, now)
-        if reason is not None and grant.id not in seen.unanswered:
+        reason = _objection(snapshot, grant, now) or _succeeded(snapshot, grant, held, now)
+        if reason is not None and grant.id not in snapshot.unanswered:
             due.append((grant, reason))
     if not due:
-        asked = seen.live_task.requests_in(seen.record.phase)
-        return to_evaluate(seen, asked, now) if held else None
+        asked = snapshot.live_task.requests_in(snapshot.record.phase)
+        return to_evaluate(snapshot, asked, now) if held else None
     newest = current(held)
     # What was never in front of a pod that could use it has spent nothing: it is issued anew.
     run_out = [
@@ -64,22 +64,24 @@ def no_longer_held(seen: Snapshot, now: datetime) -> Step | None:
         if reason is RevokeReason.EXPIRED
         and g.state is GrantState.DELIVERED
         and g.id == newest[g.name].id
-        and _may_have_used(seen)
+        and _may_have_used(snapshot)
     ]
-    return Revoke(grants=tuple(due), record=_after(seen, run_out) if run_out else None)
+    return Revoke(grants=tuple(due), record=_after(snapshot, run_out) if run_out else None)
 
 
-def anything_new(seen: Snapshot, now: datetime) -> Step:
+def anything_new(snapshot: Snapshot, now: datetime) -> Step:
     """Decide, issue, deliver and lift the gate, one after the other; else rest."""
-    held = current(live(seen))
-    rest = Wait(owed=seen.owed_own, until=_until(seen, held, now), retry=undecided(seen))
-    if owed_without_successor(seen):
-        return _shrink(seen, held) or rest
-    step = _for_what_is_asked(seen, held, now, rest)
-    waiting = seen.held_back or _reader(seen) or _from_before(seen)
+    held = current(live(snapshot))
+    rest = Wait(
+        owed=snapshot.owed_own, until=_until(snapshot, held, now), retry=undecided(snapshot)
+    )
+    if owed_without_successor(snapshot):
+        return _shrink(snapshot, held) or rest
+    step = _for_what_is_asked(snapshot, held, now, rest)
+    waiting = snapshot.held_back or _reader(snapshot) or _from_before(snapshot)
     if isinstance(step, Wait) or not waiting:
         return step
-    if _missing(seen, held, now) or _is_stale(seen, held) or not _started(seen):
+    if _missing(snapshot, held, now) or _is_stale(snapshot, held) or not _started(snapshot):
         return replace(rest, waiting=waiting)
     return replace(rest, unrenewed=waiting)
 
@@ -89,126 +91,130 @@ def use_of(request_digest: str, intent_digest: str) -> str:
     return digest([request_digest, intent_digest])
 
 
-def _use(seen: Snapshot, request: CredentialRequest) -> str:
-    return use_of(request.digest, seen.live_task.intent.digest)
+def _use(snapshot: Snapshot, request: CredentialRequest) -> str:
+    return use_of(request.digest, snapshot.live_task.intent.digest)
 
 
-def live(seen: Snapshot) -> list[Grant]:
+def live(snapshot: Snapshot) -> list[Grant]:
     """Return what the task holds and may use, by name."""
-    return sorted((g for g in seen.own_grants if g.state in LIVE), key=lambda g: g.name)
+    return sorted((g for g in snapshot.own_grants if g.state in LIVE), key=lambda g: g.name)
 
 
-def owed_without_successor(seen: Snapshot) -> tuple[Grant, ...]:
+def owed_without_successor(snapshot: Snapshot) -> tuple[Grant, ...]:
     """Return what is owed and keeps all that is new waiting.
 
     The debt of a renewal, or of one that failed, keeps only the next renewal of that name waiting.
     """
-    held = current(live(seen))
-    return tuple(g for g in seen.owed_own if g.name not in held)
+    held = current(live(snapshot))
+    return tuple(g for g in snapshot.owed_own if g.name not in held)
 
 
 def _for_what_is_asked(
-    seen: Snapshot, held: Mapping[str, Grant], now: datetime, rest: Wait
+    snapshot: Snapshot, held: Mapping[str, Grant], now: datetime, rest: Wait
 ) -> Step:
-    requests = seen.live_task.requests_in(seen.record.phase)
+    requests = snapshot.live_task.requests_in(snapshot.record.phase)
     if clash := collision(requests):
         return replace(rest, waiting=clash)
-    if unknown_yet := to_evaluate(seen, requests, now):
+    if unknown_yet := to_evaluate(snapshot, requests, now):
         return unknown_yet
-    missing = _missing(seen, held, now)
+    missing = _missing(snapshot, held, now)
     # The Secret is written whole and never read: what this process does not know is renewed too.
-    unknown = [r for r in requests if r.name in held and held[r.name].id not in seen.known]
-    if any(r.name in seen.failures for r in missing):
+    unknown = [r for r in requests if r.name in held and held[r.name].id not in snapshot.known]
+    if any(r.name in snapshot.failures for r in missing):
         rest = replace(rest, retry=True)
-    elif missing and (muted := seen.muted.get(Spending.ISSUE)):
+    elif missing and (muted := snapshot.muted.get(Spending.ISSUE)):
         rest = replace(rest, waiting=muted)
     elif missing:
-        step = _decide(seen, missing, unknown, held, now, rest)
+        step = _decide(snapshot, missing, unknown, held, now, rest)
         if not isinstance(step, Wait):
             return step
         rest = step
-    due = [r for r in requests if r.name in held and _is_due(seen, held[r.name], now)]
-    if due or (unknown and _is_stale(seen, held)):
-        step = _renew(seen, due, unknown, held, now, rest)
+    due = [r for r in requests if r.name in held and _is_due(snapshot, held[r.name], now)]
+    if due or (unknown and _is_stale(snapshot, held)):
+        step = _renew(snapshot, due, unknown, held, now, rest)
         if not isinstance(step, Wait):
             return step
         rest = step
-    if _is_stale(seen, held) and not unknown:
-        if seen.delivery_failure is not None:
+    if _is_stale(snapshot, held) and not unknown:
+        if snapshot.delivery_failure is not None:
             return replace(rest, retry=True)
         return Deliver(grants=tuple(held.values()))
-    pod = seen.bound_pod
-    if not missing and pod is not None and pod.gated and pod.uid not in seen.lifted:
+    pod = snapshot.bound_pod
+    if not missing and pod is not None and pod.gated and pod.uid not in snapshot.lifted:
         return LiftGate(pod=pod)
     return rest
 
 
-def _missing(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> list[CredentialRequest]:
+def _missing(
+    snapshot: Snapshot, held: Mapping[str, Grant], now: datetime
+) -> list[CredentialRequest]:
     """Return what is asked for, not held, and may be issued (again)."""
-    asked = seen.live_task.requests_in(seen.record.phase)
-    return [r for r in asked if r.name not in held and not has_run_out(seen, r, now)]
+    asked = snapshot.live_task.requests_in(snapshot.record.phase)
+    return [r for r in asked if r.name not in held and not has_run_out(snapshot, r, now)]
 
 
-def has_run_out(seen: Snapshot, request: CredentialRequest, now: datetime) -> bool:
+def has_run_out(snapshot: Snapshot, request: CredentialRequest, now: datetime) -> bool:
     """Whether its credential ran out, and policy or the deadline allows no further renewal."""
-    count = seen.record.renewals.get(_use(seen, request), 0)
+    count = snapshot.record.renewals.get(_use(snapshot, request), 0)
     if not count:
         return False
-    if _exceeds(count, authorize(seen, request, now)):
+    if _exceeds(count, authorize(snapshot, request, now)):
         return True
-    used = seen.classes.get(request.class_name)
-    return used is not None and not fits(deadline_of(seen), _minimum(seen, used.provider), now)
+    used = snapshot.classes.get(request.class_name)
+    return used is not None and not fits(
+        deadline_of(snapshot), _minimum(snapshot, used.provider), now
+    )
 
 
 def _exceeds(renewals: int, decision: Decision) -> bool:
     return decision.max_renewals is not None and renewals > decision.max_renewals
 
 
-def _is_stale(seen: Snapshot, held: Mapping[str, Grant]) -> bool:
+def _is_stale(snapshot: Snapshot, held: Mapping[str, Grant]) -> bool:
     """Whether the Secret has not just what is held."""
-    return bool(held) and {g.id for g in held.values()} != set(seen.record.delivered)
+    return bool(held) and {g.id for g in held.values()} != set(snapshot.record.delivered)
 
 
-def _is_due(seen: Snapshot, grant: Grant, now: datetime) -> bool:
-    moment = _renewal_time(seen, grant, now)
+def _is_due(snapshot: Snapshot, grant: Grant, now: datetime) -> bool:
+    moment = _renewal_time(snapshot, grant, now)
     if moment is None or moment > now:
         return False
-    requests = seen.live_task.requests_in(seen.record.phase)
+    requests = snapshot.live_task.requests_in(snapshot.record.phase)
     request = next(r for r in requests if r.name == grant.name)
-    return not _exceeds(grant.renewals + 1, authorize(seen, request, now))
+    return not _exceeds(grant.renewals + 1, authorize(snapshot, request, now))
 
 
-def _renewal_time(seen: Snapshot, grant: Grant, now: datetime) -> datetime | None:
-    asked = seen.live_task.requests_in(seen.record.phase)
+def _renewal_time(snapshot: Snapshot, grant: Grant, now: datetime) -> datetime | None:
+    asked = snapshot.live_task.requests_in(snapshot.record.phase)
     request = next((r for r in asked if r.name == grant.name), None)
-    own = deadline_of(seen) if request is None else _end_of(seen, request)
+    own = deadline_of(snapshot) if request is None else _end_of(snapshot, request)
     end = _earlier(own, grant.approval)
-    return renewal_time(grant, end, _minimum(seen, grant.provider), now)
+    return renewal_time(grant, end, _minimum(snapshot, grant.provider), now)
 
 
-def _minimum(seen: Snapshot, provider: str) -> timedelta:
-    return timedelta(seconds=seen.minimum_lifetimes.get(provider, 0))
+def _minimum(snapshot: Snapshot, provider: str) -> timedelta:
+    return timedelta(seconds=snapshot.minimum_lifetimes.get(provider, 0))
 
 
 def _renew(
-    seen: Snapshot, due: Sequence[CredentialRequest], unknown: Sequence[CredentialRequest],
+    snapshot: Snapshot, due: Sequence[CredentialRequest], unknown: Sequence[CredentialRequest],
     held: Mapping[str, Grant], now: datetime, rest: Wait,
 ) -> Step:  # fmt: skip
     """Renew what is due, and leave what is held as it is where that cannot be."""
-    if muted := seen.muted.get(Spending.RENEWAL):
+    if muted := snapshot.muted.get(Spending.RENEWAL):
         return replace(rest, unrenewed=muted)
-    owed = {g.name for g in seen.owed_own}
-    asked = [r for r in due if r.name not in owed and r.name not in seen.failures]
-    kept_from = next((f.message for name, f in seen.failures.items() if name in held), "")
+    owed = {g.name for g in snapshot.owed_own}
+    asked = [r for r in due if r.name not in owed and r.name not in snapshot.failures]
+    kept_from = next((f.message for name, f in snapshot.failures.items() if name in held), "")
     if not kept_from and owed:
         kept_from = "What was held before is still to be taken back"
     if kept_from:
         rest = replace(rest, unrenewed=kept_from, retry=True)
-    if any(r.name in owed or r.name in seen.failures for r in unknown):
+    if any(r.name in owed or r.name in snapshot.failures for r in unknown):
         return rest
-    if not asked and not (unknown and _is_stale(seen, held)):
+    if not asked and not (unknown and _is_stale(snapshot, held)):
         return rest
-    step = _decide(seen, asked, unknown, held, now, rest)
+    step = _decide(snapshot, asked, unknown, held, now, rest)
     if not isinstance(step, Wait) or not step.denials:
         return step
     # Neither yes nor no: a no has taken it back before, and so has an approval that is missing.
@@ -217,49 +223,49 @@ def _renew(
 
 
 def _succeeded(
-    seen: Snapshot, grant: Grant, held: Sequence[Grant], now: datetime
+    snapshot: Snapshot, grant: Grant, held: Sequence[Grant], now: datetime
 ) -> RevokeReason | None:
     newer = renewal_of(grant, held)
     if newer is None or newer.delivered_at is None:
         return None
     # By a clock that went back it would stay for as long, beside the next renewal.
     jumped = newer.delivered_at > now + CLOCK_TOLERANCE
-    over = jumped or newer.delivered_at + seen.overlap <= now
+    over = jumped or newer.delivered_at + snapshot.overlap <= now
     return RevokeReason.RENEWED if over else None
 
 
-def _after(seen: Snapshot, run_out: Sequence[Grant]) -> TaskRecord:
+def _after(snapshot: Snapshot, run_out: Sequence[Grant]) -> TaskRecord:
     """Remember what ran out: to issue it once more is a renewal."""
     ran = {use_of(g.request_digest, g.intent_digest): g.renewals + 1 for g in run_out}
-    return replace(seen.record, renewals={**seen.record.renewals, **ran})
+    return replace(snapshot.record, renewals={**snapshot.record.renewals, **ran})
 
 
-def _started(seen: Snapshot) -> bool:
+def _started(snapshot: Snapshot) -> bool:
     """Whether the bound pod is past its gate."""
-    pod = seen.bound_pod
-    return pod is None or not pod.gated or pod.uid in seen.lifted
+    pod = snapshot.bound_pod
+    return pod is None or not pod.gated or pod.uid in snapshot.lifted
 
 
-def _may_have_used(seen: Snapshot) -> bool:
+def _may_have_used(snapshot: Snapshot) -> bool:
     """Whether the bound pod may have read what was delivered, whatever a cache shows."""
-    pod = seen.bound_pod
-    return pod is None or seen.may_run(pod)
+    pod = snapshot.bound_pod
+    return pod is None or snapshot.may_run(pod)
 
 
-def _shrink(seen: Snapshot, held: Mapping[str, Grant]) -> Step | None:
+def _shrink(snapshot: Snapshot, held: Mapping[str, Grant]) -> Step | None:
     """While a provider owes a revocation, take that credential out of the Secret at least."""
-    left = tuple(g for g in held.values() if g.id in seen.record.delivered)
-    if not left or len(left) == len(seen.record.delivered):
+    left = tuple(g for g in held.values() if g.id in snapshot.record.delivered)
+    if not left or len(left) == len(snapshot.record.delivered):
         return None
-    if seen.delivery_failure is not None or _reader(seen):
+    if snapshot.delivery_failure is not None or _reader(snapshot):
         return None
-    return Deliver(grants=left) if all(g.id in seen.known for g in left) else None
+    return Deliver(grants=left) if all(g.id in snapshot.known for g in left) else None
 
 
-def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | None:
-    task, record = seen.live_task, seen.record
+def _objection(snapshot: Snapshot, grant: Grant, now: datetime) -> RevokeReason | None:
+    task, record = snapshot.live_task, snapshot.record
     request = next((r for r in task.requests_in(record.phase) if r.name == grant.name), None)
-    used = seen.classes.get(grant.class_name)
+    used = snapshot.classes.get(grant.class_name)
     if grant.pod_uid != record.pod_uid:
         return RevokeReason.POD_ENDED
     if grant.phase != record.phase:
@@ -268,62 +274,65 @@ def _objection(seen: Snapshot, grant: Grant, now: datetime) -> RevokeReason | No
         return RevokeReason.INTENT_CHANGED
     if request is None or request.digest != grant.request_digest:
         return RevokeReason.REQUEST_CHANGED
-    if stopped(seen, request):
+    if stopped(snapshot, request):
         return RevokeReason.KILL_SWITCH
-    known = seen.sight.decisions
+    known = snapshot.sight.decisions
     if known and (used is None or used.deleting or used.digest != grant.class_digest):
         return RevokeReason.CLASS_CHANGED
     if grant.expires_at is not None and grant.expires_at <= now:
         return RevokeReason.EXPIRED
-    if grant.id in seen.lost:
+    if grant.id in snapshot.lost:
         return RevokeReason.LOST
     if not known:
         return None  # neither yes nor no: it stays until it expires
-    if task.parent and (not seen.lineage.above or outlives(grant, seen.lineage, request)):
+    if task.parent and (not snapshot.lineage.above or outlives(grant, snapshot.lineage, request)):
         return RevokeReason.PARENT_NARROWED
-    decision = authorize(seen, request, now)
+    decision = authorize(snapshot, request, now)
     if decision.reason is DecisionReason.EVALUATION_FAILED:
         return None  # neither yes nor no: it stays until it expires
     if not decision.allowed or grant.lifetime_seconds > decision.lifetime_seconds:
         return RevokeReason.POLICY_CHANGED
-    return holds(seen, grant, decision, now)
+    return holds(snapshot, grant, decision, now)
 
 
 def _decide(
-    seen: Snapshot, asked: Sequence[CredentialRequest], along: Sequence[CredentialRequest],
+    snapshot: Snapshot, asked: Sequence[CredentialRequest], along: Sequence[CredentialRequest],
     held: Mapping[str, Grant], now: datetime, rest: Wait,
 ) -> Step:  # fmt: skip
     """Ask, and plan what is asked for and what must come along, all or nothing."""
     names = {r.name for r in asked}
     requests = [*asked, *(r for r in along if r.name not in names)]
-    pod = seen.bound_pod
-    looked = seen.looked.owners if seen.looked else {}
-    if seen.live_task.workload is not None and pod is not None and pod.uid not in looked:
+    pod = snapshot.bound_pod
+    looked = snapshot.looked.owners if snapshot.looked else {}
+    if snapshot.live_task.workload is not None and pod is not None and pod.uid not in looked:
         return FetchOwners(
             pods=(pod,)
         )  # its owners as they live now: it is attested at every issue
-    unasked = {r.class_name for r in requests if r.class_name in seen.classes} - set(seen.may_use)
-    parent = _unasked_parent(seen)
+    unasked = {r.class_name for r in requests if r.class_name in snapshot.classes} - set(
+        snapshot.may_use
+    )
+    parent = _unasked_parent(snapshot)
     if unasked or parent:
         return ReviewAccess(classes=tuple(sorted(unasked)), parent=parent)
-    decisions = [(r, _in_time(seen, r, authorize(seen, r, now), now)) for r in requests]
+    decisions = [(r, _in_time(snapshot, r, authorize(snapshot, r, now), now)) for r in requests]
     denials = tuple(Denial(request=r, decision=d) for r, d in decisions if not d.allowed)
     if denials:
         # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.
         refusal = refusal_of(denials)
         failed = any(d.decision.reason is DecisionReason.EVALUATION_FAILED for d in denials)
         # What may be answered in a moment is no refusal that anybody has to read of later.
-        silent = Spending.DENIAL in seen.muted or (failed and undecided(seen))
-        if seen.record.denial != refusal and not silent:
+        silent = Spending.DENIAL in snapshot.muted or (failed and undecided(snapshot))
+        if snapshot.record.denial != refusal and not silent:
             return RefuseRequests(denials=denials, refusal=refusal)
         again = min(rest.until or now + LOOK_AGAIN, now + LOOK_AGAIN)
         return replace(rest, denials=denials, retry=rest.retry or failed, until=again)
-    answer = of_approval(seen, decisions, held, now, rest)
+    answer = of_approval(snapshot, decisions, held, now, rest)
     if not isinstance(answer, Mapping):
         return answer
     return Issue(
         planned=tuple(
-            _planned(seen, r, d, held.get(r.name), answer.get(r.name), now) for r, d in decisions
+            _planned(snapshot, r, d, held.get(r.name), answer.get(r.name), now)
+            for r, d in decisions
         ),
         denial=refusal_of(rest.denials) if rest.denials else "",
     )
@@ -335,20 +344,20 @@ def refusal_of(denials: Sequence[Denial]) -> str:
 
 
 def _planned(
-    seen: Snapshot, request: CredentialRequest, decision: Decision, before: Grant | None,
+    snapshot: Snapshot, request: CredentialRequest, decision: Decision, before: Grant | None,
     approval: Approval | None, now: datetime,
 ) -> Planned:  # fmt: skip
-    used = seen.classes[request.class_name]
+    used = snapshot.classes[request.class_name]
     lifetime = decision.lifetime_seconds
-    cover = covering(request, seen.lineage) if seen.live_task.parent else None
-    deadline = _earlier(_end_of(seen, request), approval)
+    cover = covering(request, snapshot.lineage) if snapshot.live_task.parent else None
+    deadline = _earlier(_end_of(snapshot, request), approval)
     if deadline is not None:
-        left = max(deadline - now, _minimum(seen, used.provider))
+        left = max(deadline - now, _minimum(snapshot, used.provider))
         lifetime = min(lifetime, int(left.total_seconds()))
     if before is None:
-        renewals = seen.record.renewals.get(_use(seen, request), 0)
+        renewals = snapshot.record.renewals.get(_use(snapshot, request), 0)
     else:
-        renewals = before.renewals + _is_due(seen, before, now)
+        renewals = before.renewals + _is_due(snapshot, before, now)
     return Planned(
         request=request,
         credential_class=used,
@@ -362,13 +371,13 @@ def _planned(
 
 
 def _in_time(
-    seen: Snapshot, request: CredentialRequest, decision: Decision, now: datetime
+    snapshot: Snapshot, request: CredentialRequest, decision: Decision, now: datetime
 ) -> Decision:
     """Return the decision, or that the parent's credential ends before the shortest of this one."""
-    task, used = seen.live_task, seen.classes.get(request.class_name)
+    task, used = snapshot.live_task, snapshot.classes.get(request.class_name)
     if not decision.allowed or not task.parent or used is None:
         return decision
-    if fits(_end_of(seen, request), _minimum(seen, used.provider), now):
+    if fits(_end_of(snapshot, request), _minimum(snapshot, used.provider), now):
         return decision
     return Decision(
         allowed=False,
@@ -378,19 +387,19 @@ def _in_time(
     )
 
 
-def _unasked_parent(seen: Snapshot) -> str:
+def _unasked_parent(snapshot: Snapshot) -> str:
     """Return the parent about which RBAC is to be asked; '' where it need not be."""
-    task, above = seen.live_task, seen.lineage.above
-    if not above or seen.may_delegate is not None or is_pod_of(task.changed_by, above[0]):
+    task, above = snapshot.live_task, snapshot.lineage.above
+    if not above or snapshot.may_delegate is not None or is_pod_of(task.changed_by, above[0]):
         return ""
     return task.parent
 
 
-def _end_of(seen: Snapshot, request: CredentialRequest) -> datetime | None:
+def _end_of(snapshot: Snapshot, request: CredentialRequest) -> datetime | None:
     """Return when what is held for a request must end: at the deadline, or with the parent's."""
-    ends = [deadline_of(seen)]
-    if seen.live_task.parent:
-        cover = covering(request, seen.lineage) if seen.lineage.above else None
+    ends = [deadline_of(snapshot)]
+    if snapshot.live_task.parent:
+        cover = covering(request, snapshot.lineage) if snapshot.lineage.above else None
         ends.append(cover.expires_at if cover else None)
     return min((end for end in ends if end is not None), default=None)
 
@@ -401,11 +410,11 @@ def _earlier(deadline: datetime | None, approval: Approval | None) -> datetime |
     return min((end for end in ends if end is not None), default=None)
 
 
-def _reader(seen: Snapshot) -> str:
+def _reader(snapshot: Snapshot) -> str:
     """Name a pod that would read what is written now, and is not the one it is for."""
-    for pod in seen.pods:
+    for pod in snapshot.pods:
         # One whose time to go is over may still run on a node that is cut off.
-        if pod.uid != seen.record.pod_uid and seen.may_run(pod) and not pod.ended:
+        if pod.uid != snapshot.record.pod_uid and snapshot.may_run(pod) and not pod.ended:
             return (
                 f"Pod '{pod.name}' still runs and refers to the same Secret; credentials are "
                 "issued once it has ended"
@@ -413,12 +422,12 @@ def _reader(seen: Snapshot) -> str:
     return ""
 
 
-def _from_before(seen: Snapshot) -> str:
+def _from_before(snapshot: Snapshot) -> str:
     """Say that what the bound pod holds stays until it expires, and no more comes after it.
 
     It was attested by a version that stamped no owners, so whose pod it is cannot be proven again.
     """
-    pod, workload = seen.bound_pod, seen.live_task.workload
+    pod, workload = snapshot.bound_pod, snapshot.live_task.workload
     if pod is None or workload is None or pod.created_for is not None:
         return ""
     return (
@@ -427,17 +436,17 @@ def _from_before(seen: Snapshot) -> str:
     )
 
 
-def _until(seen: Snapshot, held: Mapping[str, Grant], now: datetime) -> datetime | None:
-    pod, all_held = seen.bound_pod, live(seen)
+def _until(snapshot: Snapshot, held: Mapping[str, Grant], now: datetime) -> datetime | None:
+    pod, all_held = snapshot.bound_pod, live(snapshot)
     renewed = (renewal_of(g, all_held) for g in all_held)
-    renewals = (_renewal_time(seen, g, now) for g in held.values())
+    renewals = (_renewal_time(snapshot, g, now) for g in held.values())
     moments = [
-        deadline_of(seen),
-        idle_since(seen.live_task, seen.record.activity, seen.record.active_at),
+        deadline_of(snapshot),
+        idle_since(snapshot.live_task, snapshot.record.activity, snapshot.record.active_at),
         pod.deleting_since if pod else None,
         *(g.expires_at for g in all_held),
         *(g.approval.until for g in all_held if g.approval),
         *(m for m in renewals if m is not None and m > now),
-        *(g.delivered_at + seen.overlap for g in renewed if g and g.delivered_at),
+        *(g.delivered_at + snapshot.overlap for g in renewed if g and g.delivered_at),
     ]
     return min((m for m in moments if m is not None), default=None)

@@ -51,139 +51,148 @@ DELETION_PATIENCE = timedelta(seconds=30)
 """How long a deletion waits for a provider that does not answer."""
 
 
-def next_step(seen: Snapshot, now: datetime) -> Step:
+def next_step(snapshot: Snapshot, now: datetime) -> Step:
     """Return the next step; `Wait` where there is nothing to do but wait."""
-    step = within_budget(seen, now, _next)
-    if not isinstance(step, Finish) or not seen.below:
+    step = within_budget(snapshot, now, _next)
+    if not isinstance(step, Finish) or not snapshot.below:
         return step
     # It is over once nothing is held any more, by those below neither. They see how it ended.
-    if seen.record.outcome is None:
-        return Revoke(grants=(), record=replace(seen.record, outcome=step.outcome))
-    return Wait(waiting=_of_those_below(seen))
+    if snapshot.record.outcome is None:
+        return Revoke(grants=(), record=replace(snapshot.record, outcome=step.outcome))
+    return Wait(waiting=_of_those_below(snapshot))
 
 
-def _of_those_below(seen: Snapshot) -> str:
-    return f"{len(seen.below)} of tasks below it still to be taken back"
+def _of_those_below(snapshot: Snapshot) -> str:
+    return f"{len(snapshot.below)} of tasks below it still to be taken back"
 
 
-def _next(seen: Snapshot, now: datetime) -> Step:
+def _next(snapshot: Snapshot, now: datetime) -> Step:
     return (
-        _of_the_gone(seen)
-        or _undo(seen)
-        or _at_the_end(seen, now)
-        or of_suspension(seen, now)
-        or lifecycle_pod.of_bound_pod(seen, now)
-        or lifecycle_pod.of_workload(seen, now)
-        or _of_phase(seen, now)
-        or lifecycle_grants.no_longer_held(seen, now)
-        or _of_secret(seen)
-        or lifecycle_pod.of_new_pod(seen, now)
-        or of_progress(seen, now)
-        or lifecycle_grants.anything_new(seen, now)
+        _of_the_gone(snapshot)
+        or _undo(snapshot)
+        or _at_the_end(snapshot, now)
+        or of_suspension(snapshot, now)
+        or lifecycle_pod.of_bound_pod(snapshot, now)
+        or lifecycle_pod.of_workload(snapshot, now)
+        or _of_phase(snapshot, now)
+        or lifecycle_grants.no_longer_held(snapshot, now)
+        or _of_secret(snapshot)
+        or lifecycle_pod.of_new_pod(snapshot, now)
+        or of_progress(snapshot, now)
+        or lifecycle_grants.anything_new(snapshot, now)
     )
 
 
-def _of_the_gone(seen: Snapshot) -> Step | None:
+def _of_the_gone(snapshot: Snapshot) -> Step | None:
     """Rule 1."""
-    strangers = [g for g in seen.grants if not seen.is_of_task(g.task.uid)]
-    if step := revoke(seen, strangers, RevokeReason.TASK_GONE):
+    strangers = [g for g in snapshot.grants if not snapshot.is_of_task(g.task.uid)]
+    if step := revoke(snapshot, strangers, RevokeReason.TASK_GONE):
         return step
-    for record in seen.gone_records:
-        if record.secret_written and not seen.withdrawal_failed:
+    for record in snapshot.gone_records:
+        if record.secret_written and not snapshot.withdrawal_failed:
             return Withdraw(record=record)
         return Forget(record=record, owed=sum(g.task.uid == record.task.uid for g in strangers))
-    if seen.task is None:
+    if snapshot.task is None:
         return Wait(owed=tuple(strangers))
     return None
 
 
-def _undo(seen: Snapshot) -> Step | None:
+def _undo(snapshot: Snapshot) -> Step | None:
     """Rule 2."""
     half = [
         g
-        for g in seen.own_grants
-        if g.state is GrantState.INTENT or (g.state is GrantState.ISSUED and g.id not in seen.known)
+        for g in snapshot.own_grants
+        if g.state is GrantState.INTENT
+        or (g.state is GrantState.ISSUED and g.id not in snapshot.known)
     ]
-    if step := revoke(seen, half, RevokeReason.INTERRUPTED):
+    if step := revoke(snapshot, half, RevokeReason.INTERRUPTED):
         return step
-    going = [g for g in seen.own_grants if g.state is GrantState.REVOKING]
-    return revoke(seen, going, RevokeReason.INTERRUPTED)
+    going = [g for g in snapshot.own_grants if g.state is GrantState.REVOKING]
+    return revoke(snapshot, going, RevokeReason.INTERRUPTED)
 
 
-def _at_the_end(seen: Snapshot, now: datetime) -> Step | None:
+def _at_the_end(snapshot: Snapshot, now: datetime) -> Step | None:
     """Rule 3."""
-    task, record = seen.live_task, seen.record
+    task, record = snapshot.live_task, snapshot.record
     if task.deleting_since is not None:
-        return teardown(seen, RevokeReason.TASK_DELETED) or _deleted(seen, now)
-    if seen.uninstalling:
-        return teardown(seen, RevokeReason.RELEASED) or _deleted(seen, now)
-    deadline = deadline_of(seen)
+        return teardown(snapshot, RevokeReason.TASK_DELETED) or _deleted(snapshot, now)
+    if snapshot.uninstalling:
+        return teardown(snapshot, RevokeReason.RELEASED) or _deleted(snapshot, now)
+    deadline = deadline_of(snapshot)
     if record.outcome is None and deadline is not None and deadline <= now:
         ended = replace(record, outcome=Outcome.EXPIRED)
-        return teardown(seen, RevokeReason.DEADLINE, ended) or Finish(outcome=Outcome.EXPIRED)
+        return teardown(snapshot, RevokeReason.DEADLINE, ended) or Finish(outcome=Outcome.EXPIRED)
     if record.outcome is not None:
-        return teardown(seen, RevokeReason.TASK_OVER) or _finished(seen, record.outcome, now)
-    if parent_is_over(task, record, seen.lineage):
+        return teardown(snapshot, RevokeReason.TASK_OVER) or _finished(
+            snapshot, record.outcome, now
+        )
+    if parent_is_over(task, record, snapshot.lineage):
         over = replace(record, outcome=Outcome.CANCELLED)
-        return teardown(seen, RevokeReason.PARENT_ENDED, over) or Finish(outcome=Outcome.CANCELLED)
-    if not seen.enrolled:
-        return teardown(seen, RevokeReason.NOT_ENROLLED) or Wait(enrolled=False, owed=seen.owed_own)
+        return teardown(snapshot, RevokeReason.PARENT_ENDED, over) or Finish(
+            outcome=Outcome.CANCELLED
+        )
+    if not snapshot.enrolled:
+        return teardown(snapshot, RevokeReason.NOT_ENROLLED) or Wait(
+            enrolled=False, owed=snapshot.owed_own
+        )
     return None
 
 
-def _deleted(seen: Snapshot, now: datetime) -> Step:
-    task = seen.live_task
+def _deleted(snapshot: Snapshot, now: datetime) -> Step:
+    task = snapshot.live_task
     end = task.deleting_since + DELETION_PATIENCE if task.deleting_since else now
     # An end that is further away than it can be is a clock that went back: it must wedge nobody.
-    held = seen.owed_own or seen.below
+    held = snapshot.owed_own or snapshot.below
     if held and now < end <= now + 2 * DELETION_PATIENCE:
-        return Wait(owed=seen.owed_own, until=end)
-    return Release() if task.has_finalizer and not seen.released else Wait(owed=seen.owed_own)
+        return Wait(owed=snapshot.owed_own, until=end)
+    return (
+        Release() if task.has_finalizer and not snapshot.released else Wait(owed=snapshot.owed_own)
+    )
 
 
-def _finished(seen: Snapshot, outcome: Outcome, now: datetime) -> Step:
-    record, task = seen.record, seen.live_task
-    if seen.owed_own:
-        return Wait(owed=seen.owed_own)
+def _finished(snapshot: Snapshot, outcome: Outcome, now: datetime) -> Step:
+    record, task = snapshot.record, snapshot.live_task
+    if snapshot.owed_own:
+        return Wait(owed=snapshot.owed_own)
     if record.finished_at is None:
         return Finish(outcome=outcome)
     if task.ttl_seconds_after_finished is None:
         return Wait()
     end = record.finished_at + timedelta(seconds=task.ttl_seconds_after_finished)
-    if end > now or seen.deleted or not seen.reported:
+    if end > now or snapshot.deleted or not snapshot.reported:
         return Wait(until=end)
     return Delete()
 
 
-def _of_phase(seen: Snapshot, now: datetime) -> Step | None:
+def _of_phase(snapshot: Snapshot, now: datetime) -> Step | None:
     """Rule 6."""
-    task, record = seen.live_task, seen.record
+    task, record = snapshot.live_task, snapshot.record
     wanted = task.phase or record.phase or task.first_phase
     if record.blocked_branch:
-        if step := teardown(seen, RevokeReason.UNAPPROVED_BRANCH):
+        if step := teardown(snapshot, RevokeReason.UNAPPROVED_BRANCH):
             return step
-        if wanted == record.phase and not seen.owed_own:
+        if wanted == record.phase and not snapshot.owed_own:
             return Enter(left=record.blocked_branch, phase=wanted)  # it went back
         rest = Wait(
             blocked=record.blocked_branch,
-            owed=seen.owed_own,
-            until=deadline_of(seen),
+            owed=snapshot.owed_own,
+            until=deadline_of(snapshot),
             retry=task.workload is not None and not record.pod_uid,  # its end makes no event
         )
-        return rest if seen.owed_own else lifecycle_approval.of_branch(seen, now, rest)
+        return rest if snapshot.owed_own else lifecycle_approval.of_branch(snapshot, now, rest)
     if not record.attempt or wanted == record.phase:
         return None
     left = task.phase_named(record.phase)
     if left is not None and wanted in left.next:
-        if step := teardown(seen, RevokeReason.PHASE_CHANGED):
+        if step := teardown(snapshot, RevokeReason.PHASE_CHANGED):
             return step
-        return None if seen.owed_own else Enter(left=record.phase, phase=wanted)
+        return None if snapshot.owed_own else Enter(left=record.phase, phase=wanted)
     return Block(left=record.phase, phase=wanted)
 
 
-def _of_secret(seen: Snapshot) -> Step | None:
+def _of_secret(snapshot: Snapshot) -> Step | None:
     """Delete the Secret of a task that may use nothing, whatever a provider still owes."""
-    usable = any(g.state is not GrantState.REVOKING for g in seen.own_grants)
-    if seen.record.secret_written and not usable and not seen.withdrawal_failed:
-        return Withdraw(record=seen.record)
+    usable = any(g.state is not GrantState.REVOKING for g in snapshot.own_grants)
+    if snapshot.record.secret_written and not usable and not snapshot.withdrawal_failed:
+        return Withdraw(record=snapshot.record)
     return None

@@ -31,52 +31,54 @@ MOST_LOOKS = 4
 TURN_SECONDS = 10
 
 
-def of_bound_pod(seen: Snapshot, now: datetime) -> Step | None:
+def of_bound_pod(snapshot: Snapshot, now: datetime) -> Step | None:
     """Revoke all where the pod ended, or is no longer what was attested (rule 5)."""
-    record, task, pod = seen.record, seen.live_task, seen.bound_pod
-    if step := of_end(seen, now):
+    record, task, pod = snapshot.record, snapshot.live_task, snapshot.bound_pod
+    if step := of_end(snapshot, now):
         return step
-    if pod is None or not seen.sight.accounts:
+    if pod is None or not snapshot.sight.accounts:
         return None
     try:
-        appraise_again(pod, task, record, _around(seen, pod))
+        appraise_again(pod, task, record, _around(snapshot, pod))
     except AttestationFailed as failure:
-        return teardown(seen, RevokeReason.NO_LONGER_ATTESTED) or _refuse(seen, pod, failure)
+        return teardown(snapshot, RevokeReason.NO_LONGER_ATTESTED) or _refuse(
+            snapshot, pod, failure
+        )
     return None
 
 
-def of_end(seen: Snapshot, now: datetime) -> Step | None:
+def of_end(snapshot: Snapshot, now: datetime) -> Step | None:
     """Revoke all where the bound pod ended, and end the attempt or the task with it.
 
     While a task is suspended its pod may be deleted, to be made anew for the resume.
     """
-    record, pod = seen.record, seen.bound_pod
+    record, pod = snapshot.record, snapshot.bound_pod
     if not record.pod_uid or (pod is not None and not has_ended(pod, now)):
         return None
-    if pod is None and not seen.sight.pods:
+    if pod is None and not snapshot.sight.pods:
         return None  # not seen is not gone
     deleted = pod is None or pod.deleting_since is not None
-    if not seen.live_task.ends_with_pod or (record.suspended and deleted):
-        return teardown(seen, RevokeReason.POD_ENDED) or Unbind()
+    if not snapshot.live_task.ends_with_pod or (record.suspended and deleted):
+        return teardown(snapshot, RevokeReason.POD_ENDED) or Unbind()
     well = pod is not None and pod.ended == "Succeeded"
     outcome = Outcome.SUCCEEDED if well else Outcome.FAILED
-    return teardown(seen, RevokeReason.POD_ENDED, replace(record, outcome=outcome)) or Finish(
+    return teardown(snapshot, RevokeReason.POD_ENDED, replace(record, outcome=outcome)) or Finish(
         outcome=outcome
     )
 
 
-def of_workload(seen: Snapshot, now: datetime) -> Step | None:
+def of_workload(snapshot: Snapshot, now: datetime) -> Step | None:
     """End the task at the workload's own end; before it, another pod may follow.
 
     Before the task's first pod only the end of a workload counts that was made for it: one that is
     older ran before the task was there, and its next run is waited for.
     """
-    task, record = seen.live_task, seen.record
+    task, record = snapshot.live_task, snapshot.record
     if task.workload is None or record.pod_uid:
         return None
-    if seen.looked is None:
-        return FetchOwners(pods=() if record.suspended else worth_a_look(seen, now))
-    found = seen.looked.workload
+    if snapshot.looked is None:
+        return FetchOwners(pods=() if record.suspended else worth_a_look(snapshot, now))
+    found = snapshot.looked.workload
     if not task.ends_with_workload:
         return None
     if not record.attempt and not _ended_for_it(task, found):
@@ -87,68 +89,70 @@ def of_workload(seen: Snapshot, now: datetime) -> Step | None:
         outcome = Outcome(found.ended)
     else:
         return None
-    return teardown(seen, RevokeReason.WORKLOAD_ENDED, replace(record, outcome=outcome)) or Finish(
-        outcome=outcome
-    )
+    return teardown(
+        snapshot, RevokeReason.WORKLOAD_ENDED, replace(record, outcome=outcome)
+    ) or Finish(outcome=outcome)
 
 
-def of_new_pod(seen: Snapshot, now: datetime) -> Step | None:
+def of_new_pod(snapshot: Snapshot, now: datetime) -> Step | None:
     """Attest the oldest pod that can be; say why where none can (rule 8)."""
-    task, record = seen.live_task, seen.record
+    task, record = snapshot.live_task, snapshot.record
     if record.pod_uid:
         return None
-    if seen.sight.issuance_blocked_reason:  # what is seen there may be as it was long ago
+    if snapshot.sight.issuance_blocked_reason:  # what is seen there may be as it was long ago
         return Wait(
-            attested=conditions.unknown(Reason.CHECK_FAILED, seen.sight.issuance_blocked_reason),
-            owed=seen.owed_own,
-            until=deadline_of(seen),
+            attested=conditions.unknown(
+                Reason.CHECK_FAILED, snapshot.sight.issuance_blocked_reason
+            ),
+            owed=snapshot.owed_own,
+            until=deadline_of(snapshot),
             retry=True,
         )
     refused: tuple[PodView, AttestationFailed] | None = None
-    unknown, looks = worth_a_look(seen, now), seen.looked.looks if seen.looked else 0
-    unanswered = seen.looked.unanswered if seen.looked else {}
+    unknown, looks = worth_a_look(snapshot, now), snapshot.looked.looks if snapshot.looked else 0
+    unanswered = snapshot.looked.unanswered if snapshot.looked else {}
     if unknown and not looks:
         return FetchOwners(pods=unknown)
-    for pod in seen.pods:
+    for pod in snapshot.pods:
         if has_ended(pod, now) or pod.deleting_since is not None:
             continue
         if pod in unknown or pod.uid in unanswered:
             continue
         try:
-            return Bind(attested=appraise(pod, task, _around(seen, pod)))
+            return Bind(attested=appraise(pod, task, _around(snapshot, pod)))
         except AttestationFailed as failure:
             refused = refused or (pod, failure)
     if unknown and looks < MOST_LOOKS:
         return FetchOwners(pods=unknown)
     if refused is not None:
-        return _refuse(seen, *refused)
+        return _refuse(snapshot, *refused)
     if unanswered:
         return Wait(
             attested=conditions.unknown(Reason.CHECK_FAILED, next(iter(unanswered.values()))),
-            owed=seen.owed_own,
-            until=deadline_of(seen),
+            owed=snapshot.owed_own,
+            until=deadline_of(snapshot),
             retry=True,
         )
     return Wait(
-        attested=false(Reason.POD_MISSING, _missing(seen)),
-        owed=seen.owed_own,
-        until=deadline_of(seen),
+        attested=false(Reason.POD_MISSING, _missing(snapshot)),
+        owed=snapshot.owed_own,
+        until=deadline_of(snapshot),
         retry=task.workload is not None,  # its end makes no event
     )
 
 
-def worth_a_look(seen: Snapshot, now: datetime) -> tuple[PodView, ...]:
+def worth_a_look(snapshot: Snapshot, now: datetime) -> tuple[PodView, ...]:
     """Return the pods whose owners are to be read now: those that may be the agent.
 
     Whoever may make pods can make any number that carry the label. So what is refused without its
     owners is left out, what a controller has made for the workload comes before what only says so,
     and of more owners than are read at once a part has its turn, another each time.
     """
-    task, looked = seen.live_task, seen.looked
+    task, looked = snapshot.live_task, snapshot.looked
     known = {*looked.owners, *looked.unanswered} if looked else set()
     possible = [
         pod
-        for pod in seen.pods
+        for pod in snapshot.pods
         if pod.uid not in known
         and pod.deleting_since is None
         and not has_ended(pod, now)
@@ -156,19 +160,19 @@ def worth_a_look(seen: Snapshot, now: datetime) -> tuple[PodView, ...]:
         # Without `workloadRef` owners prove nothing, but say who started what runs.
         and (task.workload is not None or pod.owner is not None)
     ]
-    ranked = sorted(possible, key=lambda pod: _rank(seen, pod, task.workload, now))
+    ranked = sorted(possible, key=lambda pod: _rank(snapshot, pod, task.workload, now))
     owners = {pod.owner: None for pod in ranked}
     chosen = set(list(owners)[:MOST_OWNERS])
     return tuple(pod for pod in possible if pod.owner in chosen)
 
 
 def _rank(
-    seen: Snapshot, pod: PodView, wanted: WorkloadRef | None, now: datetime
+    snapshot: Snapshot, pod: PodView, wanted: WorkloadRef | None, now: datetime
 ) -> tuple[bool, bool, bool, str]:
     owner = pod.owner
     stamped = (
         owner is not None
-        and pod.created_by in seen.controllers.get(owner.kind, ())
+        and pod.created_by in snapshot.controllers.get(owner.kind, ())
         and pod.created_for == f"{owner.kind}/{owner.uid}"
     )
     direct = wanted is None or (
@@ -190,33 +194,33 @@ def has_ended(pod: PodView, now: datetime) -> bool:
     return bool(pod.ended) or (pod.deleting_since is not None and pod.deleting_since <= now)
 
 
-def _around(seen: Snapshot, pod: PodView) -> Surroundings:
-    looked = seen.looked
+def _around(snapshot: Snapshot, pod: PodView) -> Surroundings:
+    looked = snapshot.looked
     return Surroundings(
-        service_account_uid=seen.service_account_uid,
-        bound_task_uid=seen.bound.get(pod.uid),
+        service_account_uid=snapshot.service_account_uid,
+        bound_task_uid=snapshot.bound.get(pod.uid),
         workload=looked.workload if looked else None,
         owners=looked.owners.get(pod.uid) if looked else None,
-        audience=seen.audience,
-        controllers=seen.controllers,
+        audience=snapshot.audience,
+        controllers=snapshot.controllers,
     )
 
 
-def _refuse(seen: Snapshot, pod: PodView, failure: AttestationFailed) -> Step:
+def _refuse(snapshot: Snapshot, pod: PodView, failure: AttestationFailed) -> Step:
     finding = false(failure.reason, str(failure))
     refusal = digest(["attest", pod.uid, failure.reason])
-    if seen.record.denial != refusal and Spending.POD_REFUSAL not in seen.muted:
+    if snapshot.record.denial != refusal and Spending.POD_REFUSAL not in snapshot.muted:
         return RefusePod(pod=pod, finding=finding, refusal=refusal)
     # What is missing (a workload, say) may be made later, and no event of ours says so.
-    return Wait(attested=finding, owed=seen.owed_own, until=deadline_of(seen), retry=True)
+    return Wait(attested=finding, owed=snapshot.owed_own, until=deadline_of(snapshot), retry=True)
 
 
-def _missing(seen: Snapshot) -> str:
-    task = seen.live_task
+def _missing(snapshot: Snapshot) -> str:
+    task = snapshot.live_task
     label = f"taskpass.dev/task={task.name}"
-    if seen.record.attempt:
+    if snapshot.record.attempt:
         return f"The last pod ended; waiting for the next one with the label {label}"
-    workload = seen.looked.workload if seen.looked else None
+    workload = snapshot.looked.workload if snapshot.looked else None
     if workload is not None and workload.ended:
         return (
             f"{workload.kind} '{workload.name}' ended before this task had a pod; delete it and "

@@ -37,11 +37,11 @@ SERIAL = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def status_of(
-    seen: Snapshot, rest: Wait, trail: Sequence[TrailItem], now: datetime
+    snapshot: Snapshot, rest: Wait, trail: Sequence[TrailItem], now: datetime
 ) -> dict[str, Any]:
     """Return the whole status; what has no value is left out."""
-    task, record = seen.live_task, seen.record
-    held = live(seen)
+    task, record = snapshot.live_task, snapshot.record
+    held = live(snapshot)
     expirations = [g.expires_at for g in current(held).values() if g.expires_at is not None]
     status: dict[str, Any] = {
         "observedGeneration": task.generation,
@@ -49,7 +49,7 @@ def status_of(
         "grants": [_grant(g) for g in held],
         "trail": [_trail(item) for item in trail],
     }
-    if phase := _settled_phase(seen, rest):
+    if phase := _settled_phase(snapshot, rest):
         status["phaseName"] = phase
     if record.pod_uid:
         status["podRef"] = {"name": record.pod_name, "uid": record.pod_uid}
@@ -57,22 +57,22 @@ def status_of(
         status["startTime"] = record.started_at.strftime(SERIAL)
     if expirations:
         status["expirationTime"] = min(expirations).strftime(SERIAL)
-    if asked := pending(rest.awaiting) or shown_before(seen, rest):
+    if asked := pending(rest.awaiting) or shown_before(snapshot, rest):
         status["pendingApprovals"] = asked
-    if kept := usable(record.saved, task, seen.policies):
+    if kept := usable(record.saved, task, snapshot.policies):
         status["savepoint"] = {
             "step": kept.step, "sha256": kept.sha256, "time": kept.at.strftime(SERIAL),
         }  # fmt: skip
     before = task.status.get("conditions", ())
-    status["conditions"] = conditions(findings(seen, rest, now), before, task.generation, now)
+    status["conditions"] = conditions(findings(snapshot, rest, now), before, task.generation, now)
     return status
 
 
-def findings(seen: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Finding]:
+def findings(snapshot: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Finding]:
     """Return every condition of the task."""
-    finished = _finished(seen, rest)
-    suspension = suspension_of(seen, now)
-    if seen.record.outcome is not None:
+    finished = _finished(snapshot, rest)
+    suspension = suspension_of(snapshot, now)
+    if snapshot.record.outcome is not None:
         over = false(Reason.FINISHED, "The task is over")
         attested = authorized = suspended = over
         issued = (
@@ -83,9 +83,9 @@ def findings(seen: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Finding]
         ready = over
         stalled = false(Reason.NOT_STALLED, "Nobody needs to act")
     else:
-        attested = _attested(seen, rest)
-        authorized = _authorized(seen, rest, attested)
-        issued = _issued(seen, rest, authorized)
+        attested = _attested(snapshot, rest)
+        authorized = _authorized(snapshot, rest, attested)
+        issued = _issued(snapshot, rest, authorized)
         # What policy is not asked before is the reason, not that it was not asked.
         after = [issued, authorized] if rest.waiting else [authorized, issued]
         blocking = [attested, *after]
@@ -95,9 +95,9 @@ def findings(seen: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Finding]
             (false(f.reason, f.message) for f in blocking if _not(f)),
             true(Reason.READY, "Every credential of the phase can be used now"),
         )
-        stalled = _stalled(seen, rest)
-        suspended = _suspended(seen, rest, suspension)
-    throttled = _throttled(seen, rest)
+        stalled = _stalled(snapshot, rest)
+        suspended = _suspended(snapshot, rest, suspension)
+    throttled = _throttled(snapshot, rest)
     return {
         **({} if throttled is None else {ConditionType.THROTTLED: throttled}),
         ConditionType.ATTESTED: attested,
@@ -114,17 +114,17 @@ def _not(finding: Finding) -> bool:
     return finding.status != "True"
 
 
-def _attested(seen: Snapshot, rest: Wait) -> Finding:
+def _attested(snapshot: Snapshot, rest: Wait) -> Finding:
     if not rest.enrolled:
         return unknown(
             Reason.NOT_ENROLLED,
-            seen.live_task.left_out
-            or f"Namespace '{seen.live_task.namespace}' is not served by taskpass; an "
+            snapshot.live_task.left_out
+            or f"Namespace '{snapshot.live_task.namespace}' is not served by taskpass; an "
             "administrator adds it to the value `tenants` of the chart",
         )
     if rest.attested is not None:
         return rest.attested
-    record = seen.record
+    record = snapshot.record
     if not record.pod_uid:
         wait = "Pods are attested once the task goes on" if rest.suspended else "Waiting for a pod"
         return unknown(Reason.PENDING, wait)
@@ -135,9 +135,9 @@ def _attested(seen: Snapshot, rest: Wait) -> Finding:
     )
 
 
-def _authorized(seen: Snapshot, rest: Wait, attested: Finding) -> Finding:
+def _authorized(snapshot: Snapshot, rest: Wait, attested: Finding) -> Finding:
     if rest.blocked:
-        return false(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
+        return false(Reason.UNAPPROVED_BRANCH, _branch(snapshot, rest))
     if rest.suspended:
         return unknown(Reason.PENDING, "Policy is asked once the task goes on")
     if _not(attested):
@@ -150,15 +150,17 @@ def _authorized(seen: Snapshot, rest: Wait, attested: Finding) -> Finding:
         if first.decision.reason is DecisionReason.EVALUATION_FAILED:
             return unknown(Reason.EVALUATION_FAILED, text)
         return false(first.decision.reason.value, text)
-    if asking := blocking(seen, rest):
+    if asking := blocking(snapshot, rest):
         return asking
-    if owed_without_successor(seen):
+    if owed_without_successor(snapshot):
         return unknown(Reason.PENDING, "Policy is asked once everything owed is taken back")
-    held = live(seen)
-    if rest.waiting and _asked(seen) - {g.name for g in held}:
+    held = live(snapshot)
+    if rest.waiting and _asked(snapshot) - {g.name for g in held}:
         return unknown(Reason.PENDING, f"Policy decides once this is over: {rest.waiting}")
     names = sorted({g.policy for g in held})
-    nothing = "What was asked for has run out" if _asked(seen) else "This phase asks for nothing"
+    nothing = (
+        "What was asked for has run out" if _asked(snapshot) else "This phase asks for nothing"
+    )
     said = f"Allowed by {', '.join(names)}" if names else nothing
     ends = [g.approval.until for g in held if g.approval is not None]
     if ends:
@@ -166,8 +168,8 @@ def _authorized(seen: Snapshot, rest: Wait, attested: Finding) -> Finding:
     return true(Reason.ALLOWED, said)
 
 
-def _issued(seen: Snapshot, rest: Wait, authorized: Finding) -> Finding:
-    if owed_without_successor(seen):
+def _issued(snapshot: Snapshot, rest: Wait, authorized: Finding) -> Finding:
+    if owed_without_successor(snapshot):
         return false(Reason.REVOKING, _owing(rest))
     if rest.suspended:
         return false(Reason.REVOKED, "Nothing is held while the task is suspended")
@@ -175,13 +177,13 @@ def _issued(seen: Snapshot, rest: Wait, authorized: Finding) -> Finding:
         return false(Reason.NOT_YET, rest.waiting)
     if _not(authorized):
         return false(Reason.NOT_YET, "Nothing is issued before policy allows all of it")
-    held = {g.name for g in live(seen)}
-    failed = [name for name in seen.failures if name not in held]
+    held = {g.name for g in live(snapshot)}
+    failed = [name for name in snapshot.failures if name not in held]
     if failed:
-        return seen.failures[min(failed)]
-    if seen.delivery_failure is not None:
-        return seen.delivery_failure
-    asked = _asked(seen)
+        return snapshot.failures[min(failed)]
+    if snapshot.delivery_failure is not None:
+        return snapshot.delivery_failure
+    asked = _asked(snapshot)
     if not asked:
         return true(Reason.ISSUED, "This phase asks for no credential")
     gone = sorted(asked - held)
@@ -191,30 +193,30 @@ def _issued(seen: Snapshot, rest: Wait, authorized: Finding) -> Finding:
             f"Credential '{gone[0]}' has run out, and is not renewed: limits.maxRenewals of a "
             "policy is reached, or activeDeadlineSeconds are nearly over",
         )
-    where = f"{len(asked)} in Secret 'taskpass-{seen.live_task.name}'"
+    where = f"{len(asked)} in Secret 'taskpass-{snapshot.live_task.name}'"
     return true(Reason.ISSUED, f"{where}. {rest.unrenewed}" if rest.unrenewed else where)
 
 
-def _asked(seen: Snapshot) -> set[str]:
-    return {r.name for r in seen.live_task.requests_in(seen.record.phase)}
+def _asked(snapshot: Snapshot) -> set[str]:
+    return {r.name for r in snapshot.live_task.requests_in(snapshot.record.phase)}
 
 
-def _suspended(seen: Snapshot, rest: Wait, suspension: Suspension | None) -> Finding:
-    asking = blocking(seen, rest)
+def _suspended(snapshot: Snapshot, rest: Wait, suspension: Suspension | None) -> Finding:
+    asking = blocking(snapshot, rest)
     if suspension is None and asking is not None:
         return true(Reason.AWAITING_APPROVAL, f"Nothing is held. {asking.message}")
     if suspension is None:
         return false(Reason.RUNNING, "The task may hold credentials")
-    owed = len(seen.owed_own)
+    owed = len(snapshot.owed_own)
     still = f"; {owed} still to be taken back" if owed else "; nothing is held"
     return true(suspension.reason, suspension.message + still)
 
 
-def _finished(seen: Snapshot, rest: Wait) -> Finding:
-    outcome = seen.record.outcome
+def _finished(snapshot: Snapshot, rest: Wait) -> Finding:
+    outcome = snapshot.record.outcome
     if outcome is None:
         return false(Reason.RUNNING, "The task goes on")
-    if seen.record.finished_at is None:
+    if snapshot.record.finished_at is None:
         if rest.owed or not rest.waiting:
             reason = Reason.REVOCATION_PENDING if rest.owed else Reason.REVOKING
             return false(reason, _owing(rest))
@@ -222,41 +224,41 @@ def _finished(seen: Snapshot, rest: Wait) -> Finding:
     return true(outcome.value, "The task is over, and nothing is held any more")
 
 
-def _stalled(seen: Snapshot, rest: Wait) -> Finding:
+def _stalled(snapshot: Snapshot, rest: Wait) -> Finding:
     if rest.blocked:
-        return true(Reason.UNAPPROVED_BRANCH, _branch(seen, rest))
-    asking = blocking(seen, rest)
+        return true(Reason.UNAPPROVED_BRANCH, _branch(snapshot, rest))
+    asking = blocking(snapshot, rest)
     if asking is not None and asking.reason == Reason.APPROVAL_DENIED:
         return true(asking.reason, asking.message)
     for denial in rest.denials:
         if denial.decision.reason not in WAITS:
             text = f"Credential '{denial.request.name}': {denial.decision.message}"
             return true(denial.decision.reason.value, text)
-    failure = seen.delivery_failure
+    failure = snapshot.delivery_failure
     if failure is not None and failure.reason == Reason.SECRET_NAME_TAKEN:
         return true(failure.reason, failure.message)
     return false(Reason.NOT_STALLED, "Nobody needs to act")
 
 
-def _throttled(seen: Snapshot, rest: Wait) -> Finding | None:
+def _throttled(snapshot: Snapshot, rest: Wait) -> Finding | None:
     """Return what is held back; None where nothing is, and nothing ever was."""
     if rest.throttled is not None:
         return true(Reason.BUDGET_EXCEEDED, rest.throttled.text)
-    before = seen.live_task.status.get("conditions", ())
+    before = snapshot.live_task.status.get("conditions", ())
     if any(each.get("type") == ConditionType.THROTTLED for each in before):
         return false(Reason.WITHIN_BUDGET, "No budget holds anything back")
     return None
 
 
-def _branch(seen: Snapshot, rest: Wait) -> str:
+def _branch(snapshot: Snapshot, rest: Wait) -> str:
     left = (
-        f"Phase '{rest.blocked}' may not follow '{seen.record.phase}': it is not in its `next`. "
+        f"Phase '{rest.blocked}' may not follow '{snapshot.record.phase}': it is not in its `next`. "
         "Everything was revoked"
     )
-    if asking := blocking(seen, rest):
+    if asking := blocking(snapshot, rest):
         return f"{left}. {asking.message}"
     return (
-        f"{left}; set `phase` back to '{seen.record.phase}', or make a new task, with the phase "
+        f"{left}; set `phase` back to '{snapshot.record.phase}', or make a new task, with the phase "
         "declared. (No policy with `approval` covers what that phase asks for, so nobody can "
         "approve the move.)"
     )
@@ -272,14 +274,14 @@ def _owing(rest: Wait) -> str:
     )
 
 
-def _settled_phase(seen: Snapshot, rest: Wait) -> str:
+def _settled_phase(snapshot: Snapshot, rest: Wait) -> str:
     """Return the phase whose requests are decided; until then the last one that was."""
-    failed = seen.failures.keys() - {g.name for g in live(seen)}
-    unsettled = rest.owed or rest.waiting or rest.suspended or failed or seen.delivery_failure
+    failed = snapshot.failures.keys() - {g.name for g in live(snapshot)}
+    unsettled = rest.owed or rest.waiting or rest.suspended or failed or snapshot.delivery_failure
     asking = rest.awaiting or rest.asking_later
-    if not seen.record.attempt or unsettled or asking or rest.attested is not None:
-        return str(seen.live_task.status.get("phaseName", ""))
-    return seen.record.phase
+    if not snapshot.record.attempt or unsettled or asking or rest.attested is not None:
+        return str(snapshot.live_task.status.get("phaseName", ""))
+    return snapshot.record.phase
 
 
 def _grant(grant: Grant) -> dict[str, Any]:

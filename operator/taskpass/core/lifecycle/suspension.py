@@ -43,39 +43,39 @@ class Suspension:
     revoking: RevokeReason
 
 
-def suspension_of(seen: Snapshot, now: datetime) -> Suspension | None:
+def suspension_of(snapshot: Snapshot, now: datetime) -> Suspension | None:
     """Return why the task is to hold nothing now; None where it may."""
-    for switch in seen.kill_switches:
-        if switch.stops(seen.live_task):
+    for switch in snapshot.kill_switches:
+        if switch.stops(snapshot.live_task):
             return Suspension(
                 reason=Reason.KILL_SWITCH, message=switch.told, revoking=RevokeReason.KILL_SWITCH
             )
-    if said := inactive(seen.live_task, seen.lineage):
+    if said := inactive(snapshot.live_task, snapshot.lineage):
         return Suspension(
             reason=Reason.PARENT_SUSPENDED, message=said, revoking=RevokeReason.PARENT_SUSPENDED
         )
-    if seen.live_task.operating_mode == SUSPENDED:
+    if snapshot.live_task.operating_mode == SUSPENDED:
         return Suspension(
             reason=Reason.REQUESTED,
             message="`operatingMode` is Suspended; set it to Running to have it go on",
             revoking=RevokeReason.SUSPENDED,
         )
-    record = seen.record
-    end = idle_since(seen.live_task, record.activity, record.active_at)
+    record = snapshot.record
+    end = idle_since(snapshot.live_task, record.activity, record.active_at)
     if end is not None and end <= now:
         return Suspension(
             reason=Reason.IDLE,
-            message=f"Nothing was heard of it for {seen.live_task.idle_timeout_seconds} s "
+            message=f"Nothing was heard of it for {snapshot.live_task.idle_timeout_seconds} s "
             f"(idleTimeoutSeconds); it goes on when it is changed, or its annotation {ACTIVE} is",
             revoking=RevokeReason.IDLE,
         )
     return None
 
 
-def of_progress(seen: Snapshot, now: datetime) -> Step | None:
+def of_progress(snapshot: Snapshot, now: datetime) -> Step | None:
     """Record what the task says of its progress, and that it says something."""
-    task, record = seen.live_task, seen.record
-    muted = seen.muted
+    task, record = snapshot.live_task, snapshot.record
+    muted = snapshot.muted
     if not record.attempt:
         return None
     found, kept = step_and_digest(task.savepoint), record.saved
@@ -85,7 +85,7 @@ def of_progress(seen: Snapshot, now: datetime) -> Step | None:
         return Save(
             savepoint=Savepoint(
                 step=found[0], sha256=found[1], at=now, intent_digest=task.intent.digest,
-                policies_digest=policies_digest(seen.policies),
+                policies_digest=policies_digest(snapshot.policies),
             )
         )  # fmt: skip
     heard = Spending.ACTIVITY not in muted and task.idle_timeout_seconds is not None
@@ -94,27 +94,29 @@ def of_progress(seen: Snapshot, now: datetime) -> Step | None:
     return None
 
 
-def of_suspension(seen: Snapshot, now: datetime) -> Step | None:
+def of_suspension(snapshot: Snapshot, now: datetime) -> Step | None:
     """Revoke all and wait, or go on."""
-    record, why = seen.record, suspension_of(seen, now)
+    record, why = snapshot.record, suspension_of(snapshot, now)
     if why is None and not record.suspended:
         return None
-    if why is None and Spending.RESUME not in seen.muted:
+    if why is None and Spending.RESUME not in snapshot.muted:
         return Resume()
-    if why is not None and (step := teardown(seen, why.revoking)):
+    if why is not None and (step := teardown(snapshot, why.revoking)):
         return step
-    told = why is None or Spending.SUSPENSION in seen.muted or record.suspended == why.reason
+    told = why is None or Spending.SUSPENSION in snapshot.muted or record.suspended == why.reason
     if why is not None and not told:
         return Suspend(reason=why.reason, message=why.message)
     return (
-        lifecycle_pod.of_end(seen, now)
-        or lifecycle_pod.of_workload(seen, now)
-        or of_progress(seen, now)
+        lifecycle_pod.of_end(snapshot, now)
+        or lifecycle_pod.of_workload(snapshot, now)
+        or of_progress(snapshot, now)
         or Wait(
             suspended=True,
-            owed=seen.owed_own,
-            until=deadline_of(seen),
+            owed=snapshot.owed_own,
+            until=deadline_of(snapshot),
             # The end of a workload makes no event of ours; its pod's does.
-            retry=seen.live_task.workload is not None and record.attempt > 0 and not record.pod_uid,
+            retry=snapshot.live_task.workload is not None
+            and record.attempt > 0
+            and not record.pod_uid,
         )
     )

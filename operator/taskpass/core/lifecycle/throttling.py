@@ -56,55 +56,55 @@ AGAIN = timedelta(seconds=60)
 
 
 def within_budget(
-    seen: Snapshot, now: datetime, decide: Callable[[Snapshot, datetime], Step]
+    snapshot: Snapshot, now: datetime, decide: Callable[[Snapshot, datetime], Step]
 ) -> Step:
     """Return what `decide` says, without what is held back."""
     holds: dict[Spending, Hold] = {}
     said: list[str] = []
-    step = decide(seen, now)
-    while (spending := spending_of(seen, step)) is not None and seen.budget is not None:
-        hold = seen.budget.hold(spending, now)
+    step = decide(snapshot, now)
+    while (spending := spending_of(snapshot, step)) is not None and snapshot.budget is not None:
+        hold = snapshot.budget.hold(spending, now)
         if hold is None:
             break
         holds.setdefault(spending, hold)
         said.append(_said_by(step))
-        left_out = _left_out(seen, spending)
+        left_out = _left_out(snapshot, spending)
         if left_out is None:
-            step = _waiting(seen, step, spending, text_of(seen, holds, now), full=hold.full)
+            step = _waiting(snapshot, step, spending, text_of(snapshot, holds, now), full=hold.full)
             break
-        muted = {**seen.muted, left_out: text_of(seen, {spending: hold}, now)}
-        seen = replace(seen, muted=muted)
-        step = decide(seen, now)
+        muted = {**snapshot.muted, left_out: text_of(snapshot, {spending: hold}, now)}
+        snapshot = replace(snapshot, muted=muted)
+        step = decide(snapshot, now)
     if not holds or not isinstance(step, Wait):
         return step
-    again = _again(seen, holds, now)
+    again = _again(snapshot, holds, now)
     told = Throttled(
-        text=text_of(seen, holds, now), held=tuple(sorted(holds)), said=digest(said),
+        text=text_of(snapshot, holds, now), held=tuple(sorted(holds)), said=digest(said),
         namespace=any(hold.namespace for hold in holds.values()),
     )  # fmt: skip
     until = again if step.until is None else min(step.until, again)
     return replace(step, until=until, throttled=told)
 
 
-def spending_of(seen: Snapshot, step: Step) -> Spending | None:
+def spending_of(snapshot: Snapshot, step: Step) -> Spending | None:
     """Return what a step would spend on; None where it is never held back."""
     if isinstance(step, Issue):
         renews = all(planned.renews for planned in step.planned)
         return Spending.RENEWAL if renews else Spending.ISSUE
     if isinstance(step, Suspend):
         # The first of an attempt comes with a revocation. It ends something: see Resume.
-        ends = seen.record.attempt and not seen.record.suspended
+        ends = snapshot.record.attempt and not snapshot.record.suspended
         return None if ends else Spending.SUSPENSION
     if isinstance(step, Finish):
-        return Spending.END if seen.own_record is None else None
+        return Spending.END if snapshot.own_record is None else None
     return PLAIN.get(type(step))
 
 
-def text_of(seen: Snapshot, holds: Mapping[Spending, Hold], now: datetime) -> str:
+def text_of(snapshot: Snapshot, holds: Mapping[Spending, Hold], now: datetime) -> str:
     """Say what is held back, whose budget is used up, and until when."""
     what = " and ".join(sorted(holds))
     hold = max(holds.values(), key=lambda each: (each.until is None, each.until or now))
-    task = seen.live_task
+    task = snapshot.live_task
     if hold.until is None:  # of the volume, whose room is shared by namespaces
         whose = (
             "What is left of it is kept for revocations, in every namespace"
@@ -123,32 +123,32 @@ def text_of(seen: Snapshot, holds: Mapping[Spending, Hold], now: datetime) -> st
     )
 
 
-def _left_out(seen: Snapshot, spending: Spending) -> Spending | None:
+def _left_out(snapshot: Snapshot, spending: Spending) -> Spending | None:
     """Return what to decide without; None where there is no such way (any more)."""
     if spending is Spending.APPROVAL:
         # People are asked for what is to be issued, or for what is to be renewed.
         ways = (Spending.ISSUE, Spending.RENEWAL)
-        return next((each for each in ways if each not in seen.muted), None)
-    return spending if spending in DECIDED_WITHOUT and spending not in seen.muted else None
+        return next((each for each in ways if each not in snapshot.muted), None)
+    return spending if spending in DECIDED_WITHOUT and spending not in snapshot.muted else None
 
 
-def _waiting(seen: Snapshot, step: Step, spending: Spending, text: str, *, full: bool) -> Wait:
+def _waiting(snapshot: Snapshot, step: Step, spending: Spending, text: str, *, full: bool) -> Wait:
     """Return the rest of a task that can do nothing else.
 
     Where the volume is full, why nothing is issued to anybody says it better.
     """
-    all_wait = seen.held_back if full else ""
-    rest = Wait(owed=seen.owed_own, waiting=all_wait or text, retry=_may_end_unseen(seen))
+    all_wait = snapshot.held_back if full else ""
+    rest = Wait(owed=snapshot.owed_own, waiting=all_wait or text, retry=_may_end_unseen(snapshot))
     if spending is Spending.BINDING and all_wait:
         return replace(rest, attested=unknown(Reason.PENDING, all_wait))
     if spending is Spending.BINDING:
         return replace(rest, waiting="", attested=unknown(Reason.BUDGET_EXCEEDED, text))
-    return replace(rest, blocked=seen.record.blocked_branch)
+    return replace(rest, blocked=snapshot.record.blocked_branch)
 
 
-def _may_end_unseen(seen: Snapshot) -> bool:
+def _may_end_unseen(snapshot: Snapshot) -> bool:
     """Whether its workload may end, which makes no event of ours."""
-    return seen.live_task.workload is not None and not seen.record.pod_uid
+    return snapshot.live_task.workload is not None and not snapshot.record.pod_uid
 
 
 def _said_by(step: Step) -> str:
@@ -162,9 +162,9 @@ def _said_by(step: Step) -> str:
             return type(step).__name__
 
 
-def _again(seen: Snapshot, holds: Mapping[Spending, Hold], now: datetime) -> datetime:
+def _again(snapshot: Snapshot, holds: Mapping[Spending, Hold], now: datetime) -> datetime:
     known = [hold.until or now + AGAIN for hold in holds.values()]
-    spread = int(digest(seen.live_task.uid)[-4:], 16) % SOONEST.seconds
+    spread = int(digest(snapshot.live_task.uid)[-4:], 16) % SOONEST.seconds
     return max(min(known), now + SOONEST) + timedelta(seconds=spread)
 
 

@@ -219,7 +219,7 @@ class _Hearing:
             self.failed_now.append((policy.label, answer.error))
         return (), answer.error
 
-    def decision(self, granted: CredentialClass) -> Decision:
+    def decision(self, credential_class: CredentialClass) -> Decision:
         if self.denies:
             policy, said = self.denies[0]
             return self._no(DecisionReason.DENIED, f"{policy.title} denies it{said}", policy)
@@ -227,7 +227,7 @@ class _Hearing:
         if not self.allows and len(blocking) == len(self.failed):
             return self._no_policy()
         limiting = (*self.allows, *self.constrains)
-        lifetime = lifetime_of(self.question, granted, limiting)
+        lifetime = lifetime_of(self.question, credential_class, limiting)
         if self.allows and lifetime.refusal:
             return self._no(DecisionReason.DENIED, lifetime.refusal, lifetime.policy)
         full = crowded(self.question, limiting)

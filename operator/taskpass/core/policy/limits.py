@@ -27,10 +27,10 @@ class Lifetime:
 
 
 def lifetime_of(
-    question: Question, granted: CredentialClass, limiting: Sequence[Policy]
+    question: Question, credential_class: CredentialClass, limiting: Sequence[Policy]
 ) -> Lifetime:
     """Return what to ask the provider for, under the limits of every policy that applies."""
-    cap = _least(granted, limiting)
+    cap = _least(credential_class, limiting)
     request = question.request
     if request.expiration_seconds is not None:
         chosen = Lifetime(
@@ -40,9 +40,9 @@ def lifetime_of(
         )
     else:
         default = Lifetime(
-            seconds=granted.default_expiration_seconds,
+            seconds=credential_class.default_expiration_seconds,
             field="defaultExpirationSeconds",
-            owner=f"CredentialClass '{granted.name}'",
+            owner=f"CredentialClass '{credential_class.name}'",
         )
         chosen = min(default, cap, key=lambda lifetime: lifetime.seconds)
     if chosen.seconds > cap.seconds:
@@ -54,7 +54,7 @@ def lifetime_of(
         return _refused(
             chosen,
             f"{chosen.field} of {chosen.owner} must be greater than or equal to "
-            f"{question.minimum_lifetime_seconds}, the shortest that provider {granted.provider} "
+            f"{question.minimum_lifetime_seconds}, the shortest that provider {credential_class.provider} "
             "can issue",
         )
     return chosen
@@ -103,11 +103,11 @@ def _crowds(field: str, limiting: Sequence[Policy], ahead: int, agent: str) -> I
             yield Crowd(policy=policy, field=f"limits.{field}", most=most, agent=agent)
 
 
-def _least(granted: CredentialClass, limiting: Sequence[Policy]) -> Lifetime:
+def _least(credential_class: CredentialClass, limiting: Sequence[Policy]) -> Lifetime:
     of_class = Lifetime(
-        seconds=granted.max_expiration_seconds,
+        seconds=credential_class.max_expiration_seconds,
         field="maxExpirationSeconds",
-        owner=f"CredentialClass '{granted.name}'",
+        owner=f"CredentialClass '{credential_class.name}'",
     )
     of_policies = [
         Lifetime(

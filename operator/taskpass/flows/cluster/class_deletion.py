@@ -58,25 +58,25 @@ class ClassDeletions:
                 await self._tell(each)
         self._released &= self._since.keys()
 
-    def _ends(self, used: CredentialClass) -> bool:
-        return used.deleting or self._ports.modes.uninstalling
+    def _ends(self, credential_class: CredentialClass) -> bool:
+        return credential_class.deleting or self._ports.modes.uninstalling
 
-    def _may_go(self, used: CredentialClass, now: float) -> bool:
-        if self._ports.modes.uninstalling or not self._held(used):
+    def _may_go(self, credential_class: CredentialClass, now: float) -> bool:
+        if self._ports.modes.uninstalling or not self._held(credential_class):
             return True
-        return now - self._since[used.uid] >= DELETION_PATIENCE.total_seconds()
+        return now - self._since[credential_class.uid] >= DELETION_PATIENCE.total_seconds()
 
-    def _held(self, used: CredentialClass) -> Sequence[str]:
-        return [g.id for g in self._ports.ledger.held() if g.class_name == used.name]
+    def _held(self, credential_class: CredentialClass) -> Sequence[str]:
+        return [g.id for g in self._ports.ledger.held() if g.class_name == credential_class.name]
 
-    async def _tell(self, used: CredentialClass) -> None:
+    async def _tell(self, credential_class: CredentialClass) -> None:
         """Say what is still owed of it, where patience was over."""
-        held = self._held(used)
-        if not held or not used.deleting:
+        held = self._held(credential_class)
+        if not held or not credential_class.deleting:
             return
         await self._ports.events.post(
-            kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
-            unique=f"owed-{used.uid}", reason=Reason.REVOCATION_PENDING,
+            kind="CredentialClass", namespace="", name=credential_class.name, uid=credential_class.uid,
+            unique=f"owed-{credential_class.uid}", reason=Reason.REVOCATION_PENDING,
             message=f"Deleted while {len(held)} of it are not confirmed to be revoked; that is "
             "tried again until it is: taskpass debts lists them",
             severity=Severity.WARNING, at=self._ports.now(),

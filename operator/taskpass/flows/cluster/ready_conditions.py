@@ -178,18 +178,20 @@ class ReadyConditionReporter:
             return false(Reason.EVALUATION_FAILED, f"{broken} {EFFECT}")
         return true(Reason.READY, "Every expression compiles")
 
-    def _of_class(self, used: CredentialClass) -> Finding:
-        if used.deleting:
+    def _of_class(self, credential_class: CredentialClass) -> Finding:
+        if credential_class.deleting:
             return false(
                 Reason.REVOKING, "It is being deleted; what is held of it is taken back first"
             )
-        provider = self._ports.providers.get(used.provider)
+        provider = self._ports.providers.get(credential_class.provider)
         if provider is None:
-            return false(Reason.PROVIDER_REFUSED, f"Provider '{used.provider}' is not configured")
-        problem = provider.problem(used)
+            return false(
+                Reason.PROVIDER_REFUSED, f"Provider '{credential_class.provider}' is not configured"
+            )
+        problem = provider.problem(credential_class)
         if problem:
             return false(Reason.PROVIDER_REFUSED, problem)
-        return true(Reason.READY, f"Provider {used.provider} can issue it")
+        return true(Reason.READY, f"Provider {credential_class.provider} can issue it")
 
 
 TEMPLATE_READY = true(

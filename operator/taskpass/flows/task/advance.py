@@ -12,9 +12,9 @@ from taskpass.flows.context import Ports, record
 from taskpass.ports.ledger import Batch
 
 
-async def enter(ports: Ports, seen: Snapshot, step: Enter) -> None:
+async def enter(ports: Ports, snapshot: Snapshot, step: Enter) -> None:
     """Move to a declared next phase, to one that people have approved, or back from a branch."""
-    kept = seen.record
+    kept = snapshot.record
     approved = ", which was approved" if step.approval else ""
     went_back = step.phase == kept.phase  # it never left: what ran out in it stays counted
     renewals = kept.renewals if went_back else {}
@@ -23,16 +23,16 @@ async def enter(ports: Ports, seen: Snapshot, step: Enter) -> None:
         reason="PhaseEntered", message=f"{said} from '{step.left}' to '{step.phase}'{approved}"
     )
     entry = audit.phase_entered(
-        seen.live_task.ref, step.left, step.phase, ports.now(), notice, step.approval
+        snapshot.live_task.ref, step.left, step.phase, ports.now(), notice, step.approval
     )
     asked = tuple(each for each in kept.asked if not each.branch)
     moved = replace(
         kept, phase=step.phase, blocked_branch="", asked=asked, renewals=renewals, denial=""
     )
-    await record(ports, Batch(entries=(entry,), tasks=(moved,)), seen.live_task)
+    await record(ports, Batch(entries=(entry,), tasks=(moved,)), snapshot.live_task)
 
 
-async def block(ports: Ports, seen: Snapshot, step: Block) -> None:
+async def block(ports: Ports, snapshot: Snapshot, step: Block) -> None:
     """Remember a move to a phase that may not follow."""
     notice = Notice(
         reason="UnapprovedBranch",
@@ -40,13 +40,13 @@ async def block(ports: Ports, seen: Snapshot, step: Block) -> None:
         severity=Severity.WARNING,
         on_pod=True,
     )
-    entry = audit.branch_blocked(seen.live_task.ref, step.left, step.phase, ports.now(), notice)
-    blocked = replace(seen.record, blocked_branch=step.phase)
-    pod = (seen.record.pod_name, seen.record.pod_uid) if seen.record.pod_uid else None
-    await record(ports, Batch(entries=(entry,), tasks=(blocked,)), seen.live_task, pod)
+    entry = audit.branch_blocked(snapshot.live_task.ref, step.left, step.phase, ports.now(), notice)
+    blocked = replace(snapshot.record, blocked_branch=step.phase)
+    pod = (snapshot.record.pod_name, snapshot.record.pod_uid) if snapshot.record.pod_uid else None
+    await record(ports, Batch(entries=(entry,), tasks=(blocked,)), snapshot.live_task, pod)
 
 
-async def refuse_requests(ports: Ports, seen: Snapshot, step: RefuseRequests) -> None:
+async def refuse_requests(ports: Ports, snapshot: Snapshot, step: RefuseRequests) -> None:
     """Record each refused request once, and say so on task and pod."""
     now, entries = ports.now(), []
     for denial in step.denials:
@@ -59,71 +59,71 @@ async def refuse_requests(ports: Ports, seen: Snapshot, step: RefuseRequests) ->
         )
         entries.append(
             audit.denied(
-                seen.live_task, denial.request.name, denial.request.class_name,
+                snapshot.live_task, denial.request.name, denial.request.class_name,
                 decision.reason.value, decision.policy, decision.policy_digest,
                 f"{step.refusal}/{denial.request.name}", now, notice,
             )
         )  # fmt: skip
-    kept = replace(seen.record, denial=step.refusal)
-    pod = (seen.record.pod_name, seen.record.pod_uid) if seen.record.pod_uid else None
-    await record(ports, Batch(entries=tuple(entries), tasks=(kept,)), seen.live_task, pod)
+    kept = replace(snapshot.record, denial=step.refusal)
+    pod = (snapshot.record.pod_name, snapshot.record.pod_uid) if snapshot.record.pod_uid else None
+    await record(ports, Batch(entries=tuple(entries), tasks=(kept,)), snapshot.live_task, pod)
 
 
-async def suspend(ports: Ports, seen: Snapshot, step: Suspend) -> None:
+async def suspend(ports: Ports, snapshot: Snapshot, step: Suspend) -> None:
     """Remember that the task holds nothing for now."""
-    suspended = replace(seen.record, suspended=step.reason.value)
+    suspended = replace(snapshot.record, suspended=step.reason.value)
     notice = Notice(
         reason="TaskSuspended",
         message=f"Everything is taken back. {step.message}",
         on_pod=True,
     )
     entry = audit.suspended(suspended, step.reason.value, ports.now(), notice)
-    pod = (seen.record.pod_name, seen.record.pod_uid) if seen.record.pod_uid else None
-    await record(ports, Batch(entries=(entry,), tasks=(suspended,)), seen.live_task, pod)
+    pod = (snapshot.record.pod_name, snapshot.record.pod_uid) if snapshot.record.pod_uid else None
+    await record(ports, Batch(entries=(entry,), tasks=(suspended,)), snapshot.live_task, pod)
 
 
-async def resume(ports: Ports, seen: Snapshot) -> None:
+async def resume(ports: Ports, snapshot: Snapshot) -> None:
     """Go on: refusals are told anew."""
-    heard = activity_of(seen.live_task)
-    going = replace(seen.record, suspended="", denial="", activity=heard, active_at=ports.now())
+    heard = activity_of(snapshot.live_task)
+    going = replace(snapshot.record, suspended="", denial="", activity=heard, active_at=ports.now())
     notice = Notice(
         reason="TaskResumed",
         message="The task goes on: its pod is attested, policy asked, and all issued anew",
     )
-    entry = audit.resumed(going, seen.record.suspended, ports.now(), notice)
-    await record(ports, Batch(entries=(entry,), tasks=(going,)), seen.live_task)
+    entry = audit.resumed(going, snapshot.record.suspended, ports.now(), notice)
+    await record(ports, Batch(entries=(entry,), tasks=(going,)), snapshot.live_task)
 
 
-async def save(ports: Ports, seen: Snapshot, step: Save) -> None:
+async def save(ports: Ports, snapshot: Snapshot, step: Save) -> None:
     """Remember what the task says of its progress; that is activity as well."""
     kept = replace(
-        seen.record, saved=step.savepoint, activity=activity_of(seen.live_task),
+        snapshot.record, saved=step.savepoint, activity=activity_of(snapshot.live_task),
         active_at=ports.now(),
     )  # fmt: skip
     notice = Notice(reason="Saved", message=f"The task has come to '{step.savepoint.step}'")
     entry = audit.saved(kept, step.savepoint, ports.now(), notice)
-    await record(ports, Batch(entries=(entry,), tasks=(kept,)), seen.live_task)
+    await record(ports, Batch(entries=(entry,), tasks=(kept,)), snapshot.live_task)
 
 
-async def note_activity(ports: Ports, seen: Snapshot) -> None:
+async def note_activity(ports: Ports, snapshot: Snapshot) -> None:
     """Remember that something was heard of the task."""
-    heard = activity_of(seen.live_task)
-    kept = replace(seen.record, activity=heard, active_at=ports.now())
-    await record(ports, Batch(tasks=(kept,)), seen.live_task)
+    heard = activity_of(snapshot.live_task)
+    kept = replace(snapshot.record, activity=heard, active_at=ports.now())
+    await record(ports, Batch(tasks=(kept,)), snapshot.live_task)
 
 
-async def unbind(ports: Ports, seen: Snapshot) -> None:
+async def unbind(ports: Ports, snapshot: Snapshot) -> None:
     """End the attempt: its pod ended, the workload goes on."""
     kept = replace(
-        seen.record, pod_name="", pod_uid="", images=(), origin=None, renewals={}, denial=""
+        snapshot.record, pod_name="", pod_uid="", images=(), origin=None, renewals={}, denial=""
     )
-    await record(ports, Batch(tasks=(kept,)), seen.live_task)
+    await record(ports, Batch(tasks=(kept,)), snapshot.live_task)
 
 
-async def finish(ports: Ports, seen: Snapshot, step: Finish) -> None:
+async def finish(ports: Ports, snapshot: Snapshot, step: Finish) -> None:
     """Say that the task is over. Final."""
     now = ports.now()
-    done = replace(seen.record, outcome=step.outcome, finished_at=now)
+    done = replace(snapshot.record, outcome=step.outcome, finished_at=now)
     severity = Severity.NORMAL if step.outcome is Outcome.SUCCEEDED else Severity.WARNING
     notice = Notice(
         reason="TaskFinished",
@@ -131,4 +131,4 @@ async def finish(ports: Ports, seen: Snapshot, step: Finish) -> None:
         severity=severity,
     )
     entry = audit.finished(done, step.outcome, now, notice)
-    await record(ports, Batch(entries=(entry,), tasks=(done,)), seen.live_task)
+    await record(ports, Batch(entries=(entry,), tasks=(done,)), snapshot.live_task)

@@ -29,28 +29,28 @@ MOST_SHOWN = 960
 """Bytes of an Event's note, whose limit is 1,024; the rest says which part it is."""
 
 
-async def inspect(ports: Ports, seen: Snapshot, step: ResolvePermissions, run: Run) -> None:
+async def inspect(ports: Ports, snapshot: Snapshot, step: ResolvePermissions, run: Run) -> None:
     """Find out what credentials of the classes lead to now."""
     for used in step.classes:
         try:
             run.reach[used.name] = await ports.providers[used.provider].reach(used)
         except ProviderRefused as refusal:
-            for each in seen.live_task.requests_in(seen.record.phase):
+            for each in snapshot.live_task.requests_in(snapshot.record.phase):
                 if each.class_name == used.name:
                     run.failures[each.name] = false(
                         Reason.PROVIDER_REFUSED, f"Credential '{each.name}': {refusal}"
                     )
 
 
-async def ask_approval(ports: Ports, seen: Snapshot, step: AskApproval) -> None:
+async def ask_approval(ports: Ports, snapshot: Snapshot, step: AskApproval) -> None:
     """Draw a nonce for each wish, and ask; durable on return, and told on task and pod."""
-    now, task, kept = ports.now(), seen.live_task, seen.record
+    now, task, kept = ports.now(), snapshot.live_task, snapshot.record
     asked, entries = list(step.kept), []
     for wish in step.wishes:
         nonce = secrets.token_hex(NONCE_BYTES)
         new = ApprovalRequest(
             name=wish.name, branch=wish.branch, text=asked_text(wish.terms, nonce), nonce=nonce,
-            since=now, epoch=seen.epoch,
+            since=now, epoch=snapshot.epoch,
         )  # fmt: skip
         asked.append(new)
         policies = [(p.label, p.digest) for p in wish.demands]
@@ -94,20 +94,20 @@ def parts(text: str) -> list[str]:
     return [*found, text[start:]]
 
 
-async def note_approvals(ports: Ports, seen: Snapshot, step: NoteApprovals) -> None:
+async def note_approvals(ports: Ports, snapshot: Snapshot, step: NoteApprovals) -> None:
     """Record whose word counts for what, each once; durable before anything comes of it."""
-    now, task, entries = ports.now(), seen.live_task, []
+    now, task, entries = ports.now(), snapshot.live_task, []
     noted = {asked.digest: [w.uid for w in words] for asked, words in step.heard}
     for asked, words in step.heard:
         for word in words:
             entries.append(audit.approval_given(task, asked, word, now, _said(asked, word)))
     heard = tuple(
         replace(each, noted=(*each.noted, *noted.get(each.digest, ())))
-        for each in seen.record.asked
+        for each in snapshot.record.asked
     )
     await record(
         ports,
-        Batch(entries=tuple(entries), tasks=(replace(seen.record, asked=heard),)),
+        Batch(entries=tuple(entries), tasks=(replace(snapshot.record, asked=heard),)),
         task,
     )
 
@@ -125,9 +125,9 @@ def _said(asked: ApprovalRequest, word: TaskApproval) -> Notice:
     return Notice(reason="Approved", message=f"'{word.approver.username}' approved {what}{because}")
 
 
-async def answer_approvals(ports: Ports, seen: Snapshot, rest: Wait) -> None:
+async def answer_approvals(ports: Ports, snapshot: Snapshot, rest: Wait) -> None:
     """Say on each TaskApproval of the task what has become of it, where that has changed."""
-    for approval, finding in verdicts(seen, rest):
+    for approval, finding in verdicts(snapshot, rest):
         standing = ReadyCondition(
             kind="TaskApproval", namespace=approval.namespace, name=approval.name,
             uid=approval.uid, generation=approval.generation, finding=finding,

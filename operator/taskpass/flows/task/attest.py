@@ -14,20 +14,20 @@ from taskpass.flows.context import Ports, record
 from taskpass.ports.ledger import Batch
 
 
-async def look_up(ports: Ports, seen: Snapshot, step: FetchOwners) -> Owners:
+async def look_up(ports: Ports, snapshot: Snapshot, step: FetchOwners) -> Owners:
     """Read the task's workload, and the pods' owners nearest first; those of one owner once.
 
     Whoever may make pods chooses the kind of their owner: one that cannot be read keeps no other
     pod from being attested.
     """
-    task = seen.live_task
+    task = snapshot.live_task
     workload = task.workload
     found = None
     if workload is not None:
         found = await ports.workloads.workload(
             task.namespace, workload.api_group, workload.kind, workload.name
         )
-    before = seen.looked
+    before = snapshot.looked
     owners = dict(before.owners) if before else {}
     unanswered = dict(before.unanswered) if before else {}
     chains: dict[Owner | None, tuple[WorkloadView, ...] | str] = {}
@@ -51,22 +51,22 @@ async def _owners(ports: Ports, pod: PodView) -> tuple[WorkloadView, ...] | str:
         return f"Whose pod '{pod.name}' is could not be found out: {error}"
 
 
-async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
+async def bind(ports: Ports, snapshot: Snapshot, step: Bind) -> None:
     """Bind the pod to the task's UID for as long as there is either; durable on return."""
-    pod, kept, now = step.attested.pod, seen.record, ports.now()
+    pod, kept, now = step.attested.pod, snapshot.record, ports.now()
     bound = replace(
         kept,
         attempt=kept.attempt + 1,
-        phase=kept.phase if kept.attempt else seen.live_task.first_phase,
+        phase=kept.phase if kept.attempt else snapshot.live_task.first_phase,
         pod_name=pod.name,
         pod_uid=pod.uid,
         service_account_uid=step.attested.service_account_uid,
         workload_uid=step.attested.workload_uid,
         images=pod.images,
         origin=step.attested.origin,
-        parent_uid=seen.lineage.above[0].task.uid if seen.lineage.above else "",
+        parent_uid=snapshot.lineage.above[0].task.uid if snapshot.lineage.above else "",
         started_at=kept.started_at or now,
-        activity=activity_of(seen.live_task),
+        activity=activity_of(snapshot.live_task),
         active_at=now,
         renewals={},
         denial="",
@@ -75,7 +75,7 @@ async def bind(ports: Ports, seen: Snapshot, step: Bind) -> None:
         reason="Attested", message=f"Pod '{pod.name}' is the agent (attempt {bound.attempt})"
     )
     entry = audit.attested(bound, now, notice)
-    await record(ports, Batch(entries=(entry,), tasks=(bound,)), seen.live_task)
+    await record(ports, Batch(entries=(entry,), tasks=(bound,)), snapshot.live_task)
 
 
 async def lift_gate(ports: Ports, step: LiftGate) -> None:
@@ -90,7 +90,7 @@ async def lift_gate(ports: Ports, step: LiftGate) -> None:
     await ports.pods.lift_gate(step.pod)
 
 
-async def refuse_pod(ports: Ports, seen: Snapshot, step: RefusePod) -> None:
+async def refuse_pod(ports: Ports, snapshot: Snapshot, step: RefusePod) -> None:
     """Record that the pod is not the agent, and say so on task and pod."""
     notice = Notice(
         reason="AttestationFailed",
@@ -98,9 +98,9 @@ async def refuse_pod(ports: Ports, seen: Snapshot, step: RefusePod) -> None:
         severity=Severity.WARNING,
         on_pod=True,
     )
-    task, pod = seen.live_task, step.pod
+    task, pod = snapshot.live_task, step.pod
     entry = audit.attestation_failed(
         task.ref, pod.name, pod.uid, step.finding.reason, ports.now(), notice
     )
-    kept = replace(seen.record, denial=step.refusal)
+    kept = replace(snapshot.record, denial=step.refusal)
     await record(ports, Batch(entries=(entry,), tasks=(kept,)), task, (pod.name, pod.uid))

@@ -47,7 +47,7 @@ class IssueFailed:
     findings: Mapping[str, Finding]
 
 
-async def issue(ports: Ports, seen: Snapshot, step: Issue) -> IssueFailed | None:
+async def issue(ports: Ports, snapshot: Snapshot, step: Issue) -> IssueFailed | None:
     """Issue all that is planned, or leave nothing: None, or why not.
 
     On return every result is durable. Nothing is delivered yet.
@@ -56,18 +56,18 @@ async def issue(ports: Ports, seen: Snapshot, step: Issue) -> IssueFailed | None
     grants: list[Grant] = []
     for planned in step.planned:
         try:
-            grants.append(_plan(ports, seen, planned))
+            grants.append(_plan(ports, snapshot, planned))
         except ProviderRefused as error:
             text = f"Credential '{planned.request.name}': {error}"
             refused[planned.request.name] = false(Reason.PROVIDER_REFUSED, text)
     if refused:
-        await _refuse(ports, seen, step, refused)
+        await _refuse(ports, snapshot, step, refused)
         return IssueFailed(findings=refused)
     now = ports.now()
-    people = audit.people_of(seen.live_task, seen.lineage.root)
+    people = audit.people_of(snapshot.live_task, snapshot.lineage.root)
     intents = tuple(audit.issue_intent(g, now, people) for g in grants)
     ports.fail_point("issue.before-intent")
-    await record(ports, Batch(entries=intents, grants=tuple(grants)), seen.live_task)
+    await record(ports, Batch(entries=intents, grants=tuple(grants)), snapshot.live_task)
     ports.fail_point("issue.after-intent")
     answers = await asyncio.gather(
         *(_call(ports, g, p) for g, p in zip(grants, step.planned, strict=True)),
@@ -76,31 +76,31 @@ async def issue(ports: Ports, seen: Snapshot, step: Issue) -> IssueFailed | None
     ports.fail_point("issue.after-provider")
     if all(isinstance(a, Issued) for a in answers):
         issued = [a for a in answers if isinstance(a, Issued)]
-        await _keep(ports, seen, grants, issued, step.denial)
+        await _keep(ports, snapshot, grants, issued, step.denial)
         return None
-    return await _give_up(ports, seen, grants, answers)
+    return await _give_up(ports, snapshot, grants, answers)
 
 
 async def _refuse(
-    ports: Ports, seen: Snapshot, step: Issue, refused: Mapping[str, Finding]
+    ports: Ports, snapshot: Snapshot, step: Issue, refused: Mapping[str, Finding]
 ) -> None:
     """Record what the provider can tell without being called; once while it says the same."""
     refusal = _digest_of(refused)
-    if seen.record.denial == refusal:
+    if snapshot.record.denial == refusal:
         return
     now = ports.now()
     entries = tuple(
         audit.denied(
-            seen.live_task, p.request.name, p.credential_class.name, "ProviderRefused",
+            snapshot.live_task, p.request.name, p.credential_class.name, "ProviderRefused",
             p.decision.policy, p.decision.policy_digest, f"{refusal}/{p.request.name}", now,
             _complaint(refused[p.request.name]),
         )
         for p in step.planned
         if p.request.name in refused
     )  # fmt: skip
-    kept = replace(seen.record, denial=refusal)
+    kept = replace(snapshot.record, denial=refusal)
     pod = (kept.pod_name, kept.pod_uid)
-    await record(ports, Batch(entries=entries, tasks=(kept,)), seen.live_task, pod)
+    await record(ports, Batch(entries=entries, tasks=(kept,)), snapshot.live_task, pod)
 
 
 def _digest_of(findings: Mapping[str, Finding]) -> str:
@@ -113,8 +113,8 @@ def _complaint(finding: Finding) -> Notice:
     )
 
 
-def _plan(ports: Ports, seen: Snapshot, planned: Planned) -> Grant:
-    task, used, kept = seen.live_task, planned.credential_class, seen.record
+def _plan(ports: Ports, snapshot: Snapshot, planned: Planned) -> Grant:
+    task, used, kept = snapshot.live_task, planned.credential_class, snapshot.record
     provider = ports.providers[used.provider]
     grant_id = f"g-{uuid4().hex}"
     absent = sorted({o.field for o in planned.request.outputs} - provider.fields())
@@ -150,7 +150,7 @@ def _plan(ports: Ports, seen: Snapshot, planned: Planned) -> Grant:
         intent_at=ports.now(),
         renews=planned.renews,
         renewals=planned.renewals,
-        chain=seen.lineage.chain,
+        chain=snapshot.lineage.chain,
         within=planned.within.id if planned.within else "",
         max_depth=planned.decision.max_depth,
         max_children=planned.decision.max_children,
@@ -177,17 +177,17 @@ async def _call(ports: Ports, grant: Grant, planned: Planned) -> Issued:
 
 
 async def _keep(
-    ports: Ports, seen: Snapshot, grants: Sequence[Grant], issued: Sequence[Issued], denial: str
+    ports: Ports, snapshot: Snapshot, grants: Sequence[Grant], issued: Sequence[Issued], denial: str
 ) -> None:
     now = ports.now()
     kept = [_issued(ports, g, i) for g, i in zip(grants, issued, strict=True)]
     # The record says that there may be a Secret before it is first written: a lost answer leaves
     # something to delete.
-    written = replace(seen.record, denial=denial, secret_written=True)
+    written = replace(snapshot.record, denial=denial, secret_written=True)
     entries = tuple(audit.issue_result(g, now, _notice(g)) for g in kept)
     values = tuple(value for each in issued for value in each.secrets)
     batch = Batch(entries=entries, grants=tuple(kept), tasks=(written,), hide=values)
-    await record(ports, batch, seen.live_task)
+    await record(ports, batch, snapshot.live_task)
     for grant, each in zip(grants, issued, strict=True):
         ports.known[grant.id] = each.fields
     ports.fail_point("issue.after-result")
@@ -223,7 +223,10 @@ def _notice(grant: Grant) -> Notice:
 
 
 async def _give_up(
-    ports: Ports, seen: Snapshot, grants: Sequence[Grant], answers: Sequence[Issued | BaseException]
+    ports: Ports,
+    snapshot: Snapshot,
+    grants: Sequence[Grant],
+    answers: Sequence[Issued | BaseException],
 ) -> IssueFailed:
     """Record each result, and that all of it is to be taken back; the next step revokes."""
     now = ports.now()
@@ -256,26 +259,26 @@ async def _give_up(
         moved.append(back)
         entries.append(audit.revoke_intent(back, now))
     renewing = {g.name for g in grants if g.renews}
-    kept = replace(seen.record, denial=_digest_of(findings))
-    if seen.record.denial != kept.denial:  # people are told once while it goes on like this
+    kept = replace(snapshot.record, denial=_digest_of(findings))
+    if snapshot.record.denial != kept.denial:  # people are told once while it goes on like this
         for at, name in failed.items():
             told = _complaint(findings[name])
             if name in renewing:
                 told = replace(told, reason="RenewalFailed")
             entries[at] = replace(entries[at], notice=told)
     batch = Batch(entries=tuple(entries), grants=tuple(moved), tasks=(kept,))
-    await record(ports, batch, seen.live_task, (kept.pod_name, kept.pod_uid))
+    await record(ports, batch, snapshot.live_task, (kept.pod_name, kept.pod_uid))
     if surprise is not None:
         raise surprise
     return IssueFailed(findings=findings)
 
 
-async def deliver(ports: Ports, seen: Snapshot, step: Deliver) -> Finding | None:
+async def deliver(ports: Ports, snapshot: Snapshot, step: Deliver) -> Finding | None:
     """Write the task's Secret with the fields of the step's grants: None, or why not.
 
     On return the delivery is durable, and the kubelet has been told to look at once.
     """
-    task, kept = seen.live_task, seen.record
+    task, kept = snapshot.live_task, snapshot.record
     requests = {r.name: r for r in task.requests_in(kept.phase)}
     fields: dict[str, SecretValue] = {}
     for grant in step.grants:
@@ -285,7 +288,7 @@ async def deliver(ports: Ports, seen: Snapshot, step: Deliver) -> Finding | None
     ports.fail_point("deliver.before-secret")
     try:
         uid = await ports.sink.deliver(
-            Delivery(task=task, fields=fields, index=_index(seen, step.grants, requests))
+            Delivery(task=task, fields=fields, index=_index(snapshot, step.grants, requests))
         )
     except SecretNameTaken as error:
         await ports.events.post(
@@ -320,23 +323,23 @@ async def deliver(ports: Ports, seen: Snapshot, step: Deliver) -> Finding | None
         task,
     )
     ports.fail_point("deliver.after-record")
-    pod = seen.bound_pod
-    if pod is not None and seen.may_run(pod):
+    pod = snapshot.bound_pod
+    if pod is not None and snapshot.may_run(pod):
         await ports.pods.nudge(pod, ".".join(sorted(g.id[2:10] for g in step.grants)))
     return None
 
 
 def _index(
-    seen: Snapshot, grants: Sequence[Grant], requests: Mapping[str, object]
+    snapshot: Snapshot, grants: Sequence[Grant], requests: Mapping[str, object]
 ) -> dict[str, object]:
     """Return `taskpass.json`: what is there and until when."""
-    task = seen.live_task
+    task = snapshot.live_task
     told: dict[str, object] = {}
-    if kept := usable(seen.record.saved, task, seen.policies):
+    if kept := usable(snapshot.record.saved, task, snapshot.policies):
         told["savepoint"] = {"step": kept.step, "sha256": kept.sha256}
     return {
         "task": {"namespace": task.namespace, "name": task.name, "uid": task.uid},
-        "phase": seen.record.phase,
+        "phase": snapshot.record.phase,
         **told,
         "credentials": [
             {

@@ -118,94 +118,94 @@ class Reconciler:
                 relatives.enqueue_descendants(self._ports, key)
         raise TaskpassError(f"Task {'/'.join(key)} did not come to rest in {MOST_STEPS} steps")
 
-    async def _act(self, seen: Snapshot, step: Step, run: Run) -> None:
-        ports, task = self._ports, seen.task
+    async def _act(self, snapshot: Snapshot, step: Step, run: Run) -> None:
+        ports, task = self._ports, snapshot.task
         match step:
             case Revoke():
                 run.unanswered |= await revoke(ports, step, task)
             case Withdraw():
-                pod = seen.bound_pod if task else None
-                reader = pod if pod is not None and seen.may_run(pod) else None
+                pod = snapshot.bound_pod if task else None
+                reader = pod if pod is not None and snapshot.may_run(pod) else None
                 run.withdrawal_failed = not await withdraw(ports, step, task, reader)
             case Forget():
                 await forget(ports, step)
             case FetchOwners():
-                run.looked = await attest.look_up(ports, seen, step)
+                run.looked = await attest.look_up(ports, snapshot, step)
             case Bind():
-                await attest.bind(ports, seen, step)
+                await attest.bind(ports, snapshot, step)
             case RefusePod():
-                await attest.refuse_pod(ports, seen, step)
+                await attest.refuse_pod(ports, snapshot, step)
             case ReviewAccess():
-                await self._ask(seen, step, run)
+                await self._ask(snapshot, step, run)
             case ResolvePermissions():
-                await approve.inspect(ports, seen, step, run)
+                await approve.inspect(ports, snapshot, step, run)
             case Evaluate():
-                await self._evaluate(seen, step, run)
+                await self._evaluate(snapshot, step, run)
             case RefuseRequests():
-                await advance.refuse_requests(ports, seen, step)
+                await advance.refuse_requests(ports, snapshot, step)
             case Issue():
-                failed = await issue(ports, seen, step)
+                failed = await issue(ports, snapshot, step)
                 run.failures |= dict(failed.findings) if failed else {}
             case Deliver():
-                run.delivery_failure = await deliver(ports, seen, step)
+                run.delivery_failure = await deliver(ports, snapshot, step)
             case LiftGate():
                 await attest.lift_gate(ports, step)
                 run.lifted.add(step.pod.uid)
             case _:
-                await self._move(seen, step, run)
+                await self._move(snapshot, step, run)
 
-    async def _move(self, seen: Snapshot, step: Step, run: Run) -> None:
+    async def _move(self, snapshot: Snapshot, step: Step, run: Run) -> None:
         ports = self._ports
         match step:
             case AskApproval():
-                await approve.ask_approval(ports, seen, step)
+                await approve.ask_approval(ports, snapshot, step)
             case NoteApprovals():
-                await approve.note_approvals(ports, seen, step)
+                await approve.note_approvals(ports, snapshot, step)
             case Enter():
-                await advance.enter(ports, seen, step)
+                await advance.enter(ports, snapshot, step)
             case Block():
-                await advance.block(ports, seen, step)
+                await advance.block(ports, snapshot, step)
             case Save():
-                await advance.save(ports, seen, step)
+                await advance.save(ports, snapshot, step)
             case NoteActivity():
-                await advance.note_activity(ports, seen)
+                await advance.note_activity(ports, snapshot)
             case Suspend():
-                await advance.suspend(ports, seen, step)
+                await advance.suspend(ports, snapshot, step)
             case Resume():
-                await advance.resume(ports, seen)
+                await advance.resume(ports, snapshot)
             case Unbind():
-                await advance.unbind(ports, seen)
+                await advance.unbind(ports, snapshot)
             case Finish():
-                await advance.finish(ports, seen, step)
+                await advance.finish(ports, snapshot, step)
             case Release():
-                await ports.tasks.release(seen.live_task)
+                await ports.tasks.release(snapshot.live_task)
                 run.released = True
             case Delete():
-                await ports.tasks.delete(seen.live_task)
+                await ports.tasks.delete(snapshot.live_task)
                 run.deleted = True
             case _:
                 raise TypeError(f"no way to carry out {type(step).__name__}")
 
-    async def _tell(self, seen: Snapshot, step: Step, error: TransientError) -> None:
+    async def _tell(self, snapshot: Snapshot, step: Step, error: TransientError) -> None:
         """Show what could not be found out; best effort, as the API server may be what is away."""
         if isinstance(step, FetchOwners):
-            rest = Wait(attested=unknown(Reason.CHECK_FAILED, str(error)), owed=seen.owed_own)
+            rest = Wait(attested=unknown(Reason.CHECK_FAILED, str(error)), owed=snapshot.owed_own)
         elif isinstance(step, ReviewAccess | ResolvePermissions):
             rest = Wait(
-                authorized=unknown(Reason.EVALUATION_FAILED, str(error)), owed=seen.owed_own
+                authorized=unknown(Reason.EVALUATION_FAILED, str(error)), owed=snapshot.owed_own
             )
         else:
             return
         try:
-            await self._reporter.report(seen, rest)
+            await self._reporter.report(snapshot, rest)
         except TransientError as second:
             logger.info("Failed to report a failure", extra={"error": str(second)})
 
-    def _next_in_line(self, key: Key, seen: Snapshot, rest: Wait) -> Key | None:
+    def _next_in_line(self, key: Key, snapshot: Snapshot, rest: Wait) -> Key | None:
         """Return who may have the place that this task does not take; None where it takes one."""
         agent = self._agents.pop(key, None)
-        if seen.task is not None:
-            agent = (seen.task.namespace, seen.task.service_account)
+        if snapshot.task is not None:
+            agent = (snapshot.task.namespace, snapshot.task.service_account)
         if agent is None:
             return None
         lines = agent, (agent[0], "")
@@ -217,7 +217,7 @@ class Reconciler:
             self._crowded.setdefault(crowd, {})[key] = None
             self._agents[key] = agent
             return None
-        if any(g.state is not GrantState.REVOKING for g in seen.own_grants):
+        if any(g.state is not GrantState.REVOKING for g in snapshot.own_grants):
             return None
         waiting = next((found for line in lines if (found := self._crowded.get(line))), {})
         if not waiting:
@@ -226,22 +226,22 @@ class Reconciler:
         del waiting[first]
         return first
 
-    def _note_broken(self, seen: Snapshot, rest: Wait) -> None:
+    def _note_broken(self, snapshot: Snapshot, rest: Wait) -> None:
         """Remember which policies failed at run time, for their `Ready` condition."""
-        generations = {p.policy.label: p.policy.generation for p in seen.policies}
+        generations = {p.policy.label: p.policy.generation for p in snapshot.policies}
         for denial in rest.denials:
             for label, error in denial.decision.broken:
                 self._ports.broken[label] = (generations.get(label, 0), error)
 
-    def _note_held_back(self, key: Key, seen: Snapshot, rest: Wait) -> None:
-        uid = seen.task.uid if seen.task is not None else ""
+    def _note_held_back(self, key: Key, snapshot: Snapshot, rest: Wait) -> None:
+        uid = snapshot.task.uid if snapshot.task is not None else ""
         self._ports.budgets.note(key, uid, rest.throttled, self._ports.now())
 
-    async def _evaluate(self, seen: Snapshot, step: Evaluate, run: Run) -> None:
+    async def _evaluate(self, snapshot: Snapshot, step: Evaluate, run: Run) -> None:
         """Ask all that is to be known at once; others may go on meanwhile."""
-        with self._ports.aside(seen.live_task.key):
+        with self._ports.aside(snapshot.live_task.key):
             answered = await self._ports.evaluator.evaluate(
-                seen.live_task.namespace, step.inquiries
+                snapshot.live_task.namespace, step.inquiries
             )
         for inquiry, answers in zip(step.inquiries, answered, strict=True):
             known = run.answers.get((inquiry.request, inquiry.phase))
@@ -253,17 +253,19 @@ class Reconciler:
                 )
             run.answers[inquiry.request, inquiry.phase] = answers
 
-    async def _ask(self, seen: Snapshot, step: ReviewAccess, run: Run) -> None:
+    async def _ask(self, snapshot: Snapshot, step: ReviewAccess, run: Run) -> None:
         for name in step.classes:
-            run.may_use[name] = await self._ports.reviewer.may_use(seen.live_task.changed_by, name)
+            run.may_use[name] = await self._ports.reviewer.may_use(
+                snapshot.live_task.changed_by, name
+            )
         if step.parent:
-            task = seen.live_task
+            task = snapshot.live_task
             run.may_delegate = await self._ports.reviewer.may_delegate(
                 task.changed_by, task.namespace, step.parent
             )
 
 
-def _waiting(seen: Snapshot) -> Wait:
+def _waiting(snapshot: Snapshot) -> Wait:
     """Return the rest of a task whose next step is to wait: whatever must end has ended before."""
-    unbound = None if seen.record.pod_uid else unknown(Reason.PENDING, seen.held_back)
-    return Wait(attested=unbound, owed=seen.owed_own, waiting=seen.held_back)
+    unbound = None if snapshot.record.pod_uid else unknown(Reason.PENDING, snapshot.held_back)
+    return Wait(attested=unbound, owed=snapshot.owed_own, waiting=snapshot.held_back)

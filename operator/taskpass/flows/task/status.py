@@ -20,32 +20,32 @@ class Reporter:
         self._ports = ports
         self._told: dict[str, None] = {}
 
-    async def report(self, seen: Snapshot, rest: Wait) -> None:
+    async def report(self, snapshot: Snapshot, rest: Wait) -> None:
         """Patch `/status` where it says something else than it should."""
-        task = seen.task
-        if task is None or (task.deleting_since is not None and not rest.owed) or seen.deleted:
+        task = snapshot.task
+        if task is None or (task.deleting_since is not None and not rest.owed) or snapshot.deleted:
             return
-        await self._tell_waiting(seen)
+        await self._tell_waiting(snapshot)
         trail = self._ports.ledger.trail(task.uid)
-        wanted = status_of(seen, rest, trail, self._ports.now())
+        wanted = status_of(snapshot, rest, trail, self._ports.now())
         if patch := difference(wanted, task.status):
             await self._ports.tasks.patch_status(task, patch)
 
-    async def _tell_waiting(self, seen: Snapshot) -> None:
+    async def _tell_waiting(self, snapshot: Snapshot) -> None:
         """Tell pods that wait beside the bound one why they do."""
-        record = seen.record
+        record = snapshot.record
         if not record.pod_uid:
             return
-        for pod in seen.pods:
+        for pod in snapshot.pods:
             if pod.uid == record.pod_uid or not pod.gated or pod.ended or pod.uid in self._told:
                 continue
-            await self._post(seen, pod)
+            await self._post(snapshot, pod)
             self._told[pod.uid] = None
             if len(self._told) > MOST_TOLD:
                 self._told.pop(next(iter(self._told)))
 
-    async def _post(self, seen: Snapshot, pod: PodView) -> None:
-        task, record = seen.live_task, seen.record
+    async def _post(self, snapshot: Snapshot, pod: PodView) -> None:
+        task, record = snapshot.live_task, snapshot.record
         text = (
             f"Pod '{pod.name}' waits: task '{task.name}' has one live pod at a time, and that is "
             f"'{record.pod_name}' (replacementPolicy {task.replacement_policy})"

@@ -37,12 +37,12 @@ class KubeStanding:
         except NotFound:
             return
 
-    async def release_class(self, used: CredentialClass) -> None:
+    async def release_class(self, credential_class: CredentialClass) -> None:
         """Remove our finalizer, and only ours. One that is gone is success."""
         await remove_entry(
             self._client,
-            CREDENTIAL_CLASS.path(name=used.name),
-            uid=used.uid,
+            CREDENTIAL_CLASS.path(name=credential_class.name),
+            uid=credential_class.uid,
             field=("metadata", "finalizers"),
             entry=FINALIZER,
         )

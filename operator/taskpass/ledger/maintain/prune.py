@@ -91,11 +91,11 @@ def _verified(log: LogReader) -> Replay:
     return verified.told
 
 
-def _planned(log: LogReader, limit: Limit, now: datetime, told: Replay) -> Plan:
+def _planned(log: LogReader, limit: Limit, now: datetime, replay: Replay) -> Plan:
     last = log.size // TILE_WIDTH * TILE_WIDTH
     wanted = min(_wanted(log, limit, now), last)
     holding, held_at = "", wanted
-    for grant, logged in sorted(told.held.items()):
+    for grant, logged in sorted(replay.held.items()):
         if logged.first < held_at:
             holding, held_at = grant, logged.first
     min_index = max(held_at // TILE_WIDTH * TILE_WIDTH, log.min_index)

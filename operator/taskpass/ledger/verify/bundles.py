@@ -138,10 +138,10 @@ class Bundles:
         within = number in self._within
         return Bundle(start, leaves if within else [], subtree_root(leaves))
 
-    def _told(self, entries: list[bytes], piece: Bundle) -> list[IndexRow]:
+    def _told(self, entries: list[bytes], bundle: Bundle) -> list[IndexRow]:
         """Note what the entries say; return what the index is to say of them."""
         rows: list[IndexRow] = []
-        index, last, query = piece.start, "", self.query
+        index, last, query = bundle.start, "", self.query
         for body in entries:
             # Nothing of an entry is kept but its row: a million dicts at once cost more than all.
             row, event = _read(body, index, self.origin)
@@ -151,14 +151,14 @@ class Bundles:
             last = time
             rows.append(row)
             try:
-                _note(piece, index, row, event)
+                _note(bundle, index, row, event)
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise TamperEvidence(f"entry {index} is not an event of ours") from None
             if query is not None and query.wants(index, row, event):
-                piece.found.append((index, body))
+                bundle.found.append((index, body))
             index += 1
-        piece.ids = b"".join([row[0] for row in rows])
-        piece.first_time, piece.last_time = str(rows[0][2]), last
+        bundle.ids = b"".join([row[0] for row in rows])
+        bundle.first_time, bundle.last_time = str(rows[0][2]), last
         return rows
 
     def _absent(self, number: int, width: int) -> Bundle:
@@ -234,52 +234,52 @@ def _read(body: bytes, index: int, origin: str) -> tuple[IndexRow, dict[str, Any
     return row, event
 
 
-def _note(piece: Bundle, index: int, row: IndexRow, event: dict[str, Any]) -> None:
+def _note(bundle: Bundle, index: int, row: IndexRow, event: dict[str, Any]) -> None:
     """Note what an entry says of grants, tasks, people and the log."""
     kind, data = str(row[1]), event["data"]
     day = (kind, str(row[2])[:10])
-    piece.counts[day] = piece.counts.get(day, 0) + 1
+    bundle.counts[day] = bundle.counts.get(day, 0) + 1
     if kind.startswith(_CREDENTIAL):
         step = step_of(index, event)
         if step is not None:
-            _move(piece, str(row[5]), step)
+            _move(bundle, str(row[5]), step)
         if (kind == _DELIVER and "approval" in data["cred"]) or "finish" in data:
-            _step(piece, event)
+            _step(bundle, event)
     elif kind in _HEEDED or index == 0:
-        piece.events.append((index, event))
+        bundle.events.append((index, event))
     else:
-        _step(piece, event)
+        _step(bundle, event)
     if "notice" in data and row[4] is not None:
-        piece.noticed.append((str(row[4]), index))
+        bundle.noticed.append((str(row[4]), index))
     if "by" in data:
-        _meet(piece, data["by"].values())
+        _meet(bundle, data["by"].values())
     if "started_by" in data:
-        _meet(piece, data["started_by"])
+        _meet(bundle, data["started_by"])
 
 
-def _step(piece: Bundle, event: dict[str, Any]) -> None:
+def _step(bundle: Bundle, event: dict[str, Any]) -> None:
     moved = task_step_of(event)
     if moved is not None:
-        piece.tasks.append(moved)
+        bundle.tasks.append(moved)
 
 
-def _meet(piece: Bundle, people: Iterable[Mapping[str, Any]]) -> None:
+def _meet(bundle: Bundle, people: Iterable[Mapping[str, Any]]) -> None:
     for who in people:
         if "ref" in who:
-            piece.people.setdefault(str(who["ref"]), set()).add(str(who.get("c")))
+            bundle.people.setdefault(str(who["ref"]), set()).add(str(who.get("c")))
 
 
-def _move(piece: Bundle, grant: str, step: Step) -> None:
+def _move(bundle: Bundle, grant: str, step: Step) -> None:
     if step.state is GrantState.INTENT:
-        piece.begun[grant] = GrantHistory(step.index, step.state, step.time, step.task, step.data)
+        bundle.begun[grant] = GrantHistory(step.index, step.state, step.time, step.task, step.data)
     elif step.state is GrantState.REVOKED:
-        if piece.begun.pop(grant, None) is None:
-            piece.moved.pop(grant, None)
-            piece.over.add(grant)
-    elif grant in piece.begun:
-        piece.begun[grant] = piece.begun[grant].after(step)
+        if bundle.begun.pop(grant, None) is None:
+            bundle.moved.pop(grant, None)
+            bundle.over.add(grant)
+    elif grant in bundle.begun:
+        bundle.begun[grant] = bundle.begun[grant].after(step)
     else:
-        piece.moved.setdefault(grant, []).append(step)
+        bundle.moved.setdefault(grant, []).append(step)
 
 
 def _compare(db: sqlite3.Connection, start: int, told: list[IndexRow]) -> None:

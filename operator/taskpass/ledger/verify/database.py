@@ -71,29 +71,29 @@ def check_structure(db: sqlite3.Connection) -> None:
         raise TamperEvidence(f"the database is damaged: {damage}")
 
 
-def check_head(log: LogReader, head: Checkpoint, told: Replay) -> None:
+def check_head(log: LogReader, head: Checkpoint, replay: Replay) -> None:
     """Compare what the head says with what the checkpoint and the entries come to."""
-    if (log.size, log.root, log.frontier) != (head.size, head.root, told.tree.frontier()):
+    if (log.size, log.root, log.frontier) != (head.size, head.root, replay.tree.frontier()):
         raise TamperEvidence("the ledger's head does not say what its checkpoint says")
     # Between a handover and the entry that tells of the start, the key is another already.
-    handed_over = log.size in told.keys.handovers
-    if told.epoch and log.epoch not in (told.epoch, told.epoch + handed_over):
+    handed_over = log.size in replay.keys.handovers
+    if replay.epoch and log.epoch not in (replay.epoch, replay.epoch + handed_over):
         raise TamperEvidence("the ledger's head does not say how often the log was opened")
     for size, note, kept in log.db.execute("SELECT size, note, kept FROM ckpt"):
         if kept not in _KEPT or parse_body(parse_note(note)[0]).size != size:
             raise TamperEvidence(f"a checkpoint of size {size} is kept as what it is not")
 
 
-def check_state(log: LogReader, told: Replay) -> None:
+def check_state(log: LogReader, replay: Replay) -> None:
     """Compare the tables of what is held and remembered with what the entries say of it."""
-    check_grants(log.db, told)
-    refs = {person.name: ref for ref, person in known(log, told).items()}
-    _check_records(log.db, told, refs)
-    _check_bindings(log.db, told)
-    _check_trails(log, told)
+    check_grants(log.db, replay)
+    refs = {person.name: ref for ref, person in known(log, replay).items()}
+    _check_records(log.db, replay, refs)
+    _check_bindings(log.db, replay)
+    _check_trails(log, replay)
 
 
-def check_grants(db: sqlite3.Connection, told: Replay) -> None:
+def check_grants(db: sqlite3.Connection, replay: Replay) -> None:
     """Compare what is noted of grants: which are held, and each with what the log says of it."""
     noted = set()
     for id_, body in db.execute("SELECT id, body FROM grant_state"):
@@ -101,7 +101,7 @@ def check_grants(db: sqlite3.Connection, told: Replay) -> None:
         if grant.id != id_ or not grant.state.held:
             raise TamperEvidence(f"what is noted of grant {id_} is not what an operator writes")
         noted.add(id_)
-        logged = told.held.get(id_)
+        logged = replay.held.get(id_)
         if logged is None:
             raise TamperEvidence(
                 f"grant {id_} is noted as held, and the log says that it is gone, or never was"
@@ -110,43 +110,43 @@ def check_grants(db: sqlite3.Connection, told: Replay) -> None:
             raise TamperEvidence(
                 f"what is noted of grant {id_} is not what the log says: {', '.join(different)}"
             )
-    for id_ in sorted(told.held.keys() - noted):
+    for id_ in sorted(replay.held.keys() - noted):
         raise TamperEvidence(f"the log says that grant {id_} is held, and nothing is noted of it")
 
 
-def _check_records(db: sqlite3.Connection, told: Replay, refs: Mapping[str, str]) -> None:
+def _check_records(db: sqlite3.Connection, replay: Replay, refs: Mapping[str, str]) -> None:
     noted = set()
     for uid, body in db.execute("SELECT uid, body FROM task_record"):
         record = _decoded(TaskRecord, body, f"task {uid}")
         if record.task.uid != uid:
             raise TamperEvidence(f"what is noted of task {uid} is of another")
         noted.add(uid)
-        logged = told.tasks.get(uid)
-        if logged is None and told.untold:
+        logged = replay.tasks.get(uid)
+        if logged is None and replay.untold:
             continue
         if logged is None:
             logged = TaskHistory(str(record.task), 0)
-        logged.whole = not told.untold
-        if different := sorted(logged.differences(record, refs, told.erased)):
+        logged.whole = not replay.untold
+        if different := sorted(logged.differences(record, refs, replay.erased)):
             raise TamperEvidence(
                 f"what is noted of task {uid} is not what the log says: {', '.join(different)}"
             )
-    for uid in sorted(told.tasks.keys() - noted):
+    for uid in sorted(replay.tasks.keys() - noted):
         raise TamperEvidence(f"the log tells of task {uid}, and nothing is noted of it")
 
 
-def _check_bindings(db: sqlite3.Connection, told: Replay) -> None:
+def _check_bindings(db: sqlite3.Connection, replay: Replay) -> None:
     noted = {each.pod_uid: each for each in state.bindings(db)}
-    for pod, logged in told.bindings.items():
+    for pod, logged in replay.bindings.items():
         found = noted.get(pod)
         of_before = replace(logged, namespace="", name="")
         if (found is None or _as_logged(found) != _as_logged(logged)) and (
-            pod not in told.unplaced or found != of_before
+            pod not in replay.unplaced or found != of_before
         ):
             raise TamperEvidence(f"pod {pod} is not noted as the one of task {logged.task_uid}")
-    if back := sorted(noted.keys() & told.unbound):
+    if back := sorted(noted.keys() & replay.unbound):
         raise TamperEvidence(f"pod {back[0]} is noted as a task's, and the log says it is gone")
-    if not told.untold and (more := sorted(noted.keys() - told.bindings.keys())):
+    if not replay.untold and (more := sorted(noted.keys() - replay.bindings.keys())):
         raise TamperEvidence(f"pod {more[0]} is noted as a task's, and no entry tells of it")
 
 
@@ -154,16 +154,16 @@ def _as_logged(bound: PodBinding) -> PodBinding:
     return replace(bound, namespace=as_logged(bound.namespace), name=as_logged(bound.name))
 
 
-def _check_trails(log: LogReader, told: Replay) -> None:
+def _check_trails(log: LogReader, replay: Replay) -> None:
     """Compare each item with its entry: of which task it is, when, and what people were told."""
     rows = log.db.execute(
         "SELECT task_uid, seq, time, audit_index, reason, message, severity, on_pod FROM trail"
         " WHERE audit_index >= ? OR seq <> audit_index ORDER BY audit_index",
-        (told.untold,),
+        (replay.untold,),
     )
     number, entries, noted = -1, [], set()
     for uid, seq, time, index, *words in rows:
-        if seq != index or not told.min_index <= index < log.size:
+        if seq != index or not replay.min_index <= index < log.size:
             raise TamperEvidence(f"an item of the trail of task {uid} is of no entry")
         if index // TILE_WIDTH != number:
             number = index // TILE_WIDTH
@@ -171,11 +171,11 @@ def _check_trails(log: LogReader, told: Replay) -> None:
         noted.add((uid, index))
         event = orjson.loads(entries[index % TILE_WIDTH])
         # A version of before wrote no digests; since there are some, what has none told nobody.
-        if "notice" not in event["data"] and 0 <= told.first_notice < index:
+        if "notice" not in event["data"] and 0 <= replay.first_notice < index:
             raise TamperEvidence(f"entry {index} has no words for the trail of task {uid}")
         _check_item(uid, index, time, words, event)
     for (uid,) in log.db.execute("SELECT uid FROM task_record"):
-        if lacking := [i for i in told.noticed.get(uid, ()) if (uid, i) not in noted]:
+        if lacking := [i for i in replay.noticed.get(uid, ()) if (uid, i) not in noted]:
             raise TamperEvidence(f"entry {lacking[0]} is missing from the trail of task {uid}")
 
 

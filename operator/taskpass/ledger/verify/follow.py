@@ -14,11 +14,11 @@ from taskpass.tlog.checkpoint import BadCheckpoint, Checkpoint, parse_body, pars
 class Follower:
     """Reads what a ledger's file has grown by since the last look."""
 
-    def __init__(self, path: Path, query: Query, told: Replay) -> None:
+    def __init__(self, path: Path, query: Query, replay: Replay) -> None:
         """Go on from what was verified; `told` is what that came to."""
         self._path = path
         self._query = query
-        self._walk = told
+        self._walk = replay
 
     def grown(self) -> Entries:
         """Return the new entries that were asked for, of a state that is signed and has grown.
@@ -32,7 +32,7 @@ class Follower:
             return caught_up(self._walk, log, self._query)
 
 
-def caught_up(walk: Replay, log: LogReader, query: Query) -> Entries:
+def caught_up(replay: Replay, log: LogReader, query: Query) -> Entries:
     """Take into a walk what a log has grown by since; return those entries that were asked for.
 
     Raises:
@@ -40,21 +40,21 @@ def caught_up(walk: Replay, log: LogReader, query: Query) -> Entries:
 
     """
     head = _head(log)
-    size = walk.tree.size
+    size = replay.tree.size
     if head.size < size:
         raise TamperEvidence(f"ROLLBACK: the log had {size} entries, and has {head.size}")
     pieces = Verification(log, "", (), ()).pieces(query)
     found: list[tuple[int, bytes]] = []
-    while walk.tree.size < head.size:
-        piece = pieces.rest(walk.tree.size)
+    while replay.tree.size < head.size:
+        piece = pieces.rest(replay.tree.size)
         if not piece.leaves:
-            raise TamperEvidence(f"entry {walk.tree.size} is missing")
-        walk.take(piece)
+            raise TamperEvidence(f"entry {replay.tree.size} is missing")
+        replay.take(piece)
         found += piece.found
-    if walk.tree.root() != head.root:
+    if replay.tree.root() != head.root:
         raise TamperEvidence("FORK: the log is not grown from what was read before")
     try:
-        walk.keys.open(log.note, verify_signature)
+        replay.keys.open(log.note, verify_signature)
     except BadCheckpoint as error:
         raise TamperEvidence(f"the checkpoint does not hold: {error}") from error
     return found

@@ -5,7 +5,7 @@ from taskpass.ledger.log.reader import LogReader, TamperEvidence
 from taskpass.ledger.verify.replay import Replay
 
 
-def known(log: LogReader, told: Replay) -> dict[str, Person]:
+def known(log: LogReader, replay: Replay) -> dict[str, Person]:
     """Return everybody who was not erased, by reference, with every commitment opened.
 
     `told` is what the log's entries come to. Somebody of whom only entries spoke that a version of
@@ -19,15 +19,15 @@ def known(log: LogReader, told: Replay) -> dict[str, Person]:
     found = {}
     for ref, name, salt in log.db.execute("SELECT ref, name, salt FROM person ORDER BY name"):
         person = Person(ref, name, bytes(salt))
-        commitments = told.people.get(ref, set())
-        if ref in told.erased:
+        commitments = replay.people.get(ref, set())
+        if ref in replay.erased:
             raise TamperEvidence(f"there is a name for {ref}, and an entry says that it was erased")
-        if not commitments and not told.untold:
+        if not commitments and not replay.untold:
             raise TamperEvidence(f"there is a name for {ref}, of whom no entry speaks")
         if commitments - {person.told()["c"]}:
             raise TamperEvidence(f"the name noted for {ref} is not whom the log's entries mean")
         if commitments:
             found[ref] = person
-    for ref in sorted(told.people.keys() - found.keys() - told.erased):
+    for ref in sorted(replay.people.keys() - found.keys() - replay.erased):
         raise TamperEvidence(f"the name of {ref} is gone, and no entry says that it was erased")
     return found

@@ -73,19 +73,19 @@ class Replay:
             raise TamperEvidence("the first entry does not name the key that signed the log")
         return self._keys
 
-    def take(self, piece: Bundle) -> list[Tile]:
+    def take(self, bundle: Bundle) -> list[Tile]:
         """Take the next bundle; return the tiles above its own that it completes."""
-        if piece.first_time:
-            if piece.first_time < self.last_time:
+        if bundle.first_time:
+            if bundle.first_time < self.last_time:
                 raise TamperEvidence(
-                    f"the time of entry {piece.start} is before that of the one before"
+                    f"the time of entry {bundle.start} is before that of the one before"
                 )
-            self.first_time = self.first_time or piece.first_time
-            self.last_time = piece.last_time
-        self._follow(piece)
-        for index, event in piece.events:
+            self.first_time = self.first_time or bundle.first_time
+            self.last_time = bundle.last_time
+        self._follow(bundle)
+        for index, event in bundle.events:
             self._heed(event, index)
-        return self._grow(piece)
+        return self._grow(bundle)
 
     def check_ids(self) -> None:
         """Find out that no two entries have one id; raise `TamperEvidence` where two have."""
@@ -97,34 +97,34 @@ class Replay:
                     raise TamperEvidence(f"two entries have the id {UUID(bytes=one)}")
                 seen.add(one)
 
-    def _follow(self, piece: Bundle) -> None:
-        for grant, steps in piece.moved.items():
+    def _follow(self, bundle: Bundle) -> None:
+        for grant, steps in bundle.moved.items():
             if grant in self.held:
                 for step in steps:
                     self.held[grant] = self.held[grant].after(step)
-        for grant in piece.over:
+        for grant in bundle.over:
             self.held.pop(grant, None)
-        self.held |= piece.begun
-        if piece.noticed and self.first_notice < 0:
-            self.first_notice = piece.noticed[0][1]
-        for uid, index in piece.noticed:
+        self.held |= bundle.begun
+        if bundle.noticed and self.first_notice < 0:
+            self.first_notice = bundle.noticed[0][1]
+        for uid, index in bundle.noticed:
             self.noticed.setdefault(uid, deque(maxlen=TRAIL_LENGTH)).append(index)
-        for moved in piece.tasks:
-            follow(self.tasks, moved, piece.start)
+        for moved in bundle.tasks:
+            follow(self.tasks, moved, bundle.start)
             if moved.kind == EventType.TASK_FORGET:
                 self.noticed.pop(moved.uid, None)
             pod = moved.data.get("pod")
             if pod:
                 place = (moved.task.partition("/")[0], str(pod["name"]))
-                self._bind(str(pod["uid"]), moved.uid, *place, piece.start)
+                self._bind(str(pod["uid"]), moved.uid, *place, bundle.start)
                 if "starters" not in moved.data:
                     self.unplaced.add(str(pod["uid"]))
-        for ref, commitments in piece.people.items():
-            self._meet(ref, commitments, piece.start)
-        for day, count in piece.counts.items():
+        for ref, commitments in bundle.people.items():
+            self._meet(ref, commitments, bundle.start)
+        for day, count in bundle.counts.items():
             self.counts[day] = self.counts.get(day, 0) + count
-        for at in range(0, len(piece.ids), _ID_BYTES):
-            self._ids[piece.ids[at]] += piece.ids[at : at + _ID_BYTES]
+        for at in range(0, len(bundle.ids), _ID_BYTES):
+            self._ids[bundle.ids[at]] += bundle.ids[at : at + _ID_BYTES]
 
     def _bind(self, pod: str, task: str, namespace: str, name: str, at: int) -> None:
         self.told_at[pod] = at
@@ -177,14 +177,14 @@ class Replay:
         if told.get("retold") is not True:
             self.untold = min_index
 
-    def _grow(self, piece: Bundle) -> list[Tile]:
-        if not piece.leaves:
-            completed = self.tree.append_bundle(piece.root)
+    def _grow(self, bundle: Bundle) -> list[Tile]:
+        if not bundle.leaves:
+            completed = self.tree.append_bundle(bundle.root)
             if self.tree.size in self._wanted:
                 self.roots[self.tree.size] = self.tree.root()
             return completed
         completed = []
-        for leaf in piece.leaves:
+        for leaf in bundle.leaves:
             completed += self.tree.append(leaf)
             if self.tree.size in self._wanted:
                 self.roots[self.tree.size] = self.tree.root()

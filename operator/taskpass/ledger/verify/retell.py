@@ -22,28 +22,28 @@ AT_ONCE = 50
 """Bindings or people in one entry: some 25 KiB at most."""
 
 
-def retellings(told: Replay, min_index: int, origin: str, now: datetime) -> Iterator[Entry]:
+def retellings(replay: Replay, min_index: int, origin: str, now: datetime) -> Iterator[Entry]:
     """Return the entries that say again what is told before `min_index` only, and still counts."""
     done = set()
-    for uid, task in sorted(told.tasks.items()):
+    for uid, task in sorted(replay.tasks.items()):
         if task.at < min_index:
             done.add(task.pod.get("uid"))
             namespace, _, name = task.task.partition("/")
             ref = TaskRef(namespace=namespace, name=name, uid=uid)
-            for part, data in enumerate(retelling_of(task, told.erased)):
+            for part, data in enumerate(retelling_of(task, replay.erased)):
                 yield audit.retold(ref, part, data, min_index, now)
     numbers = count(1)
     pods = [
         each
-        for pod, each in sorted(told.bindings.items())
-        if pod not in done and told.told_at[pod] < min_index
+        for pod, each in sorted(replay.bindings.items())
+        if pod not in done and replay.told_at[pod] < min_index
     ]
     for some in _parts(pods):
-        yield audit_log.retold(origin, min_index, next(numbers), some, (), now, told.unplaced)
+        yield audit_log.retold(origin, min_index, next(numbers), some, (), now, replay.unplaced)
     people = [
         (ref, commitment)
-        for ref, commitments in sorted(told.people.items())
-        if ref not in told.erased and told.told_at[ref] < min_index
+        for ref, commitments in sorted(replay.people.items())
+        if ref not in replay.erased and replay.told_at[ref] < min_index
         for commitment in sorted(commitments)
     ]
     for each in _parts(people):
