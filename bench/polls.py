@@ -17,7 +17,7 @@ from bench.figures import say, tell
 from taskpass.core.lifecycle.records import TaskRecord
 from taskpass.core.model.grant import Grant, GrantState, TaskRef
 from taskpass.flows.cluster.ready_conditions import ReadyConditionReporter
-from taskpass.flows.task.observe import _ahead, _siblings_ahead
+from taskpass.flows.task.observe import _ahead, _siblings_before
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.api.connection import Connection
 from taskpass.kube.cache.cluster_view import InformerCache
@@ -98,7 +98,8 @@ def main() -> None:
     caches, mirror = filled()
     silent = Silent()
     ports = SimpleNamespace(
-        world=caches, ledger=mirror, broken={}, providers={}, standings=silent, events=silent,
+        world=caches, ledger=mirror, policy_errors={}, providers={}, ready_conditions=silent,
+        events=silent,
         now=lambda: GRANT.intent_at, evaluator=SimpleNamespace(revision=(0, 0)),
     )  # fmt: skip
     reporter = ReadyConditionReporter(ports, caches)  # type: ignore[arg-type]
@@ -111,7 +112,7 @@ def main() -> None:
         raise LookupError("the task that was just applied")
     timed("ahead-of-one-agent", lambda: _ahead(ports, last, last.service_account))  # type: ignore[arg-type]
     timed("ahead-in-namespace", lambda: _ahead(ports, last, ""))  # type: ignore[arg-type]
-    timed("siblings-ahead", lambda: _siblings_ahead(ports, last))  # type: ignore[arg-type]
+    timed("siblings-ahead", lambda: _siblings_before(ports, last))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

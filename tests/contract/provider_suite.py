@@ -141,10 +141,10 @@ class ProviderSuite:
     async def test_what_it_leads_to_is_the_same_while_nothing_changes(
         self, subject: Subject
     ) -> None:
-        first = await subject.provider.reach(subject.credential_class)
+        first = await subject.provider.permissions_digest(subject.credential_class)
 
         assert first
-        assert await subject.provider.reach(subject.credential_class) == first
+        assert await subject.provider.permissions_digest(subject.credential_class) == first
 
     async def test_an_issued_credential_works_on_return(self, subject: Subject) -> None:
         grant = grant_for(subject)

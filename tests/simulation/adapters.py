@@ -224,9 +224,9 @@ class SimulatedProvider:
     def problem(self, credential_class: CredentialClass) -> str:
         return ""
 
-    async def reach(self, credential_class: CredentialClass) -> str:
+    async def permissions_digest(self, credential_class: CredentialClass) -> str:
         with self._life.call("provider.reach"):
-            return await self._provider.reach(credential_class)
+            return await self._provider.permissions_digest(credential_class)
 
     async def issue(self, grant: Grant, audience: str) -> Issued:
         with self._life.call("provider.issue"):

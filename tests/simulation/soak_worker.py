@@ -204,10 +204,10 @@ async def _live(world: SimulatedWorld, wire: socket.socket, kill: Kill) -> None:
     ports = Ports(
         clock=clock, world=cluster, ledger=ledger, providers={"Fake": provider}, sink=calls,
         pods=calls, tasks=calls, events=calls, reviewer=calls, workloads=calls,
-        standings=calls, evaluator=DirectEvaluator(clock),
+        ready_conditions=calls, evaluator=DirectEvaluator(clock),
         audience="taskpass", overlap=world.overlap, fingerprint_key=b"k" * 32, fail_point=point,
     )  # fmt: skip
-    ports.modes.held_back = ""
+    ports.modes.issuance_blocked_reason = ""
     await Sweeper(ports, lambda _: None).sweep(quiet=True)
     end = time.monotonic() + WATCHDOG_SECONDS
     for _ in range(PASSES):

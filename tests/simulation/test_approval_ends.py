@@ -193,12 +193,12 @@ async def test_what_was_asked_stays_shown_while_nothing_may_be_issued(
     """Or a start, before its limits are seen to hold, would make void what was approved."""
     (asked,) = await asking(world)
     world.restart()
-    world.ports.modes.held_back = "Limits are not seen to hold yet"
+    world.ports.modes.issuance_blocked_reason = "Limits are not seen to hold yet"
     uid = give(world, asked["digest"])
     await world.settle()
     assert (pending(world), said(world, uid)) == ([asked], "")
 
-    world.ports.modes.held_back = ""
+    world.ports.modes.issuance_blocked_reason = ""
     await world.settle()
 
     assert world.condition("Ready") == ("True", "Ready")

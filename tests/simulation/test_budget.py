@@ -266,7 +266,7 @@ async def test_on_a_full_volume_people_read_of_the_volume_and_of_no_budget(
     await running(bounded)
     bounded.room = Room(spare=-1, tight=True)
     why = "The ledger's volume has 1 MiB left of 64 MiB. Nothing is issued"
-    bounded.ports.modes.held_back = why
+    bounded.ports.modes.issuance_blocked_reason = why
     bounded.create(task(READ, name="blocked", uid="uid-blocked"))
     bounded.cluster.create_pod(pod("blocked-pod", task="blocked"))
 

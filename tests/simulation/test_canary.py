@@ -46,7 +46,7 @@ async def test_a_canary_is_in_the_secret_and_nowhere_else(
         repr(world.errors),
         repr(world.held()),
         repr(list(world.ports.ledger.records())),
-        repr(world.ports.known),
+        repr(world.ports.secret_cache),
         repr(world.cluster.secrets["support", "taskpass-ticket-4711"].index),
         *world.journal,
     ]
@@ -73,7 +73,7 @@ async def test_what_is_known_cannot_be_pickled(world: SimulatedWorld) -> None:
     world.add_pod()
     await world.settle()
 
-    [fields] = world.ports.known.values()
+    [fields] = world.ports.secret_cache.values()
 
     with pytest.raises(TypeError, match="must not be pickled"):
         pickle.dumps(dict(fields))
@@ -87,4 +87,4 @@ async def test_what_is_revoked_is_forgotten(world: SimulatedWorld) -> None:
     world.end_pod()
     await world.settle()
 
-    assert world.ports.known == {}
+    assert world.ports.secret_cache == {}

@@ -170,7 +170,7 @@ async def test_a_namespace_that_is_taken_off_the_list_loses_everything(
 
 
 async def test_what_is_held_back_is_not_issued(world: SimulatedWorld) -> None:
-    world.ports.modes.held_back = "The limits do not hold"
+    world.ports.modes.issuance_blocked_reason = "The limits do not hold"
     world.create(task(request("tickets")))
     world.add_pod()
 
@@ -185,7 +185,7 @@ async def test_what_is_held_back_is_not_issued(world: SimulatedWorld) -> None:
 async def test_what_is_held_back_is_revoked_all_the_same(world: SimulatedWorld) -> None:
     await running(world)
 
-    world.ports.modes.held_back = "The limits do not hold"
+    world.ports.modes.issuance_blocked_reason = "The limits do not hold"
     await world.settle()
     kept = len(world.held())
     world.end_pod()

@@ -158,7 +158,7 @@ async def test_what_is_not_decided_is_told_in_the_status_and_is_no_refusal_in_th
     assert "it took too long" in world.message("Authorized")
     assert world.condition("Stalled")[0] == "False"
     assert world.entries("credential.deny") == []
-    assert world.ports.broken == {}
+    assert world.ports.policy_errors == {}
 
 
 async def test_an_expression_may_ask_for_the_time_and_is_asked_again(

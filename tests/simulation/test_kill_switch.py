@@ -202,7 +202,7 @@ class Stock:
 async def test_it_is_called_enforced_only_once_nothing_is_held(world: SimulatedWorld) -> None:
     await running(world)
     said = Said()
-    reporter = ReadyConditionReporter(replace(world.ports, standings=said), Stock(world))
+    reporter = ReadyConditionReporter(replace(world.ports, ready_conditions=said), Stock(world))
     world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
     throw(world, switch(Target.ALL))
     await reporter.look()
@@ -224,7 +224,7 @@ async def test_one_that_matches_nothing_says_so(world: SimulatedWorld) -> None:
     """A name that was mistyped in a hurry must not look like success."""
     await running(world)
     said = Said()
-    reporter = ReadyConditionReporter(replace(world.ports, standings=said), Stock(world))
+    reporter = ReadyConditionReporter(replace(world.ports, ready_conditions=said), Stock(world))
     throw(world, switch(Target.AGENT, **OTHERS[Target.AGENT]))
 
     await reporter.look()
@@ -244,7 +244,7 @@ async def test_a_debt_of_a_task_that_is_gone_counts(world: SimulatedWorld) -> No
     world.clock.advance(60)
     await world.look()
     said = Said()
-    reporter = ReadyConditionReporter(replace(world.ports, standings=said), Stock(world))
+    reporter = ReadyConditionReporter(replace(world.ports, ready_conditions=said), Stock(world))
     throw(world, switch(Target.AGENT, **MATCHING[Target.AGENT]))
 
     await reporter.look()

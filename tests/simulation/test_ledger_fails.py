@@ -87,8 +87,8 @@ class Sealed:
         self.ports: Ports = replace(
             world.ports,
             ledger=self.ledger,
-            known={},
-            modes=Modes(held_back=WHY, revoke_only=True),
+            secret_cache={},
+            modes=Modes(issuance_blocked_reason=WHY, revoke_only=True),
         )
         self.reconciler = Reconciler(self.ports)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from taskpass.core.lifecycle.ownership import Owner
-from taskpass.core.lifecycle.pod import MOST_LOOKS, MOST_OWNERS
+from taskpass.core.lifecycle.pod import MOST_OWNERS, MOST_ROUNDS
 from taskpass.core.model.task import LABEL
 from tests.simulation.builders import NAMESPACE, job, pod, request, task
 from tests.simulation.invariants import assert_at_rest
@@ -361,7 +361,7 @@ async def test_any_number_of_pods_that_only_say_whose_they_are_keep_no_task_from
     assert world.provider.calls == []
     assert again is not None
     assert again.backoff
-    assert 0 < reads <= MOST_LOOKS * MOST_OWNERS
+    assert 0 < reads <= MOST_ROUNDS * MOST_OWNERS
 
 
 async def test_the_right_pod_is_found_among_any_number_of_others(world: SimulatedWorld) -> None:

@@ -230,22 +230,22 @@ async def test_what_somebody_removed_at_the_provider_is_taken_out_and_decided_an
     await world.settle()
     old = world.held()[0].id
     world.provider.live.clear()
-    looked: list[Key] = []
-    sweeper = Sweeper(world.ports, looked.append)
+    enqueued: list[Key] = []
+    sweeper = Sweeper(world.ports, enqueued.append)
 
     await sweeper.sweep(quiet=False)
-    first = list(looked)
+    first = list(enqueued)
     await sweeper.sweep(quiet=False)
     await world.settle()
     await sweeper.sweep(quiet=False)
 
-    assert (first, looked) == ([], [KEY])  # the first look may have crossed a revocation
+    assert (first, enqueued) == ([], [KEY])  # the first look may have crossed a revocation
     assert world.reasons() == ["Lost"]
     assert [g.id == old for g in world.held()] == [False]
     assert "Revoked 'tickets' as it was gone at its provider" in [
         step["message"] for step in world.status["trail"]
     ]
-    assert world.ports.lost == set()
+    assert world.ports.missing_at_provider == set()
     assert_at_rest(world)
 
 

@@ -76,7 +76,7 @@ class Walk:
         self.cluster.kill_switch_list = []
         for key in self.cluster.tasks:
             self.cluster.change_task(key, operating_mode="Running")
-        self.world.ports.modes.held_back = ""
+        self.world.ports.modes.issuance_blocked_reason = ""
         self.cluster.policy_list = [policy()]
         self.cluster.accounts[NAMESPACE, ACCOUNT] = "account-1"
 
@@ -218,8 +218,10 @@ class Walk:
         self.cluster.tenants ^= {NAMESPACE}
 
     def limits_change(self) -> None:
-        held_back = self.world.ports.modes.held_back
-        self.world.ports.modes.held_back = "" if held_back else "The limits do not hold"
+        held_back = self.world.ports.modes.issuance_blocked_reason
+        self.world.ports.modes.issuance_blocked_reason = (
+            "" if held_back else "The limits do not hold"
+        )
 
     def time_passes(self) -> None:
         self.world.clock.advance(self.random.choice([1, 30, 300, 1000]))

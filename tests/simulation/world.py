@@ -123,7 +123,7 @@ class SimulatedWorld:
         self.ports = Ports(
             clock=self.clock, world=self.seen(), ledger=ledger,
             providers={"Fake": provider}, sink=calls, pods=calls, tasks=calls, events=calls,
-            reviewer=calls, workloads=calls, standings=calls, evaluator=calls,
+            reviewer=calls, workloads=calls, ready_conditions=calls, evaluator=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
             fail_point=self.life.point, look=self.asked.append,
             budgets=Budgets(
@@ -132,7 +132,7 @@ class SimulatedWorld:
                 namespace=self.limits.get("namespace", UNLIMITED),
             ),
         )  # fmt: skip
-        self.ports.modes.held_back = ""
+        self.ports.modes.issuance_blocked_reason = ""
         self._reconciler = Reconciler(self.ports)
         self._sweep_due = self.starts > 1
 

@@ -88,7 +88,7 @@ async def test_a_key_file_that_others_can_read_ends_the_start(tmp_path: Path) ->
 
 def duties(ledger: object) -> BackgroundWork:
     """Return what looks after this ledger; everything else is of no matter here."""
-    ports: Any = SimpleNamespace(modes=Modes(held_back=""))
+    ports: Any = SimpleNamespace(modes=Modes(issuance_blocked_reason=""))
     health = Health(ledger="", lease="", caches="", limits="", watching="", anchor="")
     none: Any = None
     return BackgroundWork(
@@ -111,7 +111,7 @@ async def test_damage_that_is_found_after_the_start_stops_issuing_and_is_told(
     await looked_after.check_integrity()
 
     ledger.close()
-    assert "bundle 0 is damaged" in looked_after.ports.modes.held_back
+    assert "bundle 0 is damaged" in looked_after.ports.modes.issuance_blocked_reason
     assert "bundle 0 is damaged" in looked_after.health.ledger
     assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [
         "The ledger does not hold: nothing is issued"
@@ -126,5 +126,5 @@ async def test_a_ledger_that_is_well_holds_nothing_back(tmp_path: Path) -> None:
     await looked_after.check_integrity()
 
     ledger.close()
-    assert looked_after.ports.modes.held_back == ""
+    assert looked_after.ports.modes.issuance_blocked_reason == ""
     assert looked_after.health.ledger == ""

@@ -167,8 +167,8 @@ def test_it_cosigns_what_grows_and_a_reader_can_demand_its_line(
     after = verify(path, policy)
 
     assert before[0] == 4, before
-    assert (first.trouble, first.cosigned >= 300) == ("", True)
-    assert (second.trouble, second.cosigned >= 700) == ("", True)
+    assert (first.unhealthy_reason, first.cosigned >= 300) == ("", True)
+    assert (second.unhealthy_reason, second.cosigned >= 700) == ("", True)
     assert after[0] == 0, after
     assert "level 2: a second party remembers it" in after[1]
 
@@ -177,7 +177,7 @@ def test_a_log_that_it_does_not_know_is_told_with_the_remedy(lite: Litewitness, 
     stand = asked(path, lite, log_key(path))
 
     assert (stand.cosigned, stand.failures) == (0, 1)
-    assert stand.trouble == "it does not know this log or its key; give it the log's vkey"
+    assert stand.unhealthy_reason == "it does not know this log or its key; give it the log's vkey"
 
 
 def test_it_cosigns_no_older_copy_and_no_fork(lite: Litewitness, path: Path) -> None:
@@ -188,7 +188,7 @@ def test_it_cosigns_no_older_copy_and_no_fork(lite: Litewitness, path: Path) -> 
     shutil.copyfile(path, older)
     shutil.copyfile(path, fork)
     asyncio.run(grown(path, 400))
-    assert asked(path, lite, log).trouble == ""
+    assert asked(path, lite, log).unhealthy_reason == ""
     asyncio.run(forked(fork))
 
     for changed in (older, fork):
@@ -197,7 +197,7 @@ def test_it_cosigns_no_older_copy_and_no_fork(lite: Litewitness, path: Path) -> 
         policy.write_text(lite.policy(log))
 
         assert stand.cosigned == 0
-        assert "does not show what it remembers (status 404)" in stand.trouble
+        assert "does not show what it remembers (status 404)" in stand.unhealthy_reason
         assert verify(changed, policy)[0] == 4
 
 

@@ -109,7 +109,7 @@ class ProcessEvaluator:
         self._failing = ""
 
     @property
-    def trouble(self) -> str:
+    def unhealthy_reason(self) -> str:
         """Why nothing can be evaluated now, in a sentence; '' where it can."""
         if self._failing or self._started:
             return self._failing
@@ -161,7 +161,7 @@ class ProcessEvaluator:
             return Answer(error=self._why_stopped(policy), transient=True)
         known = self._known.get(policy.version)
         if known is None:
-            why = self._failed.get(policy.version) or self.trouble or NOT_REACHED
+            why = self._failed.get(policy.version) or self.unhealthy_reason or NOT_REACHED
             return Answer(error=why, transient=True)
         return Answer(error=known.error, invalid=True) if known.error else None
 
@@ -296,7 +296,7 @@ class ProcessEvaluator:
             return _Served(stopped=NOT_TEXT)
         served, process = _Served(), await self._process()
         if process is None:
-            return _Served(stopped=self.trouble)
+            return _Served(stopped=self.unhealthy_reason)
         try:
             async for answer in process.ask(body, message.parts, message.milliseconds):
                 served.answers.append(answer)

@@ -59,10 +59,10 @@ def revoke(
     began = time.monotonic()
 
     async def throw(client: KubeClient) -> tuple[bool, str]:
-        def trouble(said: str) -> None:
+        def say_why(said: str) -> None:
             click.echo(f"Trying again: {said}", err=True)
 
-        await kill_switch_client.throw(client, chosen, spec, within, trouble)
+        await kill_switch_client.throw(client, chosen, spec, within, say_why)
         what = " ".join(filter(None, (spec["target"], _of(spec))))
         click.echo(f"KillSwitch '{chosen}' is thrown: {what}")
         return await kill_switch_client.wait(client, chosen, within)

@@ -39,11 +39,15 @@ def _nobody(_: Key) -> None:
 class Modes:
     """What holds for every task at once."""
 
-    held_back: str = "The operator has not yet seen that its own limits hold"
+    issuance_blocked_reason: str = "The operator has not yet seen that its own limits hold"
     """Why nothing may be issued now; '' where it may."""
     waiting: set[Key] = field(default_factory=set)
     """Tasks that rested because of it, and are looked at when it no longer holds."""
     uninstalling: bool = False
+    unproven: bool = False
+    """Whether the ledger's state may be otherwise than its log says: what is held is revoked, and
+    nothing that follows from that state is recorded. An edited row would become a signed entry, and
+    the next start would find nothing to complain of."""
     revoke_only: bool = False
     """Whether nothing new can be recorded: what is held is revoked, and all else waits."""
 
@@ -63,7 +67,7 @@ class Ports:
     events: EventPoster
     reviewer: AccessReviewer
     workloads: WorkloadReader
-    standings: ReadyConditionWriter
+    ready_conditions: ReadyConditionWriter
     evaluator: Evaluator
     audience: str
     overlap: timedelta
@@ -72,12 +76,12 @@ class Ports:
     """Who creates what belongs to each kind of workload."""
     fingerprint_key: bytes
     """Keys the fingerprints that the ledger keeps of secrets."""
-    known: dict[str, Mapping[str, SecretValue]] = field(default_factory=dict)
+    secret_cache: dict[str, Mapping[str, SecretValue]] = field(default_factory=dict)
     """Fields of what is held, by grant id, for as long as this process remembers them. The Secret
     is written whole and never read, so what is not here cannot be written again."""
-    lost: set[str] = field(default_factory=set)
+    missing_at_provider: set[str] = field(default_factory=set)
     """Ids of grants that the last sweeps found to be gone at their provider."""
-    broken: dict[str, tuple[int, str]] = field(default_factory=dict)
+    policy_errors: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Policies that failed at run time, by label: their generation and what went wrong."""
     modes: Modes = field(default_factory=Modes)
     budgets: Budgets = field(default_factory=Budgets)

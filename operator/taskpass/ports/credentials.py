@@ -35,7 +35,7 @@ class CredentialProvider(Protocol):
         Pure: what only the issuer can tell shows when it is asked.
         """
 
-    async def reach(self, credential_class: CredentialClass) -> str:
+    async def permissions_digest(self, credential_class: CredentialClass) -> str:
         """Return a digest of what credentials of the class lead to now, beyond what it says itself.
 
         People approve what they were shown; where a role widens, they are asked again.

@@ -74,7 +74,7 @@ class FakeProvider:
                 raise ProviderRefused(f"resources must each begin with 'fake/': '{resource}'")
         return {"name": grant_id, "actions": list(request.actions), "uid": ""}
 
-    async def reach(self, credential_class: CredentialClass) -> str:
+    async def permissions_digest(self, credential_class: CredentialClass) -> str:
         """Return what a test says."""
         return self.reaches.get(credential_class.name, "sha256:fake")
 

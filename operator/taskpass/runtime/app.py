@@ -215,7 +215,7 @@ class Operator:
             events=events,
             reviewer=KubeReviews(client),
             workloads=KubeWorkloads(client),
-            standings=KubeStanding(client),
+            ready_conditions=KubeStanding(client),
             evaluator=evaluator,
             audience=settings.audience,
             overlap=timedelta(seconds=settings.renewal_overlap_seconds),
@@ -225,7 +225,7 @@ class Operator:
             aside=queue.aside,
             fail_point=fail_point_of(os.environ),
         )
-        ports.modes.revoke_only = bool(sealed)
+        ports.modes.revoke_only, ports.modes.unproven = bool(sealed), not sealed
         self._metrics.watch(
             ledger, queue, events, self._clock,
             room=lambda: room(settings.ledger_path), stalled=caches.stalled,

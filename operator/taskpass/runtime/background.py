@@ -84,10 +84,10 @@ class BackgroundWork:
 
     async def look_at_watches(self, watcher: Watcher) -> None:
         """Say what of the caches is not up to date; it keeps anything from being issued."""
-        self.health.watching = watcher.unhealthy_reason or self.caches.trouble
-        self.health.expressions = self.evaluator.trouble
+        self.health.watching = watcher.unhealthy_reason or self.caches.unhealthy_reason
+        self.health.expressions = self.evaluator.unhealthy_reason
         missing = self.anchoring.missing
-        self.health.unremembered = self.anchoring.why if missing else ""
+        self.health.anchor_missing = self.anchoring.why if missing else ""
         self.health.anchor = "" if missing else self.anchoring.why
         self.block_issuance_where_due()
 
@@ -120,6 +120,7 @@ class BackgroundWork:
         if not found:
             logger.info("Compared the state with the log", extra={"entries": self.ledger.size})
             self.health.ledger = ""
+            self.ports.modes.unproven = False
             self.block_issuance_where_due()
             found = await self.ledger.examine()
         if not found:
@@ -127,6 +128,7 @@ class BackgroundWork:
             return
         logger.error("The ledger does not hold: nothing is issued", extra={"found": found})
         self.health.ledger = f"revoking only: {found}"
+        self.ports.modes.unproven = True
         self.block_issuance_where_due()
 
     async def answer_requests(self) -> None:
@@ -137,6 +139,9 @@ class BackgroundWork:
 
         async def do(request: Mapping[str, str], tell: Callable[[str], None]) -> int:
             now = self.ports.now()
+            # Records are written anew from the file, which somebody may have edited meanwhile.
+            if found := await ledger.compare():
+                raise UsageError(f"Nothing was done: {found}")
             match request:
                 case {"do": "erase", "subject": subject}:
                     return await ledger.erase(subject, now, tell)
@@ -170,16 +175,16 @@ class BackgroundWork:
         self.health.background = self.background.unhealthy_reason
         modes, health = self.ports.modes, self.health
         why = (
-            health.limits or health.watching or health.anchor or health.unremembered
+            health.limits or health.watching or health.anchor or health.anchor_missing
             or self.background.issuance_blocked_reason
         )  # fmt: skip
         if isinstance(self.ledger, ReadOnlyLedger):
             why = f"Nothing is issued: {self.ledger.why}"
         elif self.health.ledger:
             why = f"Nothing is issued: {self.health.ledger}"
-        if modes.held_back == why:
+        if modes.issuance_blocked_reason == why:
             return
-        modes.held_back = why
+        modes.issuance_blocked_reason = why
         if not why:
             waiting, modes.waiting = modes.waiting, set()
             for key in waiting:

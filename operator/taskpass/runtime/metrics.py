@@ -349,9 +349,9 @@ class MeasuredProvider:
         """See `ports.CredentialProvider`."""
         return self._provider.problem(credential_class)
 
-    async def reach(self, credential_class: CredentialClass) -> str:
+    async def permissions_digest(self, credential_class: CredentialClass) -> str:
         """See `ports.CredentialProvider`."""
-        return await self._provider.reach(credential_class)
+        return await self._provider.permissions_digest(credential_class)
 
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """See `ports.CredentialProvider`."""

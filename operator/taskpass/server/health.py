@@ -25,7 +25,7 @@ class Health:
     background: str = ""
     start: str = ""
     """What the start waits for, as the API server does not give it."""
-    unremembered: str = ""
+    anchor_missing: str = ""
     """Why nothing is issued though all of the above is well: nothing there remembers the log. An
     installation makes the anchor once the operator is ready, so it cannot wait for it."""
 

@@ -109,7 +109,7 @@ async def test_the_policy_at_which_it_ended_has_no_answer_and_the_others_have(
     assert (said[word].transient, said[word].unmet) == (True, None)
     assert re.search(why, said[word].error)
     assert stops.count == 1
-    assert evaluator.trouble == ""
+    assert evaluator.unhealthy_reason == ""
 
 
 async def test_what_it_could_not_reach_after_two_ends_is_not_decided(
@@ -260,14 +260,14 @@ async def test_where_none_can_be_started_nothing_is_decided_and_it_is_said(clock
         return await EvaluatorProcess.start()
 
     made = ProcessEvaluator(clock, start=start)
-    assert made.trouble == "The process that evaluates policies is not started yet"
+    assert made.unhealthy_reason == "The process that evaluates policies is not started yet"
     async with running(made):
         said = await answers_of(made, asking("a", "true"))
         assert said["a"].transient
-        assert said["a"].error == made.trouble
-        assert made.trouble.endswith("cannot be started: Resource temporarily unavailable")
+        assert said["a"].error == made.unhealthy_reason
+        assert made.unhealthy_reason.endswith("cannot be started: Resource temporarily unavailable")
         full.clear()
-        await until(lambda: not made.trouble)
+        await until(lambda: not made.unhealthy_reason)
 
         assert await answers_of(made, asking("a", "true")) == {"a": Answer()}
 

@@ -78,8 +78,8 @@ def snapshot(**changes: Any) -> Snapshot:
         own_record=record_of(),
         gone_records=(),
         grants=(grant_of(),),
-        known=frozenset({"g-tickets", "g-kb"}),
-        lost=frozenset(),
+        secret_cache=frozenset({"g-tickets", "g-kb"}),
+        missing_at_provider=frozenset(),
         enrolled=True,
         pods=(RUNNING,),
         bound={RUNNING.uid: ASKING.uid},
@@ -88,8 +88,8 @@ def snapshot(**changes: Any) -> Snapshot:
         classes={"tickets-api": credential_class()},
         minimum_lifetimes={"Fake": 60},
         policies=(policy(),),
-        tasks_ahead=0,
-        tasks_ahead_in_namespace=0,
+        queue_position=0,
+        queue_position_in_namespace=0,
         kill_switches=(),
         lineage=Lineage(),
         below=(),
@@ -102,5 +102,5 @@ def snapshot(**changes: Any) -> Snapshot:
     return replace(seen, **changes)
 
 
-NEW = snapshot(own_record=None, grants=(), known=frozenset(), pods=(), bound={}, may_use={})
+NEW = snapshot(own_record=None, grants=(), secret_cache=frozenset(), pods=(), bound={}, may_use={})
 """A task that was just created."""

@@ -102,13 +102,13 @@ def test_a_debt_of_a_task_that_is_gone_is_shown_as_owed() -> None:
 )
 def test_what_was_half_done_is_undone(state: GrantState, known: bool) -> None:
     half = grant_of(state=state)
-    seen = snapshot(grants=(half,), known=frozenset({half.id} if known else ()))
+    seen = snapshot(grants=(half,), secret_cache=frozenset({half.id} if known else ()))
 
     assert next_step(seen, LATER) == Revoke(grants=((half, RevokeReason.INTERRUPTED),))
 
 
 def test_what_was_delivered_stays_though_its_secret_is_not_known_any_more() -> None:
-    assert isinstance(next_step(snapshot(known=frozenset()), LATER), Wait)
+    assert isinstance(next_step(snapshot(secret_cache=frozenset()), LATER), Wait)
 
 
 # Rule 3: the task is deleted, over, or not served.

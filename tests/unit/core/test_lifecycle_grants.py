@@ -192,12 +192,16 @@ def test_while_something_is_owed_it_is_taken_out_of_the_secret() -> None:
     )
 
     assert next_step(seen, LATER) == Deliver(grants=(TICKETS,))
-    assert isinstance(next_step(replace(seen, known=frozenset()), LATER), Wait)
+    assert isinstance(next_step(replace(seen, secret_cache=frozenset()), LATER), Wait)
 
 
 def test_what_is_not_known_any_more_is_renewed_when_the_secret_must_be_written() -> None:
     seen = snapshot(
-        task=TWO, own_record=record_of(TWO), grants=(TICKETS,), known=frozenset(), pods=(RUNNING,)
+        task=TWO,
+        own_record=record_of(TWO),
+        grants=(TICKETS,),
+        secret_cache=frozenset(),
+        pods=(RUNNING,),
     )
 
     step = next_step(seen, LATER)
@@ -246,7 +250,7 @@ def test_a_pod_that_cannot_read_the_secret_holds_nothing_back(other: object) -> 
 
 
 def test_what_is_held_back_is_said() -> None:
-    step = next_step(replace(EMPTY, held_back="The limits do not hold"), LATER)
+    step = next_step(replace(EMPTY, issuance_blocked_reason="The limits do not hold"), LATER)
 
     assert step == Wait(waiting="The limits do not hold")
 

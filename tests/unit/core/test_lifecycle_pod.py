@@ -119,7 +119,7 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
     kept = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1", **BARE)
     seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=())
 
-    goes_on = next_step(replace(seen, looked=Owners(workload=job(), owners={})), LATER)
+    goes_on = next_step(replace(seen, owners=Owners(workload=job(), by_pod={})), LATER)
 
     assert next_step(seen, LATER) == FetchOwners(pods=())
     assert isinstance(goes_on, Wait)
@@ -137,18 +137,18 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
 )
 def test_the_workloads_end_is_the_tasks(workload: object, outcome: Outcome) -> None:
     kept = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1", **BARE)
-    looked = Owners(workload=workload, owners={})  # type: ignore[arg-type]
-    seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=(), looked=looked)
+    looked = Owners(workload=workload, by_pod={})  # type: ignore[arg-type]
+    seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=(), owners=looked)
 
     assert next_step(seen, LATER) == Finish(outcome=outcome)
 
 
 def test_the_owners_of_a_pod_are_read_before_it_is_appraised() -> None:
     waiting = pod(job=job())
-    looked = Owners(workload=job(), owners={})
-    seen = replace(NEW, task=OF_A_JOB, pods=(waiting,), looked=looked)
+    looked = Owners(workload=job(), by_pod={})
+    seen = replace(NEW, task=OF_A_JOB, pods=(waiting,), owners=looked)
 
-    known = replace(seen, looked=Owners(workload=job(), owners={waiting.uid: (job(),)}))
+    known = replace(seen, owners=Owners(workload=job(), by_pod={waiting.uid: (job(),)}))
 
     assert next_step(seen, LATER) == FetchOwners(pods=(waiting,))
     assert isinstance(next_step(known, LATER), Bind)

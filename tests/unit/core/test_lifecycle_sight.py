@@ -19,7 +19,7 @@ BLIND = Sight(pods=False, accounts=False, decisions=False, issuance_blocked_reas
 
 def unseen(seen: Snapshot, sight: Sight = BLIND) -> Snapshot:
     """Return it as the operator sees it while it knows nothing."""
-    return replace(seen, sight=sight, held_back=sight.issuance_blocked_reason)
+    return replace(seen, sight=sight, issuance_blocked_reason=sight.issuance_blocked_reason)
 
 
 @pytest.mark.parametrize(

@@ -140,13 +140,13 @@ def test_what_fails_at_run_time_is_reported_for_the_policy_s_condition() -> None
     decision = decide([ALLOW, broken])
 
     assert decision.allowed
-    assert decision.broken == (("AgentPolicy/support/aa", "it fails"),)
+    assert decision.policy_errors == (("AgentPolicy/support/aa", "it fails"),)
 
 
 def test_what_does_not_compile_is_known_before_and_not_reported_again() -> None:
     broken = demanding(replace(ALLOW, name="aa"), AT_COMPILE)
 
-    assert decide([ALLOW, broken]).broken == ()
+    assert decide([ALLOW, broken]).policy_errors == ()
 
 
 def test_what_may_be_answered_later_is_not_the_policy_s_fault() -> None:
@@ -155,7 +155,7 @@ def test_what_may_be_answered_later_is_not_the_policy_s_fault() -> None:
 
     decision = evaluate(QUESTION, [compiled(ALLOW), compiled(waiting)], {waiting.version: later})
 
-    assert (decision.reason, decision.broken) == (DecisionReason.EVALUATION_FAILED, ())
+    assert (decision.reason, decision.policy_errors) == (DecisionReason.EVALUATION_FAILED, ())
 
 
 # What has not been evaluated yet.
@@ -177,7 +177,7 @@ def test_nothing_is_allowed_before_every_policy_that_selects_is_asked(
 
     assert (decision.allowed, decision.reason) == (False, DecisionReason.EVALUATION_FAILED)
     assert decision.unasked == tuple(each for each in others if each.validations)
-    assert decision.broken == ()
+    assert decision.policy_errors == ()
 
 
 @pytest.mark.parametrize(

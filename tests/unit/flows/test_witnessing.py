@@ -137,11 +137,11 @@ async def test_a_log_that_stays_is_not_asked_about_until_the_cosignature_is_old(
     await server.close()
 
     await witnessing.round()
-    assert witnessing.stands["w1"].trouble == ""
+    assert witnessing.stands["w1"].unhealthy_reason == ""
 
     house.clock.at += timedelta(seconds=FRESH_SECONDS)
     await witnessing.round()
-    assert "did not answer" in witnessing.stands["w1"].trouble
+    assert "did not answer" in witnessing.stands["w1"].unhealthy_reason
     assert witnessing.figures["level"] == 2
 
 
@@ -277,7 +277,7 @@ async def test_a_witness_can_stop_nothing_by_a_word(
 
     assert witnessing.proven is None
     assert house.cosigned() == ""
-    assert re.search(said, witnessing.stands["w1"].trouble)
+    assert re.search(said, witnessing.stands["w1"].unhealthy_reason)
 
 
 @pytest.mark.parametrize("signed", ["by itself", "by nobody"])
@@ -304,4 +304,4 @@ async def test_a_checkpoint_that_the_logs_key_has_not_signed_proves_nothing(
     await witnessing.round()
 
     assert witnessing.proven is None
-    assert "none of the log's keys has signed it" in witnessing.stands["w1"].trouble
+    assert "none of the log's keys has signed it" in witnessing.stands["w1"].unhealthy_reason

@@ -288,11 +288,11 @@ class TestWhatComesLate:
         self, filled: InformerCache
     ) -> None:
         listed(filled)
-        before = filled.trouble, filled.sight("other")
+        before = filled.unhealthy_reason, filled.sight("other")
 
         filled.apply("AgentPolicy", "MODIFIED", {**a_policy("triage", 20), "spec": {}})
 
-        assert (filled.trouble, filled.sight("other")) == before
+        assert (filled.unhealthy_reason, filled.sight("other")) == before
 
     def test_a_kill_switch_that_cannot_be_read_never_passes_for_none(
         self, filled: InformerCache
@@ -301,7 +301,7 @@ class TestWhatComesLate:
 
         filled.apply("KillSwitch", "ADDED", a_switch("stop", 20, target="Everybody"))
 
-        assert "KillSwitch 'stop' could not be read" in filled.trouble
+        assert "KillSwitch 'stop' could not be read" in filled.unhealthy_reason
 
     def test_a_task_that_was_never_read_is_neither_there_nor_gone(
         self, filled: InformerCache

@@ -88,12 +88,12 @@ class TestSynced:
         async with running(caches):
             await until(lambda: all(r.synced.is_set() for r in caches._reflectors()))
             assert not caches.synced
-            assert caches.trouble == "AgentTasks, classes and policies are not listed yet"
+            assert caches.unhealthy_reason == "AgentTasks, classes and policies are not listed yet"
             async with script.client() as client:
                 await caches.seed(client)
 
             assert caches.synced
-            assert caches.trouble == ""
+            assert caches.unhealthy_reason == ""
             assert caches.enrolled("support")
             assert not caches.enrolled("sales")
 
@@ -113,7 +113,7 @@ class TestSynced:
             assert caches.enrolled("support")
             said = caches.sight("support").issuance_blocked_reason
             assert "its pods may not be read" in said
-            assert caches.trouble == ""
+            assert caches.unhealthy_reason == ""
 
     async def test_tasks_are_looked_at_when_rights_come(
         self, filled: InformerCache, script: Script, looks: Enqueued

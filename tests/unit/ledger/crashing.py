@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from taskpass.core.audit import events as audit
 from taskpass.core.lifecycle.records import TaskRecord
 from taskpass.ledger.verify.log import verify_database
 from taskpass.ports.ledger import Batch
@@ -80,7 +81,10 @@ async def _write(path: Path, number: int, point: str, after: int, out: int) -> N
             name = f"{number}.{writer}.{i}"
             entries = tuple(objects.entry(f"{name}.{n}") for n in range(1 + i % 5 * 4))
             record = TaskRecord(task=replace(objects.TASK, uid=name))
-            indexes = await ledger.commit(Batch(entries=entries, tasks=(record,)))
+            refused = audit.attestation_failed(
+                record.task, "pod", f"pod-{name}", "NotOwned", objects.NOW, objects.notice("No")
+            )
+            indexes = await ledger.commit(Batch(entries=(refused, *entries), tasks=(record,)))
             os.write(out, f"{name} {indexes[-1]}\n".encode())
 
     await asyncio.gather(*(one(writer) for writer in range(WRITERS)))

@@ -94,7 +94,8 @@ CHANGES = [
     pytest.param(of_task(pod_uid="other"), "task task-uid-1 is not what the log says: pod_uid"
                  , id="the task's pod"),
     pytest.param(of_task(attempt=7), "attempt", id="the task's attempt"),
-    pytest.param(of_task(finished_at="2026-11-25T10:00:00"), "finished_at", id="a task that ended"),
+    pytest.param(of_task(finished_at="2026-11-25T10:00:00+00:00"), "finished_at"
+                 , id="a task that ended"),
     pytest.param("DELETE FROM task_record", "nothing is noted of it", id="a task that is gone"),
     pytest.param("DELETE FROM pod_binding", "is not noted as the one of task", id="a binding gone"),
     pytest.param("UPDATE pod_binding SET task_uid = 'x'", "is not noted as the", id="a binding"),
@@ -104,7 +105,8 @@ CHANGES = [
     pytest.param("UPDATE idx SET type = 'task.phase' WHERE seq = 7", "the index", id="type"),
     pytest.param("UPDATE trail SET audit_index = 3 WHERE seq = 4", "is of no entry", id="trail"),
     pytest.param(
-        "UPDATE trail SET time = '2020-01-01T00:00:00'", "is not what entry", id="when of a trail"
+        "UPDATE trail SET time = '2020-01-01T00:00:00+00:00'", "is not what entry",
+        id="when of a trail",
     ),
     pytest.param("UPDATE person SET name = 'eve'", "is not whom the log", id="a name"),
 ]  # fmt: skip

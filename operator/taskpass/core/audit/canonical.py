@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from taskpass.core.audit.redaction import redacted, suspicious
+from taskpass.core.audit.terms import moment
 from taskpass.core.model.entry import PREFIX, Entry
 
 MAX_BYTES = 65_535
@@ -89,7 +90,7 @@ def _event_bytes(
         # A recreated task has its predecessor's name; its entries must not be taken for the old.
         data["task"] = {"uid": entry.task.uid, **data.get("task", {})}
     if adjusted:
-        data["clk"] = "adj"
+        data |= {"clk": "adj", "at": moment(entry.time)}
     if count:
         data["redacted"] = count
     return canonical(event)

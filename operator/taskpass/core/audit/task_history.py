@@ -35,7 +35,8 @@ class TaskStep:
     task: str
     """`namespace/name`."""
     time: str
-    """With a '<' before it where it was moved forward: then the record has an earlier one."""
+    """The record's own. With a '<' before it where a version of before moved it forward without
+    saying from when: then the record has an earlier one."""
     data: Mapping[str, Any]
 
 
@@ -64,6 +65,8 @@ class TaskHistory:
     """When the first pod was attested; '' where that is not told."""
     phase: str | None = None
     """That it is in; None where no entry of this version names it."""
+    blocked: str = ""
+    """A phase that it went to without approval; '' when it did not."""
     suspended: str = ""
     """Why it holds nothing, '' while it goes on."""
     ending: str = ""
@@ -95,6 +98,10 @@ class TaskHistory:
             yield from _before_any_pod(record)
         if self.phase is not None and not _same(self.phase, record.phase):
             yield "phase"
+        if (self.whole or self.blocked) and not _same(self.blocked, record.blocked_branch):
+            yield "blocked_branch"
+        if any(number < 1 for number in record.renewals.values()):
+            yield "renewals"
         if (self.whole or self.suspended) and record.suspended != self.suspended:
             yield "suspended"
         twice = len({each.digest for each in record.asked}) != len(record.asked)
@@ -176,6 +183,9 @@ def _before_any_pod(record: TaskRecord) -> Iterator[str]:
     bound = (record.pod_uid, record.pod_name, record.parent_uid, record.phase)
     if record.attempt or any(bound) or record.images or record.origin is not None:
         yield "attempt"
+    held = (record.secret_uid, record.secret_written, record.delivered, record.renewals)
+    if any(held):
+        yield "secret_uid"
     if record.started_at is not None:
         yield "started_at"
 
@@ -215,6 +225,7 @@ def task_step_of(event: Mapping[str, Any]) -> TaskStep | None:
     if kind not in _KINDS or data.get("outcome") not in _KINDS[kind]:
         return None
     time = ("<" if "clk" in data else "") + str(event["time"])
+    time = str(data.get("at", time)) if "clk" in data else time
     return TaskStep(kind, str(data["task"]["uid"]), event.get("subject", ""), time, data)
 
 
@@ -235,7 +246,7 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
             return
         found = tasks[step.uid] = TaskHistory(step.task, at)
     match step.kind:
-        case EventType.WORKLOAD_ATTEST:
+        case EventType.WORKLOAD_ATTEST if data["outcome"] == Result.SUCCESS:
             _attest(found, step)
         case EventType.TASK_SUSPEND | EventType.TASK_RESUME:
             suspends = step.kind == EventType.TASK_SUSPEND
@@ -250,7 +261,10 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
             found.saved = {**data["savepoint"], **data["digests"]}
         case EventType.CREDENTIAL_DELIVER:
             found.asked.pop(str(data["cred"].get("approval")), None)
+        case EventType.TASK_PHASE if data["outcome"] == Result.DENIED:
+            found.blocked = str(data["phase"])
         case EventType.TASK_PHASE if "phase" in data:
+            found.blocked = ""
             found.phase = str(data["phase"])
             # Moves that were asked for are asked for anew from there, approved or not.
             found.asked = {d: each for d, each in found.asked.items() if "branch" not in each.what}
@@ -273,9 +287,10 @@ def _attest(found: TaskHistory, step: TaskStep) -> None:
 def _retold(step: TaskStep, at: int) -> TaskHistory:
     data = step.data
     return TaskHistory(
-        step.task, at, data.get("pod", _NOBODY), data, data["started"], data.get("phase"),
-        data["suspend"], data["ending"], data["finish"],
-        data["finished"], {}, data.get("saved"),
+        step.task, at, pod=data.get("pod", _NOBODY), data=data, started=data["started"],
+        phase=data.get("phase"), blocked=data.get("blocked", ""), suspended=data["suspend"],
+        ending=data["ending"], outcome=data["finish"], finished=data["finished"],
+        saved=data.get("saved"),
     )  # fmt: skip
 
 
@@ -308,7 +323,7 @@ def retelling_of(task: TaskHistory, erased: Set[str]) -> Iterator[dict[str, Any]
 def _base_of(task: TaskHistory, erased: Set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "started": task.started, "suspend": task.suspended, "ending": task.ending,
-        "finish": task.outcome, "finished": task.finished,
+        "finish": task.outcome, "finished": task.finished, "blocked": task.blocked,
     }  # fmt: skip
     if task.phase is not None:
         told["phase"] = task.phase
@@ -337,9 +352,11 @@ def _told_starters(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 _DONE = frozenset({Result.SUCCESS.value})
+_REFUSED = frozenset({Result.DENIED.value})
 _KINDS: Mapping[str, frozenset[str]] = {
-    EventType.WORKLOAD_ATTEST.value: _DONE,
-    EventType.TASK_PHASE.value: _DONE,
+    EventType.WORKLOAD_ATTEST.value: _DONE | _REFUSED,
+    EventType.CREDENTIAL_DENY.value: _REFUSED,
+    EventType.TASK_PHASE.value: _DONE | _REFUSED,
     EventType.TASK_FINISH.value: frozenset({Result.SUCCESS.value, Result.PENDING.value}),
     EventType.CREDENTIAL_REVOKE.value: frozenset({Result.PENDING.value}),
     EventType.TASK_FORGET.value: _DONE,
@@ -353,8 +370,8 @@ _KINDS: Mapping[str, frozenset[str]] = {
 }
 _FIRST = frozenset(
     {
-        EventType.WORKLOAD_ATTEST, EventType.TASK_SUSPEND, EventType.TASK_RESUME,
-        EventType.TASK_FINISH, EventType.TASK_SAVE,
+        EventType.WORKLOAD_ATTEST, EventType.CREDENTIAL_DENY, EventType.TASK_SUSPEND,
+        EventType.TASK_RESUME, EventType.TASK_FINISH, EventType.TASK_SAVE,
     }
 )  # fmt: skip
 """What may be told of a task first."""

@@ -4,6 +4,7 @@ What lies beside the log is held against it in just these terms.
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,18 @@ from taskpass.core.model.notice import Notice
 def moment(time: datetime) -> str:
     """Return a time as the log writes it: RFC 3339, UTC, microseconds, `Z`."""
     return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def told_at(said: str, event: Mapping[str, Any]) -> bool:
+    """Tell whether a time, as `moment` says it, is that of an entry.
+
+    Where the clock had gone back the entry's is later than what is remembered, and it says which
+    that was; a version of before said only that it is no later.
+    """
+    data = event["data"]
+    if "clk" not in data:
+        return bool(said == event["time"])
+    return bool(said == data["at"]) if "at" in data else bool(said <= event["time"])
 
 
 def of_grant(grant: Grant) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def of_approval(
 ) -> Step | Mapping[str, Approval]:
     """Return what must come before the issue, or the approvals that let it go on, by request."""
     demanding = [(r, d) for r, d in decisions if d.demands]
-    unseen = {r.class_name for r, _ in demanding} - snapshot.reach.keys()
+    unseen = {r.class_name for r, _ in demanding} - snapshot.permissions_digest.keys()
     if unseen:
         return ResolvePermissions(classes=tuple(snapshot.classes[name] for name in sorted(unseen)))
     approved: dict[str, Approval] = {}
@@ -130,7 +130,7 @@ def _heard(
     if len(heard) < len(wishes) or open_ones:
         if step := teardown(snapshot, RevokeReason.APPROVAL_NEEDED):
             return step
-        if snapshot.owed_own:
+        if snapshot.own_pending_revocations:
             return rest
     news = tuple((a, new) for a, j in heard if (new := _unnoted(a, j.counted)))
     if news:
@@ -225,7 +225,8 @@ def _terms(snapshot: Snapshot, request: CredentialRequest, decision: Decision) -
         **_task_terms(snapshot, snapshot.record.phase),
         "request": asking,
         "class": {
-            "name": used.name, "digest": used.digest, "reach": snapshot.reach[used.name],
+            "name": used.name, "digest": used.digest,
+            "reach": snapshot.permissions_digest[used.name],
         },
         "policies": _policies(decision.demands),
     }  # fmt: skip

@@ -94,8 +94,8 @@ def _question(snapshot: Snapshot, request: CredentialRequest, phase: str | None)
         namespace_labels=snapshot.namespace_labels,
         minimum_lifetime_seconds=snapshot.minimum_lifetimes.get(used.provider, 0) if used else 0,
         may_use=snapshot.may_use.get(request.class_name, True),
-        tasks_ahead=snapshot.tasks_ahead,
-        tasks_ahead_in_namespace=snapshot.tasks_ahead_in_namespace,
+        queue_position=snapshot.queue_position,
+        queue_position_in_namespace=snapshot.queue_position_in_namespace,
     )
 
 

@@ -73,12 +73,14 @@ def anything_new(snapshot: Snapshot, now: datetime) -> Step:
     """Decide, issue, deliver and lift the gate, one after the other; else rest."""
     held = current(live(snapshot))
     rest = Wait(
-        owed=snapshot.owed_own, until=_until(snapshot, held, now), retry=undecided(snapshot)
+        owed=snapshot.own_pending_revocations,
+        until=_until(snapshot, held, now),
+        retry=undecided(snapshot),
     )
-    if owed_without_successor(snapshot):
+    if pending_without_successor(snapshot):
         return _shrink(snapshot, held) or rest
     step = _for_what_is_asked(snapshot, held, now, rest)
-    waiting = snapshot.held_back or _reader(snapshot) or _from_before(snapshot)
+    waiting = snapshot.issuance_blocked_reason or _reader(snapshot) or _from_before(snapshot)
     if isinstance(step, Wait) or not waiting:
         return step
     if _missing(snapshot, held, now) or _is_stale(snapshot, held) or not _started(snapshot):
@@ -100,13 +102,13 @@ def live(snapshot: Snapshot) -> list[Grant]:
     return sorted((g for g in snapshot.own_grants if g.state in LIVE), key=lambda g: g.name)
 
 
-def owed_without_successor(snapshot: Snapshot) -> tuple[Grant, ...]:
+def pending_without_successor(snapshot: Snapshot) -> tuple[Grant, ...]:
     """Return what is owed and keeps all that is new waiting.
 
     The debt of a renewal, or of one that failed, keeps only the next renewal of that name waiting.
     """
     held = current(live(snapshot))
-    return tuple(g for g in snapshot.owed_own if g.name not in held)
+    return tuple(g for g in snapshot.own_pending_revocations if g.name not in held)
 
 
 def _for_what_is_asked(
@@ -119,7 +121,9 @@ def _for_what_is_asked(
         return unknown_yet
     missing = _missing(snapshot, held, now)
     # The Secret is written whole and never read: what this process does not know is renewed too.
-    unknown = [r for r in requests if r.name in held and held[r.name].id not in snapshot.known]
+    unknown = [
+        r for r in requests if r.name in held and held[r.name].id not in snapshot.secret_cache
+    ]
     if any(r.name in snapshot.failures for r in missing):
         rest = replace(rest, retry=True)
     elif missing and (muted := snapshot.muted.get(Spending.ISSUE)):
@@ -203,7 +207,7 @@ def _renew(
     """Renew what is due, and leave what is held as it is where that cannot be."""
     if muted := snapshot.muted.get(Spending.RENEWAL):
         return replace(rest, unrenewed=muted)
-    owed = {g.name for g in snapshot.owed_own}
+    owed = {g.name for g in snapshot.own_pending_revocations}
     asked = [r for r in due if r.name not in owed and r.name not in snapshot.failures]
     kept_from = next((f.message for name, f in snapshot.failures.items() if name in held), "")
     if not kept_from and owed:
@@ -259,7 +263,7 @@ def _shrink(snapshot: Snapshot, held: Mapping[str, Grant]) -> Step | None:
         return None
     if snapshot.delivery_failure is not None or _reader(snapshot):
         return None
-    return Deliver(grants=left) if all(g.id in snapshot.known for g in left) else None
+    return Deliver(grants=left) if all(g.id in snapshot.secret_cache for g in left) else None
 
 
 def _objection(snapshot: Snapshot, grant: Grant, now: datetime) -> RevokeReason | None:
@@ -281,7 +285,7 @@ def _objection(snapshot: Snapshot, grant: Grant, now: datetime) -> RevokeReason 
         return RevokeReason.CLASS_CHANGED
     if grant.expires_at is not None and grant.expires_at <= now:
         return RevokeReason.EXPIRED
-    if grant.id in snapshot.lost:
+    if grant.id in snapshot.missing_at_provider:
         return RevokeReason.LOST
     if not known:
         return None  # neither yes nor no: it stays until it expires
@@ -303,11 +307,10 @@ def _decide(
     names = {r.name for r in asked}
     requests = [*asked, *(r for r in along if r.name not in names)]
     pod = snapshot.bound_pod
-    looked = snapshot.looked.owners if snapshot.looked else {}
-    if snapshot.live_task.workload is not None and pod is not None and pod.uid not in looked:
-        return FetchOwners(
-            pods=(pod,)
-        )  # its owners as they live now: it is attested at every issue
+    fetched = snapshot.owners.by_pod if snapshot.owners else {}
+    if snapshot.live_task.workload is not None and pod is not None and pod.uid not in fetched:
+        # Its owners as they live now: it is attested at every issue.
+        return FetchOwners(pods=(pod,))
     unasked = {r.class_name for r in requests if r.class_name in snapshot.classes} - set(
         snapshot.may_use
     )

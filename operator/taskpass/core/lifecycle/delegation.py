@@ -55,7 +55,7 @@ class Lineage:
     above: tuple[Ancestor, ...] = ()
     missing: str = ""
     """Name of a parent that is not there; '' where the last one has none."""
-    siblings_ahead: int = 0
+    siblings_before: int = 0
     """Children of the parent that are not over and were made before."""
 
     @property
@@ -219,7 +219,7 @@ def too_much(lineage: Lineage, cover: Grant) -> str:
             f"limits.maxDelegationDepth of the policies above allow {cover.max_depth} levels, and "
             f"this task is at the {lineage.depth}. (depth_exceeded)"
         )
-    if lineage.siblings_ahead >= cover.max_children:
+    if lineage.siblings_before >= cover.max_children:
         return (
             f"limits.maxChildren of the policies of task '{lineage.above[0].task.name}' allow "
             f"{cover.max_children} at a time, and as many are there (budget_exceeded)"

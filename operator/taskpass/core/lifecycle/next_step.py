@@ -103,7 +103,7 @@ def _undo(snapshot: Snapshot) -> Step | None:
         g
         for g in snapshot.own_grants
         if g.state is GrantState.INTENT
-        or (g.state is GrantState.ISSUED and g.id not in snapshot.known)
+        or (g.state is GrantState.ISSUED and g.id not in snapshot.secret_cache)
     ]
     if step := revoke(snapshot, half, RevokeReason.INTERRUPTED):
         return step
@@ -133,7 +133,7 @@ def _at_the_end(snapshot: Snapshot, now: datetime) -> Step | None:
         )
     if not snapshot.enrolled:
         return teardown(snapshot, RevokeReason.NOT_ENROLLED) or Wait(
-            enrolled=False, owed=snapshot.owed_own
+            enrolled=False, owed=snapshot.own_pending_revocations
         )
     return None
 
@@ -142,18 +142,20 @@ def _deleted(snapshot: Snapshot, now: datetime) -> Step:
     task = snapshot.live_task
     end = task.deleting_since + DELETION_PATIENCE if task.deleting_since else now
     # An end that is further away than it can be is a clock that went back: it must wedge nobody.
-    held = snapshot.owed_own or snapshot.below
+    held = snapshot.own_pending_revocations or snapshot.below
     if held and now < end <= now + 2 * DELETION_PATIENCE:
-        return Wait(owed=snapshot.owed_own, until=end)
+        return Wait(owed=snapshot.own_pending_revocations, until=end)
     return (
-        Release() if task.has_finalizer and not snapshot.released else Wait(owed=snapshot.owed_own)
+        Release()
+        if task.has_finalizer and not snapshot.released
+        else Wait(owed=snapshot.own_pending_revocations)
     )
 
 
 def _finished(snapshot: Snapshot, outcome: Outcome, now: datetime) -> Step:
     record, task = snapshot.record, snapshot.live_task
-    if snapshot.owed_own:
-        return Wait(owed=snapshot.owed_own)
+    if snapshot.own_pending_revocations:
+        return Wait(owed=snapshot.own_pending_revocations)
     if record.finished_at is None:
         return Finish(outcome=outcome)
     if task.ttl_seconds_after_finished is None:
@@ -171,22 +173,26 @@ def _of_phase(snapshot: Snapshot, now: datetime) -> Step | None:
     if record.blocked_branch:
         if step := teardown(snapshot, RevokeReason.UNAPPROVED_BRANCH):
             return step
-        if wanted == record.phase and not snapshot.owed_own:
+        if wanted == record.phase and not snapshot.own_pending_revocations:
             return Enter(left=record.blocked_branch, phase=wanted)  # it went back
         rest = Wait(
             blocked=record.blocked_branch,
-            owed=snapshot.owed_own,
+            owed=snapshot.own_pending_revocations,
             until=deadline_of(snapshot),
             retry=task.workload is not None and not record.pod_uid,  # its end makes no event
         )
-        return rest if snapshot.owed_own else lifecycle_approval.of_branch(snapshot, now, rest)
+        return (
+            rest
+            if snapshot.own_pending_revocations
+            else lifecycle_approval.of_branch(snapshot, now, rest)
+        )
     if not record.attempt or wanted == record.phase:
         return None
     left = task.phase_named(record.phase)
     if left is not None and wanted in left.next:
         if step := teardown(snapshot, RevokeReason.PHASE_CHANGED):
             return step
-        return None if snapshot.owed_own else Enter(left=record.phase, phase=wanted)
+        return None if snapshot.own_pending_revocations else Enter(left=record.phase, phase=wanted)
     return Block(left=record.phase, phase=wanted)
 
 

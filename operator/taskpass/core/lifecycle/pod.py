@@ -26,8 +26,8 @@ from taskpass.core.rate_limit.budget import Spending
 
 MOST_OWNERS = 64
 """How many owners one look reads the chains of; pods of one owner share it."""
-MOST_LOOKS = 4
-"""Looks of one run: pods that come meanwhile have it looked at again anyway."""
+MOST_ROUNDS = 4
+"""Looks of one run: pods that come meanwhile have it found at again anyway."""
 TURN_SECONDS = 10
 
 
@@ -76,9 +76,9 @@ def of_workload(snapshot: Snapshot, now: datetime) -> Step | None:
     task, record = snapshot.live_task, snapshot.record
     if task.workload is None or record.pod_uid:
         return None
-    if snapshot.looked is None:
-        return FetchOwners(pods=() if record.suspended else worth_a_look(snapshot, now))
-    found = snapshot.looked.workload
+    if snapshot.owners is None:
+        return FetchOwners(pods=() if record.suspended else pods_to_resolve(snapshot, now))
+    found = snapshot.owners.workload
     if not task.ends_with_workload:
         return None
     if not record.attempt and not _ended_for_it(task, found):
@@ -104,14 +104,14 @@ def of_new_pod(snapshot: Snapshot, now: datetime) -> Step | None:
             attested=conditions.unknown(
                 Reason.CHECK_FAILED, snapshot.sight.issuance_blocked_reason
             ),
-            owed=snapshot.owed_own,
+            owed=snapshot.own_pending_revocations,
             until=deadline_of(snapshot),
             retry=True,
         )
     refused: tuple[PodView, AttestationFailed] | None = None
-    unknown, looks = worth_a_look(snapshot, now), snapshot.looked.looks if snapshot.looked else 0
-    unanswered = snapshot.looked.unanswered if snapshot.looked else {}
-    if unknown and not looks:
+    unknown, fetched = pods_to_resolve(snapshot, now), snapshot.owners
+    unanswered, rounds = (fetched.unanswered, fetched.rounds) if fetched else ({}, 0)
+    if unknown and not rounds:
         return FetchOwners(pods=unknown)
     for pod in snapshot.pods:
         if has_ended(pod, now) or pod.deleting_since is not None:
@@ -122,34 +122,34 @@ def of_new_pod(snapshot: Snapshot, now: datetime) -> Step | None:
             return Bind(attested=appraise(pod, task, _around(snapshot, pod)))
         except AttestationFailed as failure:
             refused = refused or (pod, failure)
-    if unknown and looks < MOST_LOOKS:
+    if unknown and rounds < MOST_ROUNDS:
         return FetchOwners(pods=unknown)
     if refused is not None:
         return _refuse(snapshot, *refused)
     if unanswered:
         return Wait(
             attested=conditions.unknown(Reason.CHECK_FAILED, next(iter(unanswered.values()))),
-            owed=snapshot.owed_own,
+            owed=snapshot.own_pending_revocations,
             until=deadline_of(snapshot),
             retry=True,
         )
     return Wait(
         attested=false(Reason.POD_MISSING, _missing(snapshot)),
-        owed=snapshot.owed_own,
+        owed=snapshot.own_pending_revocations,
         until=deadline_of(snapshot),
         retry=task.workload is not None,  # its end makes no event
     )
 
 
-def worth_a_look(snapshot: Snapshot, now: datetime) -> tuple[PodView, ...]:
+def pods_to_resolve(snapshot: Snapshot, now: datetime) -> tuple[PodView, ...]:
     """Return the pods whose owners are to be read now: those that may be the agent.
 
     Whoever may make pods can make any number that carry the label. So what is refused without its
     owners is left out, what a controller has made for the workload comes before what only says so,
     and of more owners than are read at once a part has its turn, another each time.
     """
-    task, looked = snapshot.live_task, snapshot.looked
-    known = {*looked.owners, *looked.unanswered} if looked else set()
+    task, found = snapshot.live_task, snapshot.owners
+    known = {*found.by_pod, *found.unanswered} if found else set()
     possible = [
         pod
         for pod in snapshot.pods
@@ -195,12 +195,12 @@ def has_ended(pod: PodView, now: datetime) -> bool:
 
 
 def _around(snapshot: Snapshot, pod: PodView) -> Surroundings:
-    looked = snapshot.looked
+    found = snapshot.owners
     return Surroundings(
         service_account_uid=snapshot.service_account_uid,
         bound_task_uid=snapshot.bound.get(pod.uid),
-        workload=looked.workload if looked else None,
-        owners=looked.owners.get(pod.uid) if looked else None,
+        workload=found.workload if found else None,
+        owners=found.by_pod.get(pod.uid) if found else None,
         audience=snapshot.audience,
         controllers=snapshot.controllers,
     )
@@ -212,7 +212,12 @@ def _refuse(snapshot: Snapshot, pod: PodView, failure: AttestationFailed) -> Ste
     if snapshot.record.denial != refusal and Spending.POD_REFUSAL not in snapshot.muted:
         return RefusePod(pod=pod, finding=finding, refusal=refusal)
     # What is missing (a workload, say) may be made later, and no event of ours says so.
-    return Wait(attested=finding, owed=snapshot.owed_own, until=deadline_of(snapshot), retry=True)
+    return Wait(
+        attested=finding,
+        owed=snapshot.own_pending_revocations,
+        until=deadline_of(snapshot),
+        retry=True,
+    )
 
 
 def _missing(snapshot: Snapshot) -> str:
@@ -220,7 +225,7 @@ def _missing(snapshot: Snapshot) -> str:
     label = f"taskpass.dev/task={task.name}"
     if snapshot.record.attempt:
         return f"The last pod ended; waiting for the next one with the label {label}"
-    workload = snapshot.looked.workload if snapshot.looked else None
+    workload = snapshot.owners.workload if snapshot.owners else None
     if workload is not None and workload.ended:
         return (
             f"{workload.kind} '{workload.name}' ended before this task had a pod; delete it and "

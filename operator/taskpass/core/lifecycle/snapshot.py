@@ -23,12 +23,12 @@ class Owners:
     """What looks at the task's workload, and at the owners of its pods, have found."""
 
     workload: WorkloadView | None
-    owners: Mapping[str, tuple[WorkloadView, ...]]
+    by_pod: Mapping[str, tuple[WorkloadView, ...]]
     """By the UID of each pod that was asked of: its owners as they live now, nearest first."""
     unanswered: Mapping[str, str] = field(default_factory=dict)
     """By the UID of each pod whose owners could not be found out in this run: why."""
-    looks: int = 1
-    """How many looks of this run have found it out."""
+    rounds: int = 1
+    """In how many rounds of calls of this run they were fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +60,9 @@ class Snapshot:
     """Records of task UIDs of this name that no longer live."""
     grants: Sequence[Grant]
     """What is held under the name, of whatever task UID."""
-    known: frozenset[str]
+    secret_cache: frozenset[str]
     """Ids of grants whose secret is in this process's memory."""
-    lost: frozenset[str]
+    missing_at_provider: frozenset[str]
     """Ids of grants that a sweep found to be gone at their provider."""
     enrolled: bool
     pods: Sequence[PodView]
@@ -76,9 +76,9 @@ class Snapshot:
     minimum_lifetimes: Mapping[str, int]
     """Seconds, by provider."""
     policies: Sequence[CompiledPolicy]
-    tasks_ahead: int
+    queue_position: int
     """Other tasks of the agent that hold credentials and did so before; 0 where no policy asks."""
-    tasks_ahead_in_namespace: int
+    queue_position_in_namespace: int
     """The same of all agents of the namespace."""
     kill_switches: Sequence[KillSwitch]
     """Those that stop the task, or a class; by name."""
@@ -97,7 +97,7 @@ class Snapshot:
     """Who creates what belongs to each kind of workload."""
     sight: Sight = SEES_ALL
     """What of the namespace is known."""
-    held_back: str = ""
+    issuance_blocked_reason: str = ""
     """Why nothing may be issued at all now, in a sentence; '' where it may."""
     budget: Budget | None = None
     """What it may still fill of the ledger; None: as much as it likes."""
@@ -106,14 +106,14 @@ class Snapshot:
     uninstalling: bool = False
     """Whether everything is to be given up: revoke all, release every task."""
     # What this run has found out and done so far.
-    looked: Owners | None = None
+    owners: Owners | None = None
     answers: Mapping[tuple[str, str], Answered] = field(default_factory=dict)
     """By request and phase: what the validations of policies say of it."""
     may_use: Mapping[str, bool] = field(default_factory=dict)
     """Answers by class, for the task's `changedBy`."""
     may_delegate: bool | None = None
     """Whether `changedBy` has the verb `delegate` on the parent; None: not asked."""
-    reach: Mapping[str, str] = field(default_factory=dict)
+    permissions_digest: Mapping[str, str] = field(default_factory=dict)
     """By class: digest of what its credentials lead to now."""
     unanswered: frozenset[str] = frozenset()
     """Ids of grants whose provider did not confirm their revocation in this run."""
@@ -148,7 +148,7 @@ class Snapshot:
         return [g for g in self.grants if self.is_of_task(g.task.uid)]
 
     @property
-    def owed_own(self) -> tuple[Grant, ...]:
+    def own_pending_revocations(self) -> tuple[Grant, ...]:
         """What of the live task is still being revoked."""
         return tuple(g for g in self.own_grants if g.state is GrantState.REVOKING)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from taskpass.core.lifecycle.approval_status import blocking, pending, shown_before
-from taskpass.core.lifecycle.credentials import live, owed_without_successor
+from taskpass.core.lifecycle.credentials import live, pending_without_successor
 from taskpass.core.lifecycle.progress import usable
 from taskpass.core.lifecycle.records import TrailItem
 from taskpass.core.lifecycle.renewal import current
@@ -152,7 +152,7 @@ def _authorized(snapshot: Snapshot, rest: Wait, attested: Finding) -> Finding:
         return false(first.decision.reason.value, text)
     if asking := blocking(snapshot, rest):
         return asking
-    if owed_without_successor(snapshot):
+    if pending_without_successor(snapshot):
         return unknown(Reason.PENDING, "Policy is asked once everything owed is taken back")
     held = live(snapshot)
     if rest.waiting and _asked(snapshot) - {g.name for g in held}:
@@ -169,7 +169,7 @@ def _authorized(snapshot: Snapshot, rest: Wait, attested: Finding) -> Finding:
 
 
 def _issued(snapshot: Snapshot, rest: Wait, authorized: Finding) -> Finding:
-    if owed_without_successor(snapshot):
+    if pending_without_successor(snapshot):
         return false(Reason.REVOKING, _owing(rest))
     if rest.suspended:
         return false(Reason.REVOKED, "Nothing is held while the task is suspended")
@@ -207,7 +207,7 @@ def _suspended(snapshot: Snapshot, rest: Wait, suspension: Suspension | None) ->
         return true(Reason.AWAITING_APPROVAL, f"Nothing is held. {asking.message}")
     if suspension is None:
         return false(Reason.RUNNING, "The task may hold credentials")
-    owed = len(snapshot.owed_own)
+    owed = len(snapshot.own_pending_revocations)
     still = f"; {owed} still to be taken back" if owed else "; nothing is held"
     return true(suspension.reason, suspension.message + still)
 
@@ -251,14 +251,15 @@ def _throttled(snapshot: Snapshot, rest: Wait) -> Finding | None:
 
 
 def _branch(snapshot: Snapshot, rest: Wait) -> str:
+    phase = snapshot.record.phase
     left = (
-        f"Phase '{rest.blocked}' may not follow '{snapshot.record.phase}': it is not in its `next`. "
+        f"Phase '{rest.blocked}' may not follow '{phase}': it is not in its `next`. "
         "Everything was revoked"
     )
     if asking := blocking(snapshot, rest):
         return f"{left}. {asking.message}"
     return (
-        f"{left}; set `phase` back to '{snapshot.record.phase}', or make a new task, with the phase "
+        f"{left}; set `phase` back to '{phase}', or make a new task, with the phase "
         "declared. (No policy with `approval` covers what that phase asks for, so nobody can "
         "approve the move.)"
     )

@@ -112,7 +112,7 @@ def of_suspension(snapshot: Snapshot, now: datetime) -> Step | None:
         or of_progress(snapshot, now)
         or Wait(
             suspended=True,
-            owed=snapshot.owed_own,
+            owed=snapshot.own_pending_revocations,
             until=deadline_of(snapshot),
             # The end of a workload makes no event of ours; its pod's does.
             retry=snapshot.live_task.workload is not None

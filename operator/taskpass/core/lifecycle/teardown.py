@@ -28,7 +28,7 @@ def teardown(
     held = [g for g in snapshot.own_grants if g.state is not GrantState.REVOKING]
     if step := revoke(snapshot, held, reason):
         return replace(step, record=record)
-    if record is not None and (snapshot.owed_own or snapshot.record.secret_written):
+    if record is not None and (snapshot.own_pending_revocations or snapshot.record.secret_written):
         return Revoke(grants=(), record=record)
     if snapshot.record.secret_written and not snapshot.withdrawal_failed:
         return Withdraw(record=snapshot.record)

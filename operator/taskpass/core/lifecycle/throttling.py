@@ -137,8 +137,12 @@ def _waiting(snapshot: Snapshot, step: Step, spending: Spending, text: str, *, f
 
     Where the volume is full, why nothing is issued to anybody says it better.
     """
-    all_wait = snapshot.held_back if full else ""
-    rest = Wait(owed=snapshot.owed_own, waiting=all_wait or text, retry=_may_end_unseen(snapshot))
+    all_wait = snapshot.issuance_blocked_reason if full else ""
+    rest = Wait(
+        owed=snapshot.own_pending_revocations,
+        waiting=all_wait or text,
+        retry=_may_end_unseen(snapshot),
+    )
     if spending is Spending.BINDING and all_wait:
         return replace(rest, attested=unknown(Reason.PENDING, all_wait))
     if spending is Spending.BINDING:

@@ -33,7 +33,12 @@ from dataclasses import dataclass, field, replace
 from taskpass.core.model.grant import CHILDREN, DEPTH
 from taskpass.core.model.task import CredentialClass
 from taskpass.core.policy.expression_input import NO_ANSWERS, Answers
-from taskpass.core.policy.limits import crowded, least_renewals, lifetime_of, reach_of
+from taskpass.core.policy.limits import (
+    delegation_bounds,
+    exceeded_quota,
+    least_renewals,
+    lifetime_of,
+)
 from taskpass.core.policy.match import in_scope, not_selected
 from taskpass.core.policy.types import (
     Agent,
@@ -105,11 +110,11 @@ class Decision:
     """How far it may be delegated."""
     demands: tuple[Policy, ...] = ()
     """Policies that ask for people's approval first: all of them (core/lifecycle/approval.py)."""
-    crowd: tuple[str, str] | None = None
+    quota: tuple[str, str] | None = None
     """Where a limit is reached: the namespace, and the agent whose tasks it counts, '' for all."""
     nearest: str = ""
     """Label of the Allow that came nearest, where none covers."""
-    broken: tuple[tuple[str, str], ...] = ()
+    policy_errors: tuple[tuple[str, str], ...] = ()
     """(label, error) of policies that failed at run time, for their condition Ready."""
     unasked: tuple[Policy, ...] = ()
     """Policies that select the request, and whose validations have not been evaluated on it yet.
@@ -230,7 +235,7 @@ class _Hearing:
         lifetime = lifetime_of(self.question, credential_class, limiting)
         if self.allows and lifetime.refusal:
             return self._no(DecisionReason.DENIED, lifetime.refusal, lifetime.policy)
-        full = crowded(self.question, limiting)
+        full = exceeded_quota(self.question, limiting)
         if self.allows and full is not None:
             whose = f"agent '{full.agent}'" if full.agent else "the namespace"
             no = self._no(
@@ -239,7 +244,7 @@ class _Hearing:
                 "credentials at a time; this one waits until one of them holds nothing",
                 full.policy,
             )
-            return replace(no, crowd=(self.question.task.namespace, full.agent))
+            return replace(no, quota=(self.question.task.namespace, full.agent))
         unsettled = blocking or ([] if self.allows and not self.unasked else self.failed)
         if unsettled:
             policy, error = unsettled[0]
@@ -282,10 +287,10 @@ class _Hearing:
             policy_digest=allow.digest,
             lifetime_seconds=seconds,
             max_renewals=renewals,
-            max_depth=reach_of(limiting)[0],
-            max_children=reach_of(limiting)[1],
+            max_depth=delegation_bounds(limiting)[0],
+            max_children=delegation_bounds(limiting)[1],
             demands=demands,
-            broken=tuple(self.failed_now),
+            policy_errors=tuple(self.failed_now),
         )
 
     def _no(self, reason: DecisionReason, message: str, policy: Policy | None = None) -> Decision:
@@ -295,7 +300,7 @@ class _Hearing:
             message=message,
             policy=policy.label if policy else "",
             policy_digest=policy.digest if policy else "",
-            broken=tuple(self.failed_now),
+            policy_errors=tuple(self.failed_now),
             unasked=tuple(self.unasked),
         )
 

@@ -54,8 +54,8 @@ def lifetime_of(
         return _refused(
             chosen,
             f"{chosen.field} of {chosen.owner} must be greater than or equal to "
-            f"{question.minimum_lifetime_seconds}, the shortest that provider {credential_class.provider} "
-            "can issue",
+            f"{question.minimum_lifetime_seconds}, the shortest that provider "
+            f"{credential_class.provider} can issue",
         )
     return chosen
 
@@ -65,7 +65,7 @@ def least_renewals(limiting: Sequence[Policy]) -> int | None:
     return min((p.max_renewals for p in limiting if p.max_renewals is not None), default=None)
 
 
-def reach_of(limiting: Sequence[Policy]) -> tuple[int, int]:
+def delegation_bounds(limiting: Sequence[Policy]) -> tuple[int, int]:
     """Return how deep, and to how many, what is allowed may be delegated: the least of all."""
     depths = (p.max_delegation_depth for p in limiting if p.max_delegation_depth is not None)
     children = (p.max_children for p in limiting if p.max_children is not None)
@@ -73,7 +73,7 @@ def reach_of(limiting: Sequence[Policy]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crowd:
+class ExceededQuota:
     """No further task may hold anything, by the word of one policy."""
 
     policy: Policy
@@ -83,24 +83,26 @@ class Crowd:
     """The ServiceAccount whose tasks are counted; '' where all of the namespace are."""
 
 
-def crowded(question: Question, limiting: Sequence[Policy]) -> Crowd | None:
+def exceeded_quota(question: Question, limiting: Sequence[Policy]) -> ExceededQuota | None:
     """Return what lets no further task hold anything; None where one may.
 
     Those that hold something already keep it, the first ones where a limit was lowered.
     """
     task = question.task
     found = [
-        *_crowds("maxActiveTasks", limiting, question.tasks_ahead, task.service_account),
-        *_crowds("maxActiveTasksInNamespace", limiting, question.tasks_ahead_in_namespace, ""),
+        *_exceeded("maxActiveTasks", limiting, question.queue_position, task.service_account),
+        *_exceeded("maxActiveTasksInNamespace", limiting, question.queue_position_in_namespace, ""),
     ]
     return min(found, key=lambda c: (not c.agent, c.most, c.policy.label), default=None)
 
 
-def _crowds(field: str, limiting: Sequence[Policy], ahead: int, agent: str) -> Iterator[Crowd]:
+def _exceeded(
+    field: str, limiting: Sequence[Policy], ahead: int, agent: str
+) -> Iterator[ExceededQuota]:
     for policy in limiting:
         most = policy.max_active_tasks if agent else policy.max_active_tasks_in_namespace
         if most is not None and ahead >= most:
-            yield Crowd(policy=policy, field=f"limits.{field}", most=most, agent=agent)
+            yield ExceededQuota(policy=policy, field=f"limits.{field}", most=most, agent=agent)
 
 
 def _least(credential_class: CredentialClass, limiting: Sequence[Policy]) -> Lifetime:

@@ -156,7 +156,7 @@ class Question:
     """The least that the class's provider can issue."""
     may_use: bool = True
     """Whether the task's `changedBy` has the verb `use` on the class."""
-    tasks_ahead: int = 0
+    queue_position: int = 0
     """How many other tasks of the same agent hold credentials, and did so before this one."""
-    tasks_ahead_in_namespace: int = 0
+    queue_position_in_namespace: int = 0
     """The same of all agents of the namespace."""

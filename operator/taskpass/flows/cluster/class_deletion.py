@@ -47,7 +47,7 @@ class ClassDeletions:
             if not self._may_go(each, now):
                 continue
             try:
-                await self._ports.standings.release_class(each)
+                await self._ports.ready_conditions.release_class(each)
             except TaskpassError as error:
                 logger.warning(
                     "Failed to release a class, will retry",
@@ -75,7 +75,8 @@ class ClassDeletions:
         if not held or not credential_class.deleting:
             return
         await self._ports.events.post(
-            kind="CredentialClass", namespace="", name=credential_class.name, uid=credential_class.uid,
+            kind="CredentialClass", namespace="", name=credential_class.name,
+            uid=credential_class.uid,
             unique=f"owed-{credential_class.uid}", reason=Reason.REVOCATION_PENDING,
             message=f"Deleted while {len(held)} of it are not confirmed to be revoked; that is "
             "tried again until it is: taskpass debts lists them",

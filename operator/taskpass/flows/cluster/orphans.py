@@ -81,13 +81,13 @@ class Sweeper:
         }
         due = missed if quiet else missed & self._missed.get(name, set())
         self._missed[name] = missed
-        for grant_id in sorted(due - self._ports.lost):
+        for grant_id in sorted(due - self._ports.missing_at_provider):
             grant = before[grant_id]
             logger.warning(
                 "A credential is gone at its provider, will decide it anew",
                 extra={"provider": name, "grant": grant_id, "task": str(grant.task)},
             )
-            self._ports.lost.add(grant_id)
+            self._ports.missing_at_provider.add(grant_id)
             self._look(grant.task.key)
 
     async def _undone(

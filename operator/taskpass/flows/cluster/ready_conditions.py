@@ -60,7 +60,7 @@ class ReadyConditionReporter:
         Twice a second it is asked whether anything changed, and only then what.
         """
         known = self._ports.evaluator.revision
-        state = (self._stock.revision, known, tuple(self._ports.broken.items()))
+        state = (self._stock.revision, known, tuple(self._ports.policy_errors.items()))
         changed, self._looked_at = state != self._looked_at, None
         found = [*(self._standings() if changed else ()), *self._of_switches()]
         if changed:
@@ -86,12 +86,12 @@ class ReadyConditionReporter:
         there = {each.uid for each in found} | self._seen
         self._said = {uid: said for uid, said in self._said.items() if uid in there}
         labels = {each.policy.label for each in self._stock.all_policies()}
-        for label in self._ports.broken.keys() - labels:
-            del self._ports.broken[label]
+        for label in self._ports.policy_errors.keys() - labels:
+            del self._ports.policy_errors[label]
 
     async def _say(self, standing: ReadyCondition) -> None:
         now = self._ports.now()
-        await self._ports.standings.say(standing, now)
+        await self._ports.ready_conditions.say(standing, now)
         self._said[standing.uid] = (standing.generation, standing.finding)
         if standing.finding.status != "True" or standing.kind == "KillSwitch":
             await self._ports.events.post(
@@ -173,9 +173,9 @@ class ReadyConditionReporter:
             return false(Reason.INVALID_EXPRESSION, f"{known.error} {EFFECT}")
         if known.stopped:
             return false(Reason.EVALUATION_FAILED, f"{known.stopped} {EFFECT}")
-        generation, broken = self._ports.broken.get(label, (0, ""))
-        if broken and generation == compiled.policy.generation:
-            return false(Reason.EVALUATION_FAILED, f"{broken} {EFFECT}")
+        generation, error = self._ports.policy_errors.get(label, (0, ""))
+        if error and generation == compiled.policy.generation:
+            return false(Reason.EVALUATION_FAILED, f"{error} {EFFECT}")
         return true(Reason.READY, "Every expression compiles")
 
     def _of_class(self, credential_class: CredentialClass) -> Finding:

@@ -35,7 +35,7 @@ class WitnessState:
     """What it is known to remember."""
     cosigned: int = 0
     """The last size that it cosigned for us."""
-    trouble: str = ""
+    unhealthy_reason: str = ""
     """Why the last round brought nothing; '' where it did."""
     failures: int = 0
     """Rounds that brought nothing, since the start."""
@@ -117,12 +117,12 @@ class Witnessing:
             logger.exception("A witness could not be asked", extra={"witness": witness.name})
         if said:
             stand.failures += 1
-            if said != stand.trouble:
+            if said != stand.unhealthy_reason:
                 what = {"witness": witness.name, "found": said}
                 logger.warning("A witness did not cosign the log, will ask again", extra=what)
-        elif stand.trouble:
+        elif stand.unhealthy_reason:
             logger.info("A witness cosigns the log again", extra={"witness": witness.name})
-        stand.trouble = said
+        stand.unhealthy_reason = said
         return line
 
     async def _line(self, witness: PolicyWitness, stand: WitnessState, head: Head) -> str:

@@ -33,7 +33,9 @@ async def inspect(ports: Ports, snapshot: Snapshot, step: ResolvePermissions, ru
     """Find out what credentials of the classes lead to now."""
     for used in step.classes:
         try:
-            run.reach[used.name] = await ports.providers[used.provider].reach(used)
+            run.permissions_digest[used.name] = await ports.providers[
+                used.provider
+            ].permissions_digest(used)
         except ProviderRefused as refusal:
             for each in snapshot.live_task.requests_in(snapshot.record.phase):
                 if each.class_name == used.name:
@@ -132,4 +134,4 @@ async def answer_approvals(ports: Ports, snapshot: Snapshot, rest: Wait) -> None
             kind="TaskApproval", namespace=approval.namespace, name=approval.name,
             uid=approval.uid, generation=approval.generation, finding=finding,
         )  # fmt: skip
-        await ports.standings.say(standing, ports.now())
+        await ports.ready_conditions.say(standing, ports.now())

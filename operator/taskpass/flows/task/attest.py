@@ -14,7 +14,7 @@ from taskpass.flows.context import Ports, record
 from taskpass.ports.ledger import Batch
 
 
-async def look_up(ports: Ports, snapshot: Snapshot, step: FetchOwners) -> Owners:
+async def fetch_owners(ports: Ports, snapshot: Snapshot, step: FetchOwners) -> Owners:
     """Read the task's workload, and the pods' owners nearest first; those of one owner once.
 
     Whoever may make pods chooses the kind of their owner: one that cannot be read keeps no other
@@ -27,8 +27,8 @@ async def look_up(ports: Ports, snapshot: Snapshot, step: FetchOwners) -> Owners
         found = await ports.workloads.workload(
             task.namespace, workload.api_group, workload.kind, workload.name
         )
-    before = snapshot.looked
-    owners = dict(before.owners) if before else {}
+    before = snapshot.owners
+    owners = dict(before.by_pod) if before else {}
     unanswered = dict(before.unanswered) if before else {}
     chains: dict[Owner | None, tuple[WorkloadView, ...] | str] = {}
     for pod in step.pods:
@@ -39,8 +39,8 @@ async def look_up(ports: Ports, snapshot: Snapshot, step: FetchOwners) -> Owners
             unanswered[pod.uid] = chain
         else:
             owners[pod.uid] = chain
-    looks = 1 + (before.looks if before else 0)
-    return Owners(workload=found, owners=owners, unanswered=unanswered, looks=looks)
+    rounds = 1 + (before.rounds if before else 0)
+    return Owners(workload=found, by_pod=owners, unanswered=unanswered, rounds=rounds)
 
 
 async def _owners(ports: Ports, pod: PodView) -> tuple[WorkloadView, ...] | str:

@@ -189,7 +189,7 @@ async def _keep(
     batch = Batch(entries=entries, grants=tuple(kept), tasks=(written,), hide=values)
     await record(ports, batch, snapshot.live_task)
     for grant, each in zip(grants, issued, strict=True):
-        ports.known[grant.id] = each.fields
+        ports.secret_cache[grant.id] = each.fields
     ports.fail_point("issue.after-result")
 
 
@@ -282,7 +282,7 @@ async def deliver(ports: Ports, snapshot: Snapshot, step: Deliver) -> Finding | 
     requests = {r.name: r for r in task.requests_in(kept.phase)}
     fields: dict[str, SecretValue] = {}
     for grant in step.grants:
-        known = ports.known[grant.id]
+        known = ports.secret_cache[grant.id]
         for key, name in keys_of(requests[grant.name], known).items():
             fields[key] = known[name]
     ports.fail_point("deliver.before-secret")

@@ -20,11 +20,11 @@ MOST_SIBLINGS = 1000
 class Run:
     """What one reconcile of one task has found out and done so far."""
 
-    looked: Owners | None = None
+    owners: Owners | None = None
     answers: dict[tuple[str, str], Answered] = field(default_factory=dict)
     may_use: dict[str, bool] = field(default_factory=dict)
     may_delegate: bool | None = None
-    reach: dict[str, str] = field(default_factory=dict)
+    permissions_digest: dict[str, str] = field(default_factory=dict)
     unanswered: set[str] = field(default_factory=set)
     failures: dict[str, Finding] = field(default_factory=dict)
     delivery_failure: Finding | None = None
@@ -48,8 +48,10 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         own_record=next((r for r in records if r.task.uid == uid), None),
         gone_records=[r for r in records if r.task.uid != uid],
         grants=ledger.grants(key),
-        known=_known(ports, key),
-        lost=frozenset(g.id for g in ledger.grants(key) if g.id in ports.lost),
+        secret_cache=_known(ports, key),
+        missing_at_provider=frozenset(
+            g.id for g in ledger.grants(key) if g.id in ports.missing_at_provider
+        ),
         enrolled=world.enrolled(key[0]) and not (task and task.left_out),
         pods=pods,
         bound=bound,
@@ -62,8 +64,8 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
             name: provider.minimum_lifetime_seconds() for name, provider in ports.providers.items()
         },
         policies=world.policies(key[0]),
-        tasks_ahead=_ahead(ports, task, task.service_account) if task else 0,
-        tasks_ahead_in_namespace=_ahead(ports, task, "") if task else 0,
+        queue_position=_ahead(ports, task, task.service_account) if task else 0,
+        queue_position_in_namespace=_ahead(ports, task, "") if task else 0,
         kill_switches=world.kill_switches(),
         lineage=lineage_of(ports, task) if task else Lineage(),
         below=ledger.below(uid),
@@ -73,14 +75,15 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         overlap=ports.overlap,
         controllers=ports.controllers,
         sight=sight,
-        held_back=ports.modes.held_back or sight.issuance_blocked_reason,
+        issuance_blocked_reason=ports.modes.issuance_blocked_reason
+        or sight.issuance_blocked_reason,
         budget=_budget(ports, task) if task else None,
         uninstalling=ports.modes.uninstalling,
-        looked=run.looked,
+        owners=run.owners,
         answers=dict(run.answers),
         may_use=dict(run.may_use),
         may_delegate=run.may_delegate,
-        reach=dict(run.reach),
+        permissions_digest=dict(run.permissions_digest),
         unanswered=frozenset(run.unanswered),
         failures=dict(run.failures),
         delivery_failure=run.delivery_failure,
@@ -109,11 +112,11 @@ def lineage_of(ports: Ports, task: Task) -> Lineage:
         stopped = switch.told if switch else ""
         above.append(Ancestor(task=found, record=record, grants=grants, stopped=stopped))
         current = found
-    ahead = _siblings_ahead(ports, task) if task.parent else 0
-    return Lineage(above=tuple(above), missing=missing, siblings_ahead=ahead)
+    ahead = _siblings_before(ports, task) if task.parent else 0
+    return Lineage(above=tuple(above), missing=missing, siblings_before=ahead)
 
 
-def _siblings_ahead(ports: Ports, task: Task) -> int:
+def _siblings_before(ports: Ports, task: Task) -> int:
     """Return how many older ones are not over; counting ends where no policy allows as many."""
     ahead = 0
     for uid in ports.world.children_in_order((task.namespace, task.parent)):
@@ -142,7 +145,7 @@ def _budget(ports: Ports, task: Task) -> Budget | None:
 
 
 def _known(ports: Ports, key: Key) -> frozenset[str]:
-    return frozenset(g.id for g in ports.ledger.grants(key) if g.id in ports.known)
+    return frozenset(g.id for g in ports.ledger.grants(key) if g.id in ports.secret_cache)
 
 
 def _classes(ports: Ports, task: Task | None) -> Iterable[CredentialClass]:

@@ -42,7 +42,7 @@ from taskpass.core.lifecycle.steps import (
 from taskpass.core.model.conditions import Reason, unknown
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
-from taskpass.flows.context import Ports
+from taskpass.flows.context import Modes, Ports
 from taskpass.flows.task import advance, approve, attest, missing_task, relatives, templates
 from taskpass.flows.task.issue import deliver, issue
 from taskpass.flows.task.observe import Run, observe
@@ -53,6 +53,8 @@ from taskpass.flows.work_queue import Requeue
 logger = logging.getLogger(__name__)
 ENDING = (Revoke, Withdraw, Forget, Release, FetchOwners, Evaluate, Wait)
 """What may be done where nothing new can be recorded: it ends something, or only looks."""
+UNPROVEN = (Withdraw, Release, FetchOwners, Evaluate, Wait)
+"""What may be done, beside revoking, while the ledger's state may not be what its log says."""
 CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
 """What tasks below may hold depends on these."""
 MOST_STEPS = 64
@@ -65,7 +67,7 @@ class Reconciler:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._reporter = Reporter(ports)
-        self._crowded: dict[Key, dict[Key, None]] = {}
+        self._queued_for: dict[Key, dict[Key, None]] = {}
         """Tasks that wait until another holds nothing, in the order of waiting; by the agent whose
         tasks are counted, or by the namespace where all are."""
         self._agents: dict[Key, Key] = {}
@@ -83,8 +85,7 @@ class Reconciler:
         for _ in range(MOST_STEPS):
             seen = observe(self._ports, key, run)
             step = next_step(seen, self._ports.now())
-            if self._ports.modes.revoke_only and not isinstance(step, ENDING):
-                step = _waiting(seen)
+            step = _allowed(self._ports.modes, seen, step)
             if isinstance(step, Wait):
                 self._note_broken(seen, step)
                 self._note_held_back(key, seen, step)
@@ -97,8 +98,11 @@ class Reconciler:
                     told = await missing_task.tell_pods(self._ports, key)
                     until = min(filter(None, (until, told)), default=None)
                 again = step.retry or bool(step.owed or run.unanswered)
-                if seen.held_back and seen.held_back in (step.waiting, step.unrenewed):
-                    again = again or not self._ports.modes.held_back
+                if seen.issuance_blocked_reason and seen.issuance_blocked_reason in (
+                    step.waiting,
+                    step.unrenewed,
+                ):
+                    again = again or not self._ports.modes.issuance_blocked_reason
                     self._ports.modes.waiting.add(key)
                 enqueue = self._next_in_line(key, seen, step)
                 return Requeue(at=until, backoff=again, enqueue=enqueue)
@@ -130,7 +134,7 @@ class Reconciler:
             case Forget():
                 await forget(ports, step)
             case FetchOwners():
-                run.looked = await attest.look_up(ports, snapshot, step)
+                run.owners = await attest.fetch_owners(ports, snapshot, step)
             case Bind():
                 await attest.bind(ports, snapshot, step)
             case RefusePod():
@@ -189,10 +193,14 @@ class Reconciler:
     async def _tell(self, snapshot: Snapshot, step: Step, error: TransientError) -> None:
         """Show what could not be found out; best effort, as the API server may be what is away."""
         if isinstance(step, FetchOwners):
-            rest = Wait(attested=unknown(Reason.CHECK_FAILED, str(error)), owed=snapshot.owed_own)
+            rest = Wait(
+                attested=unknown(Reason.CHECK_FAILED, str(error)),
+                owed=snapshot.own_pending_revocations,
+            )
         elif isinstance(step, ReviewAccess | ResolvePermissions):
             rest = Wait(
-                authorized=unknown(Reason.EVALUATION_FAILED, str(error)), owed=snapshot.owed_own
+                authorized=unknown(Reason.EVALUATION_FAILED, str(error)),
+                owed=snapshot.own_pending_revocations,
             )
         else:
             return
@@ -209,17 +217,17 @@ class Reconciler:
         if agent is None:
             return None
         lines = agent, (agent[0], "")
-        crowd = next((d.decision.crowd for d in rest.denials if d.decision.crowd), None)
+        quota = next((d.decision.quota for d in rest.denials if d.decision.quota), None)
         for line in lines:
-            if line != crowd:
-                self._crowded.get(line, {}).pop(key, None)
-        if crowd is not None:
-            self._crowded.setdefault(crowd, {})[key] = None
+            if line != quota:
+                self._queued_for.get(line, {}).pop(key, None)
+        if quota is not None:
+            self._queued_for.setdefault(quota, {})[key] = None
             self._agents[key] = agent
             return None
         if any(g.state is not GrantState.REVOKING for g in snapshot.own_grants):
             return None
-        waiting = next((found for line in lines if (found := self._crowded.get(line))), {})
+        waiting = next((found for line in lines if (found := self._queued_for.get(line))), {})
         if not waiting:
             return None
         first = next(iter(waiting))
@@ -230,8 +238,8 @@ class Reconciler:
         """Remember which policies failed at run time, for their `Ready` condition."""
         generations = {p.policy.label: p.policy.generation for p in snapshot.policies}
         for denial in rest.denials:
-            for label, error in denial.decision.broken:
-                self._ports.broken[label] = (generations.get(label, 0), error)
+            for label, error in denial.decision.policy_errors:
+                self._ports.policy_errors[label] = (generations.get(label, 0), error)
 
     def _note_held_back(self, key: Key, snapshot: Snapshot, rest: Wait) -> None:
         uid = snapshot.task.uid if snapshot.task is not None else ""
@@ -265,7 +273,26 @@ class Reconciler:
             )
 
 
+def _allowed(modes: Modes, snapshot: Snapshot, step: Step) -> Step:
+    """Return the step, or to wait where the ledger's state keeps it from being taken."""
+    if modes.unproven:
+        if isinstance(step, Revoke) and step.grants:
+            return replace(step, record=None)
+        return step if isinstance(step, UNPROVEN) else _waiting(snapshot)
+    if modes.revoke_only and not isinstance(step, ENDING):
+        return _waiting(snapshot)
+    return step
+
+
 def _waiting(snapshot: Snapshot) -> Wait:
     """Return the rest of a task whose next step is to wait: whatever must end has ended before."""
-    unbound = None if snapshot.record.pod_uid else unknown(Reason.PENDING, snapshot.held_back)
-    return Wait(attested=unbound, owed=snapshot.owed_own, waiting=snapshot.held_back)
+    unbound = (
+        None
+        if snapshot.record.pod_uid
+        else unknown(Reason.PENDING, snapshot.issuance_blocked_reason)
+    )
+    return Wait(
+        attested=unbound,
+        owed=snapshot.own_pending_revocations,
+        waiting=snapshot.issuance_blocked_reason,
+    )

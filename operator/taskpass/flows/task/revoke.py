@@ -87,8 +87,8 @@ async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> No
     now = ports.now()
     done = [replace(g, state=GrantState.REVOKED) for g in gone]
     for grant in done:
-        ports.known.pop(grant.id, None)
-        ports.lost.discard(grant.id)
+        ports.secret_cache.pop(grant.id, None)
+        ports.missing_at_provider.discard(grant.id)
     if done:
         entries = tuple(audit.revoke_result(g, now, _notice(g, task)) for g in done)
         await record(ports, Batch(entries=entries, grants=tuple(done)), task)

@@ -171,7 +171,7 @@ class InformerCache:
         )
 
     @property
-    def trouble(self) -> str:
+    def unhealthy_reason(self) -> str:
         """What keeps the caches from being up to date, in one line; '' while nothing does.
 
         A namespace that refuses us is no trouble of the others': it is not `enrolled`.

@@ -198,7 +198,7 @@ def reading(path: Path) -> Iterator[LogReader]:
             yield LogReader(db)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise _meaning(error, path) from error
-        except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
             # Nothing is assumed: either a value explains it, or it is a fault of ours.
             if where := schema.strange_value(db):
                 raise TamperEvidence(

@@ -1,15 +1,17 @@
 """Grants and task records as JSON, for the ledger's state tables.
 
-The fields' own types say how each is read. A field that a stored value lacks (it was written by an
-earlier version) takes its default; one that nobody knows (it was written by a later version) is
-refused, for what it says would be lost at the next write. `RETIRED` names those that say nothing.
+The fields' own types say how each is read, and nothing of another type is: 900.0 is no 900, and a
+time is in UTC. A field that a stored value lacks (it was written by an earlier version) takes its
+default; one that nobody knows (it was written by a later version) is refused, for what it says
+would be lost at the next write. `RETIRED` names those that say nothing.
 """
 
+import collections.abc
 import dataclasses
 import functools
 import types
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -68,23 +70,55 @@ def _reader(kind: Any) -> _Read:
         return lambda value, texts: None if value is None else inner(value, texts)
     if get_origin(kind) is tuple:
         item = _reader(get_args(kind)[0])
-        return lambda value, texts: tuple([item(each, texts) for each in value])
+        return lambda value, texts: tuple([item(each, texts) for each in typed(list, value)])
+    if get_origin(kind) is collections.abc.Mapping:
+        item = _reader(get_args(kind)[1])
+        return lambda value, texts: {
+            key: item(each, texts) for key, each in typed(dict, value).items()
+        }
     if kind is str:
-        return lambda value, texts: texts.setdefault(value, value)
+        return lambda value, texts: texts.setdefault(typed(str, value), value)
     if kind is datetime:
-        return lambda value, _: datetime.fromisoformat(value)
+        return lambda value, _: read_time(value)
+    if kind is Any:
+        return lambda value, _: value
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return lambda value, _: kind(value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _fields_reader(kind)
-    return lambda value, _: value
+    if kind in (int, bool):
+        return lambda value, _: typed(kind, value)
+    raise AssertionError(f"no way to read a {kind}")
+
+
+def read_time(text: str) -> datetime:
+    """Return a time as the state tables have it: in UTC, with its offset.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It is no time, or one of another offset or of none.
+
+    """
+    time = datetime.fromisoformat(typed(str, text))
+    if time.utcoffset() != timedelta(0):
+        raise ValueError("a stored time is not in UTC")
+    return time
+
+
+def typed(kind: type[Value], value: Any) -> Value:
+    """Return a value of exactly that type; raise `TypeError` of any other."""
+    if type(value) is not kind:
+        raise TypeError(f"a stored value is no {kind.__name__}")
+    return value
 
 
 def _fields_reader(kind: type) -> _Read:
-    readers = {name: _reader(hint) for name, hint in get_type_hints(kind).items()}
+    hints = get_type_hints(kind)
+    readers = {each.name: _reader(hints[each.name]) for each in dataclasses.fields(kind)}
     retired: frozenset[str] = getattr(kind, "RETIRED", frozenset())
 
-    def read(stored: dict[str, Any], texts: Texts) -> Any:
+    def read(value: Any, texts: Texts) -> Any:
+        stored = typed(dict, value)
         kept = {name: v for name, v in stored.items() if name not in retired} if retired else stored
         try:
             return kind(**{name: readers[name](v, texts) for name, v in kept.items()})

@@ -2,14 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 
 from taskpass.core.errors import EntryRefused, PodAlreadyBound
 from taskpass.core.lifecycle.records import PodBinding, TaskRecord, TrailItem
 from taskpass.core.model.grant import Grant
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.rate_limit.budget import Meter, account_of_task
-from taskpass.ledger.state.encoding import Texts, decode, encode
+from taskpass.ledger.state.encoding import Texts, decode, encode, read_time, typed
 
 TRAIL_LENGTH = 10
 """How many notices of a task are kept; the log keeps all."""
@@ -134,7 +133,7 @@ def meters(db: sqlite3.Connection) -> dict[str, Meter]:
     if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meter'").fetchone():
         return {}
     rows = db.execute("SELECT account, used, at FROM meter")
-    return {account: Meter(used=n, at=datetime.fromisoformat(at)) for account, n, at in rows}
+    return {account: Meter(used=typed(int, n), at=read_time(at)) for account, n, at in rows}
 
 
 def drop_stray_trails(db: sqlite3.Connection) -> None:
@@ -212,4 +211,4 @@ def trails(db: sqlite3.Connection) -> Iterator[tuple[str, TrailItem]]:
             severity=Severity(severity),
             on_pod=bool(on_pod),
         )
-        yield uid, TrailItem(time=datetime.fromisoformat(time), notice=notice, audit_index=index)
+        yield uid, TrailItem(time=read_time(time), notice=notice, audit_index=index)

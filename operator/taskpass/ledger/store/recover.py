@@ -19,6 +19,8 @@ from taskpass.ledger.state import tables as state
 from taskpass.tlog.checkpoint import BadCheckpoint, PublicKey, parse_body, parse_note
 
 logger = logging.getLogger(__name__)
+MOST_OPENINGS = 2**31
+"""More than any operator starts: an epoch beyond it was written by somebody else."""
 
 
 def open_or_recover(
@@ -136,5 +138,11 @@ def origin_of(stored: LogReader, cluster_id: str) -> str:
 
 
 def _next_epoch(db: sqlite3.Connection) -> int:
+    (before,) = db.execute("SELECT epoch FROM head WHERE k = 1").fetchone()
+    if not 0 <= before < MOST_OPENINGS:
+        raise LedgerError(
+            f"The ledger's head says that it was opened {before} times; restore a copy that "
+            "verifies"
+        )
     db.execute("UPDATE head SET epoch = epoch + 1 WHERE k = 1")
-    return int(db.execute("SELECT epoch FROM head WHERE k = 1").fetchone()[0])
+    return int(before) + 1

@@ -8,14 +8,12 @@ another's, or have a reader shown another name, by editing a row without that be
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
 
 from taskpass.core.audit.redaction import as_logged
-from taskpass.core.audit.task_history import TaskHistory
-from taskpass.core.audit.terms import moment, notice_digest
+from taskpass.core.audit.terms import moment, notice_digest, told_at
 from taskpass.core.lifecycle.records import PodBinding, TaskRecord
 from taskpass.core.model.grant import Grant
 from taskpass.core.model.notice import Notice, Severity
@@ -23,7 +21,7 @@ from taskpass.ledger.log import schema
 from taskpass.ledger.log.index import index_row
 from taskpass.ledger.log.reader import COSIGNED, HANDOVER, LogReader, TamperEvidence
 from taskpass.ledger.state import tables as state
-from taskpass.ledger.state.encoding import decode
+from taskpass.ledger.state.encoding import decode, read_time
 from taskpass.ledger.verify.names import known
 from taskpass.ledger.verify.replay import Replay
 from taskpass.tlog import tiles
@@ -91,6 +89,16 @@ def check_state(log: LogReader, replay: Replay) -> None:
     _check_records(log.db, replay, refs)
     _check_bindings(log.db, replay)
     _check_trails(log, replay)
+    _check_meters(log.db)
+
+
+def _check_meters(db: sqlite3.Connection) -> None:
+    try:
+        negative = [account for account, meter in state.meters(db).items() if meter.used < 0]
+    except (ValueError, TypeError) as error:
+        raise TamperEvidence("a meter is not what an operator writes") from error
+    if negative:
+        raise TamperEvidence(f"meter {negative[0]} is below zero")
 
 
 def check_grants(db: sqlite3.Connection, replay: Replay) -> None:
@@ -125,7 +133,7 @@ def _check_records(db: sqlite3.Connection, replay: Replay, refs: Mapping[str, st
         if logged is None and replay.untold:
             continue
         if logged is None:
-            logged = TaskHistory(str(record.task), 0)
+            raise TamperEvidence(f"task {uid} is noted, and no entry tells of it")
         logged.whole = not replay.untold
         if different := sorted(logged.differences(record, refs, replay.erased)):
             raise TamperEvidence(
@@ -182,17 +190,17 @@ def _check_trails(log: LogReader, replay: Replay) -> None:
 def _check_item(uid: str, index: int, time: str, words: list[Any], event: dict[str, Any]) -> None:
     data, (reason, message, severity, on_pod) = event["data"], words
     try:
-        said = (data.get("task", {}).get("uid"), moment(datetime.fromisoformat(time)))
+        said = (data.get("task", {}).get("uid"), moment(read_time(time)))
         notice = Notice(
             reason=reason, message=message, severity=Severity(severity), on_pod=bool(on_pod)
         )
-    except ValueError:
+    except (ValueError, TypeError):
         raise TamperEvidence(
             f"an item of the trail of task {uid} has no time or severity"
         ) from None
     if (
         said[0] != uid
-        or (said[1] != event["time"] and "clk" not in data)
+        or not told_at(said[1], event)
         or ("notice" in data and data["notice"] != notice_digest(notice))
         or on_pod not in (0, 1)
     ):

@@ -40,7 +40,7 @@ def compare(path: Path, ended: Callable[[], bool]) -> str:
         return ""
     except (TaskpassError, sqlite3.Error) as error:
         return "" if ended() else f"The ledger {path} is not what its log says ({error}); {_REMEDY}"
-    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         # A value of a kind that nothing of ours writes: what is read of it may be anything.
         strange = f"a value of no kind that is written ({type(error).__name__})"
         return (

@@ -9,7 +9,7 @@ from taskpass.core.audit.grant_history import GrantHistory
 from taskpass.core.audit.key_history import GENESIS, ROTATE, BadChain, KeyChain
 from taskpass.core.audit.task_history import TaskHistory, follow
 from taskpass.core.lifecycle.records import PodBinding
-from taskpass.core.model.entry import PREFIX, EventType
+from taskpass.core.model.entry import PREFIX, EventType, Result
 from taskpass.ledger.log.reader import TamperEvidence
 from taskpass.ledger.state.tables import TRAIL_LENGTH
 from taskpass.ledger.verify.bundles import Bundle
@@ -114,7 +114,7 @@ class Replay:
             if moved.kind == EventType.TASK_FORGET:
                 self.noticed.pop(moved.uid, None)
             pod = moved.data.get("pod")
-            if pod:
+            if pod and moved.data.get("outcome") != Result.DENIED:
                 place = (moved.task.partition("/")[0], str(pod["name"]))
                 self._bind(str(pod["uid"]), moved.uid, *place, bundle.start)
                 if "starters" not in moved.data:
@@ -127,6 +127,9 @@ class Replay:
             self._ids[bundle.ids[at]] += bundle.ids[at : at + _ID_BYTES]
 
     def _bind(self, pod: str, task: str, namespace: str, name: str, at: int) -> None:
+        before = self.bindings.get(pod)
+        if before is not None and before.task_uid != task:
+            raise TamperEvidence(f"pod {pod} is attested as of two tasks; its row was taken away")
         self.told_at[pod] = at
         self.bindings[pod] = PodBinding(
             pod_uid=pod, task_uid=task, namespace=namespace, name=name

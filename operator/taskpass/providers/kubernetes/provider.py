@@ -161,7 +161,7 @@ class KubernetesProvider:
         """
         return initial_state(request, credential_class, grant_id, self._grants, self._server)
 
-    async def reach(self, credential_class: CredentialClass) -> str:
+    async def permissions_digest(self, credential_class: CredentialClass) -> str:
         """Return a digest of the rules of every role that the class binds, by where it is.
 
         Raises:

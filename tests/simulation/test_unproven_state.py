@@ -1,0 +1,108 @@
+"""While the ledger's state may not be what its log says: what is held is revoked, and that is all.
+
+An edited row must not become a signed entry: the next start would find nothing to complain of.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from taskpass.core.lifecycle.records import Outcome, TaskRecord
+from taskpass.ledger.state.encoding import encode
+from tests.simulation.builders import phase, request, task
+from tests.simulation.invariants import assert_at_rest
+from tests.simulation.world import SimulatedWorld
+from tests.unit.ledger.forging import execute
+
+DIFFERS = "Nothing is issued: the state differs from the log"
+
+
+async def in_research(world: SimulatedWorld) -> None:
+    phases = [
+        phase("research", request("tickets"), next=["review"]),
+        phase("review", next=["deploy"]),
+        phase("deploy", request("kb")),
+    ]
+    world.create(task(phases=phases, phase="research"))
+    world.add_pod()
+    await world.settle()
+
+
+async def edited(world: SimulatedWorld, **changes: object) -> TaskRecord:
+    """Edit the task's record, start upon it, and find that; return the record as it was."""
+    record = world.ports.ledger.record(world.task.uid)
+    assert record is not None
+    put(world, replace(record, **changes))  # type: ignore[arg-type]
+    assert await differs(world) != ""
+    unproven(world, DIFFERS)
+    return record
+
+
+def put(world: SimulatedWorld, record: TaskRecord) -> None:
+    """Write it into the file while no operator runs, and start one."""
+    world.close()
+    body = encode(record).replace("'", "''")
+    execute(world.path, f"UPDATE task_record SET body = '{body}'")
+    world._start()
+
+
+async def differs(world: SimulatedWorld) -> str:
+    assert world._ledger is not None
+    return await world._ledger.compare()
+
+
+def unproven(world: SimulatedWorld, why: str) -> None:
+    world.ports.modes.unproven = bool(why)
+    world.ports.modes.issuance_blocked_reason = why
+
+
+async def found_again(world: SimulatedWorld, was: TaskRecord) -> None:
+    """Assert that the next start finds the edit too, and nothing once it is taken back."""
+    assert "is not what the log says" in await differs(world)
+    now = world.ports.ledger.record(was.task.uid)
+    assert now is not None
+    put(world, replace(now, phase=was.phase, outcome=was.outcome))
+    assert await differs(world) == ""
+
+
+async def test_an_edited_phase_is_no_way_past_the_one_between(world: SimulatedWorld) -> None:
+    await in_research(world)
+    moves = len(world.entries("task.phase"))
+
+    was = await edited(world, phase="review")
+    world.change(phase="deploy")
+    await world.settle()
+
+    assert world.provider.live == {}
+    assert len(world.entries("task.phase")) == moves
+    await found_again(world, was)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+async def test_an_edited_end_takes_back_what_is_held_and_is_recorded_nowhere(
+    world: SimulatedWorld, outcome: Outcome
+) -> None:
+    await in_research(world)
+
+    was = await edited(world, outcome=outcome)
+    await world.settle()
+
+    assert world.provider.live == {}
+    assert world.entries("task.finish") == []
+    assert all("finish" not in each["data"] for each in world.entries("credential.revoke"))
+    await found_again(world, was)
+
+
+async def test_what_had_to_wait_for_the_comparison_goes_on_after_it(world: SimulatedWorld) -> None:
+    await in_research(world)
+    unproven(world, "Nothing is issued: its state is being compared with its log")
+
+    world.end_pod()
+    await world.settle()
+    waiting = world.condition("Finished"), dict(world.provider.live)
+    unproven(world, "")
+    await world.settle()
+
+    assert waiting == (("False", "Running"), {})
+    assert world.condition("Finished") == ("True", "Succeeded")
+    assert_at_rest(world)
