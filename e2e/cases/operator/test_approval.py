@@ -328,7 +328,7 @@ def test_the_log_tells_whose_word_it_was(asking: Stage, taskpass: Run, name: str
 
     assert code == 0, text
     assert f"people are asked to approve tickets ({asked['digest'][:15]}" in " ".join(text.split())
-    assert "(canary reason); by lea" in " ".join(text.split())
+    assert '; by lea: "canary reason"' in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def test_the_log_tells_who_threw_it_and_why(stage: Stage, taskpass: Run, name: s
 
     said = until(told)
 
-    assert f"KillSwitch {name} stops Task support/none: INC-42 canary" in said
+    assert f"KillSwitch {name} stops Task support/none; asked for by " in said
+    assert ': "INC-42 canary"' in said
 
 
 @pytest.mark.parametrize(

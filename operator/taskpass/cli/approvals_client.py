@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from taskpass.cli.text import word
 from taskpass.core.errors import TransientError, UsageError
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.kinds import AGENT_TASK, API_VERSION, TASK_APPROVAL
@@ -51,8 +52,8 @@ class Waiting:
         told = []
         for need in self.asked.get("needs", ()):
             if need["given"] < need["approvals"]:
-                names = [f"group {g}" for g in need.get("groups", ())]
-                names += [f"user {u}" for u in need.get("usernames", ())]
+                names = [f"group {word(g)}" for g in need.get("groups", ())]
+                names += [f"user {word(u)}" for u in need.get("usernames", ())]
                 more = need["approvals"] - need["given"]
                 told.append(f"{more} of {' or '.join(names)} ({need['policy']})")
         return ", ".join(told) or "nobody's more"

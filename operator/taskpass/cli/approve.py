@@ -9,6 +9,7 @@ import click
 from taskpass.cli import approvals_client
 from taskpass.cli.approvals_client import Waiting
 from taskpass.cli.cluster import called, key_of, kubeconfig
+from taskpass.cli.text import plain
 from taskpass.core.errors import NotFound, UsageError
 from taskpass.kube.api.client import KubeClient
 
@@ -100,7 +101,7 @@ def approve(
             made = await approvals_client.give(client, each, decision, reason, seconds)
             click.echo(f"TaskApproval '{made}' is made")
             well, said = await approvals_client.heard(client, namespace, made, within)
-            click.echo(said)
+            click.echo(plain(said))
             counts = counts and well
         return counts
 

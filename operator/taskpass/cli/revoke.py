@@ -9,6 +9,7 @@ import click
 
 from taskpass.cli import kill_switch_client
 from taskpass.cli.cluster import called, key_of, kubeconfig
+from taskpass.cli.text import plain
 from taskpass.core.errors import UsageError
 from taskpass.kube.api.client import KubeClient
 
@@ -69,9 +70,9 @@ def revoke(
 
     done, said = called(kubeconfig, throw)
     if done:
-        click.echo(f"{said} ({time.monotonic() - began:.1f} s)")
+        click.echo(f"{plain(said)} ({time.monotonic() - began:.1f} s)")
     else:
-        click.echo(f"Not yet: {said or SILENT}")
+        click.echo(f"Not yet: {plain(said) or SILENT}")
     click.echo(f"Lift it with: taskpass lift {chosen}")
     if not done:
         sys.exit(1)

@@ -26,6 +26,12 @@ def test_whose_approvals_are_missing_is_said() -> None:
     assert waiting().whose == "1 of group leads or user ona (AgentPolicy/support/a)"
 
 
+def test_a_group_that_is_named_like_a_sentence_is_quoted() -> None:
+    needs = [{"policy": "p", "approvals": 1, "given": 0, "groups": ["a (p), nobody's   more"]}]
+
+    assert waiting(needs=needs).whose == '1 of group "a (p), nobody\'s more" (p)'
+
+
 def test_what_waits_is_a_credential_or_a_move() -> None:
     assert (waiting().where, waiting().what) == ("support/ticket", "credential t")
     assert waiting(name="", branch="close").what == "move to close"

@@ -260,7 +260,7 @@ def test_who_is_not_in_a_part_of_the_log_may_be_in_the_rest(part: Path) -> None:
     unknown = run("timeline", "support/no-such-task", "--dir", str(part))
     found = run("search", "--type", "log.open", "--dir", str(part))
 
-    assert (unknown.exit_code, "0..511, which alone are here" in unknown.stderr) == (2, True)
+    assert (unknown.exit_code, "0..511, which alone are here" in unknown.stderr) == (3, True)
     assert "none that answers is left out" not in found.stderr
     assert "only a part can be read" in found.stderr
 

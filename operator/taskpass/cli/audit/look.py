@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,12 +11,16 @@ import click
 import orjson
 
 from taskpass.cli.audit import options, progress, proof, story
+from taskpass.cli.text import plain
 from taskpass.core.audit.terms import moment
 from taskpass.core.errors import UsageError
 from taskpass.core.model.entry import PREFIX, EventType, Result
 from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.log.reader import LogReader
+from taskpass.ledger.query.part import demand_all, entries_here
 from taskpass.ledger.verify import proofs as proving
 from taskpass.ledger.verify.follow import Follower
+from taskpass.ledger.verify.log import Report
 from taskpass.ledger.verify.proven import LogLocation, VerifiedLog, proven
 
 FOLLOW_SECONDS = 0.5
@@ -73,6 +77,8 @@ def show(entry: str, where: LogLocation, as_json: bool) -> None:
         asked = proving.identity_asked(entry)
         query = Query(index=asked) if isinstance(asked, int) else asked
         with proven(where, query) as log:
+            if not log.entries and isinstance(asked, Query):
+                demand_all(log.report, f"have none of the id {entry}")
             index, body = proving.only(log, entry)
             report = log.report
     if as_json:
@@ -81,7 +87,7 @@ def show(entry: str, where: LogLocation, as_json: bool) -> None:
     click.echo(f"entry {index}, under the checkpoint of size {report.size}")
     text = json.dumps(orjson.loads(body), indent=2, ensure_ascii=False)
     for line in text.splitlines():
-        click.echo(story.plain(line))
+        click.echo(plain(line))
     proof.say(report)
 
 
@@ -94,20 +100,21 @@ def find(query: Query, limit: int, where: LogLocation, as_json: bool) -> None:
     """List the entries that match all that is asked for, the newest last.
 
     The whole log is verified first, so what is listed is in it, and nothing that matches is left
-    out (but what is more than --limit): that none matches is proven as well. Exit code 3: of the
-    log only a part is there, and what is listed is of that.
+    out (but what is more than --limit): that none matches is proven as well. What people wrote is
+    in quotes. Exit code 3: of the log only a part is there, and what is listed is of that; or it
+    was pruned, and of what is left nothing matches.
     """
     with options.told(), progress.shown("verified") as tell:
         with proven(where, query, newest=limit, progress=tell) as log:
             _check_type(query, log)
-            _print(log.entries, as_json)
+            _print(log.entries, as_json, _named(log))
             report, count = log.report, len(log.entries)
     if count == limit:
         click.echo(f"These are the last {limit}; --limit shows more", err=True)
     with options.told():
         if not count:
-            _say_none(query, where)
-        proof.conclude(report)
+            _say_none(query, where, report)
+        proof.conclude(report, nothing=not count and _reaches_before(query, report))
 
 
 @click.command(epilog="Example: taskpass audit tail -f --type credential. --db ledger.db")
@@ -120,24 +127,39 @@ def tail(query: Query, lines: int, follow: bool, where: LogLocation, as_json: bo
     """Show the last entries that match; with -f, each new one as it becomes durable.
 
     What is shown was verified: first the whole log, then that each state of it has grown from the
-    one before, and is signed.
+    one before, and is signed. With -f people are shown by their references.
     """
     with options.told():
         if follow and where.directory is not None:
             raise UsageError("An export does not grow; --follow needs --db")
         with proven(where, query, newest=lines) as log:
             _check_type(query, log)
-            _print(log.entries, as_json)
-            if lines and not log.entries:
-                _say_none(query, where)
-            proof.conclude(log.report)
+            report = log.report
+            _print(log.entries, as_json, None if follow else _named(log))
+            none = bool(lines) and not log.entries
+            if none:
+                _say_none(query, where, report)
+            # Who follows waits for what is to come.
+            proof.conclude(report, nothing=none and not follow and _reaches_before(query, report))
             follower = Follower(where.database, query, log.told) if where.database else None
         while follow and follower is not None:
             time.sleep(FOLLOW_SECONDS)
-            _print(follower.grown(), as_json)
+            _print(follower.grown(), as_json, None)
 
 
-def _say_none(query: Query, where: LogLocation) -> None:
+def _named(log: VerifiedLog) -> Mapping[str, str] | None:
+    """Return the names of people by their references; None of an export, which has none."""
+    if not isinstance(log.source, LogReader):
+        return None
+    return {ref: person.name for ref, person in log.people.items()}
+
+
+def _reaches_before(query: Query, report: Report) -> bool:
+    """Tell whether an entry that was pruned could match: times in a log never go back."""
+    return not (query.since and query.since > report.first_time)
+
+
+def _say_none(query: Query, where: LogLocation, report: Report) -> None:
     """Say that no entry matches, and which of several things that were asked for is never told."""
     asked = {name: getattr(query, name) for name in _NAMED if getattr(query, name)}
     alone = {name: Query(**{name: value}) for name, value in asked.items()}
@@ -146,8 +168,11 @@ def _say_none(query: Query, where: LogLocation) -> None:
         for name, question in alone.items()
         if question == query or not _any(question, where)
     ]
-    none = f"; no entry at all has {' or '.join(never)}" if never else ""
-    click.echo(story.plain(f"No entry matches{none}"), err=True)
+    here = entries_here(report)
+    said = f"None of the {here} matches" if here else "No entry matches"
+    none = "none of them" if here else "no entry at all"
+    also = f"; {none} has {' or '.join(never)}" if never else ""
+    click.echo(plain(f"{said}{also}"), err=True)
 
 
 def _any(query: Query, where: LogLocation) -> bool:
@@ -167,13 +192,15 @@ def _check_type(query: Query, log: VerifiedLog) -> None:
         )
 
 
-def _print(found: Iterable[tuple[int, bytes]], as_json: bool) -> None:
+def _print(
+    found: Iterable[tuple[int, bytes]], as_json: bool, people: Mapping[str, str] | None
+) -> None:
     for index, body in found:
         event = orjson.loads(body)
         if as_json:
             click.echo(json.dumps({"index": index, **event}, ensure_ascii=True))
         else:
-            click.echo(story.line(index, event))
+            click.echo(story.line(index, event, people))
 
 
 def _moment(text: str) -> str:

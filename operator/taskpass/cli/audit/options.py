@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from taskpass.cli.audit.story import plain
+from taskpass.cli.text import plain
 from taskpass.core.errors import TaskpassError, UsageError
 from taskpass.ledger.log.reader import Incomplete, TamperEvidence
 from taskpass.ledger.verify.proven import LogLocation

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import click
 
-from taskpass.cli.audit import options, progress, proof, story
+from taskpass.cli.audit import options, progress, proof
+from taskpass.cli.text import plain, word
 from taskpass.core.errors import UsageError
 from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.erase import erase as erase_offline
 from taskpass.ledger.maintain.requests import ask
+from taskpass.ledger.query.part import demand_all
 from taskpass.ledger.verify.proven import LogLocation, proven
 
 MOST_NAME = 1024
@@ -26,8 +28,9 @@ def who(ref: str, db: Path | None, vkey: str | None, as_json: bool) -> None:
     """Say who is behind a reference in the log (`data.by`), or list everybody.
 
     The log is verified first, and each name opens the commitment of every entry about it. With the
-    salt, whoever is shown it can check that too: SHA-256 of the salt's bytes and {"name":"…"}. Exit
-    code 1: it was erased, or never was.
+    salt, whoever is shown it can check that too: SHA-256 of the salt's bytes and {"name":"…"}. A
+    name that is no single word is in quotes. Exit code 1: it was erased, or never was; 3: what is
+    left of a pruned log does not speak of it.
     """
     with options.told(), progress.shown("verified") as tell:
         where = LogLocation(database=options.chosen(db), vkey=options.key(vkey) if vkey else "")
@@ -36,6 +39,9 @@ def who(ref: str, db: Path | None, vkey: str | None, as_json: bool) -> None:
     proof.say(report)
     found = [each for each in people.values() if ref in ("", each.ref)]
     if not found and ref:
+        if ref not in erased:
+            with options.told():
+                demand_all(report, f"do not speak of {ref}")
         gone = "erased, as the log says" if ref in erased else "no entry that is here speaks of it"
         raise options.Unknown(f"Nobody is known as {ref}: {gone}")
     for each in found:
@@ -44,7 +50,7 @@ def who(ref: str, db: Path | None, vkey: str | None, as_json: bool) -> None:
             click.echo(json.dumps(said))
         else:
             salt = f"  salt {said['salt']}" if ref else ""
-            click.echo(story.plain(f"{each.ref}  {each.name}{salt}"))
+            click.echo(plain(f"{each.ref}  {word(each.name)}{salt}"))
 
 
 @click.command(epilog="Example: taskpass audit erase --subject jane@example.org --db ledger.db")

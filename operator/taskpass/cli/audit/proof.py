@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import click
 
 from taskpass.ledger.log.reader import Incomplete
+from taskpass.ledger.query.part import where_the_rest_is
 from taskpass.ledger.verify.log import Report
 
 
@@ -14,24 +15,28 @@ def say(report: Report) -> None:
         click.echo(line, err=True)
 
 
-def conclude(report: Report) -> None:
-    """Print it of an answer that only the whole log can give.
+def conclude(report: Report, *, nothing: bool = False) -> None:
+    """Print it of an answer that only the whole log can give; raise as `demand_answer`."""
+    say(report)
+    demand_answer(report, nothing=nothing)
+
+
+def demand_answer(report: Report, *, nothing: bool = False) -> None:
+    """Let what was found stand as the log's answer; `nothing` where that is "none".
 
     Raises:
-        Incomplete: Only a part was there to be looked through.
+        Incomplete: Entries are absent that could tell otherwise (`query/part.py`).
 
     """
-    say(report)
-    if not report.is_whole:
-        raise Incomplete(
-            "What the other entries tell is not known; name a ledger or an export of the whole log"
-        )
+    if not report.is_whole or (nothing and report.pruned):
+        raise Incomplete(f"What the other entries tell is not known; {where_the_rest_is(report)}")
 
 
 def lines(report: Report) -> Iterator[str]:
     """Return what was verified before a line was printed, and what nobody can tell from it."""
     yield f"Proven: every entry was hashed, under the checkpoint of size {report.size}, which key"
-    every = "none that answers is left out" if report.is_whole else "and only a part can be read"
+    here = "that is here and answers" if report.pruned else "that answers"
+    every = f"none {here} is left out" if report.is_whole else "and only a part can be read"
     yield f"{report.keys[-1].id} has signed; {every}."
     if not report.pinned:
         yield "That key is by the log's own word: name the one that you know with --vkey."

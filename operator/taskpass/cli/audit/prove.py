@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options
+from taskpass.cli.audit.proof import conclude
 from taskpass.core.errors import UsageError
 from taskpass.ledger.export.files import FileReader
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import LogReader
+from taskpass.ledger.query.part import demand_all
 from taskpass.ledger.verify import proofs as proving
 from taskpass.ledger.verify.proven import LogLocation, proven
 
@@ -36,20 +38,29 @@ def inclusion(
 
     INDEX.json is the entry, INDEX.tlog-proof the proof (C2SP tlog-proof): `taskpass audit
     verify-proof`, or any program for that format, checks it with nothing but the log's key.
+
+    Exit code 3: all entries of a grant or a task were asked for, and of the log only a part is
+    there; what it has of them was written.
     """
     with options.told():
         if bool(entry) + bool(cred) + bool(task) != 1:
             raise UsageError("Name one: an entry, --cred or --task")
         with proven(where, _asked(entry, Query(cred=cred, task=task))) as log:
+            report = log.report
+            if not log.entries and not (entry and entry.isdigit()):
+                demand_all(report, "have none of those that were asked for")
             found = log.entries if entry is None else (proving.only(log, entry),)
             if not found:
                 raise UsageError("The log has no such entries")
             written = [_written(log.source, index, destination) for index, _ in found]
     if as_json:
         click.echo(json.dumps(written))
-        return
-    for each in written:
-        click.echo(f"Entry {each['index']} is in {each['entry']}, its proof in {each['proof']}")
+    else:
+        for each in written:
+            click.echo(f"Entry {each['index']} is in {each['entry']}, its proof in {each['proof']}")
+    if entry is None:
+        with options.told():
+            conclude(report)
 
 
 @prove.command(epilog="Example: taskpass audit prove consistency kept.checkpoint --db ledger.db")

@@ -1,24 +1,19 @@
-"""`taskpass audit stats`, `open-ops` and `whois-token`, `taskpass debts`: what a ledger holds."""
+"""`taskpass audit stats` and `open-ops`, `taskpass debts`: what a ledger holds."""
 
 import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
-from taskpass.cli.audit import options, progress, proof, story
-from taskpass.core.errors import UsageError
+from taskpass.cli.audit import options, progress, proof
+from taskpass.cli.text import plain
 from taskpass.core.model.grant import GrantState
-from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.reader import Incomplete
 from taskpass.ledger.query import stats as stand
-from taskpass.ledger.query.whois import asked_for, whois
 from taskpass.ledger.verify.log import Report
 from taskpass.ledger.verify.proven import LogLocation, proven
-
-MOST_TOKEN = 65_536
 
 
 @click.command(epilog="Example: taskpass audit stats --db ledger.db")
@@ -39,7 +34,7 @@ def stats(where: LogLocation, as_json: bool) -> None:
     click.echo(f"{found.entries:>10}  entries{absent}; {found.bytes / 2**20:.1f} MiB on disk")
     click.echo(f"{found.held:>10}  credentials held, {found.owed} of them to be taken back")
     for name, count in found.by_type.items():
-        click.echo(f"{count:>10}  {story.plain(name)}")
+        click.echo(f"{count:>10}  {plain(name)}")
     for day, count in found.by_day.items():
         click.echo(f"{count:>10}  on {day}")
     proof.say(report)
@@ -121,40 +116,4 @@ def _list(found: Sequence[stand.OpenOperation]) -> None:
             f"{each.state:<8}  since {each.since}  {each.task}  '{each.name}' of {each.provider}, "
             f"grant {each.grant}{why}{dies}"
         )
-        click.echo(story.plain(text))
-
-
-@click.command(
-    "whois-token",
-    epilog="Example: taskpass audit whois-token --key-file seed --db ledger.db < token",
-)
-@click.option(
-    "--key-file", "key_files", multiple=True, required=True, type=click.Path(path_type=Path),
-    help="A key that signed the log (its seed): fingerprints follow from it. Repeatable.",
-)  # fmt: skip
-@options.source
-@options.as_json
-def whois_token(key_files: tuple[Path, ...], where: LogLocation, as_json: bool) -> None:
-    """Say whose a token is that was found somewhere. It is read from standard input.
-
-    Exit code 1: the log knows it not.
-    """
-    token = sys.stdin.buffer.read(MOST_TOKEN + 1).strip()
-    with options.told():
-        if not 0 < len(token) <= MOST_TOKEN:
-            raise UsageError("Give the token on standard input, as in: … < token")
-        seeds = [read_seed_file(path) for path in key_files]
-        with proven(where, asked_for(token, seeds)) as log:
-            owner, report = whois(log), log.report
-    proof.say(report)
-    if owner is None:
-        raise options.Unknown("No credential of this log has that fingerprint")
-    if as_json:
-        click.echo(json.dumps(dataclasses.asdict(owner)))
-        return
-    gone = f"revoked {owner.revoked}" if owner.revoked else "not known to be revoked"
-    text = (
-        f"'{owner.name}' of task {owner.task}, for agent {owner.agent}: issued {owner.issued}, "
-        f"expires {owner.expires}, {gone} (grant {owner.grant}, entry {owner.index})"
-    )
-    click.echo(story.plain(text))
+        click.echo(plain(text))

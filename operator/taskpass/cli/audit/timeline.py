@@ -18,7 +18,9 @@ def timeline(task: str, where: LogLocation, as_json: bool) -> None:
 
     The whole log is verified first: each line is of an entry under the signed checkpoint, none is
     left out, and a name is shown only where it opens the entry's commitment. An export has no
-    names, so people are shown by their references.
+    names, so people are shown by their references. What people wrote is in quotes.
+
+    Exit code 3: of the log only a part is there, and what is told is of that.
     """
     names = where.directory is None
     with options.told(), progress.shown("verified") as tell:
@@ -28,8 +30,8 @@ def timeline(task: str, where: LogLocation, as_json: bool) -> None:
         for index, event in told.entries:
             click.echo(json.dumps({"index": index, **event}, ensure_ascii=True))
         proof.say(report)
-        return
-    for line in story.lines(told):
-        click.echo(line)
-    for line in proof.lines(report):
-        click.echo(line)
+    else:
+        for line in (*story.lines(told), *proof.lines(report)):
+            click.echo(line)
+    with options.told():
+        proof.demand_answer(report)

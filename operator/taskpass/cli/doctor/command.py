@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from taskpass.cli.text import plain
 from taskpass.core.errors import UsageError
 from taskpass.core.model.diagnosis import Diagnosis, Level
 
@@ -64,9 +65,12 @@ def doctor(
 def as_text(said: Sequence[Diagnosis]) -> str:
     """Return a line for each: level, what, remedy."""
     return "\n".join(
-        f"{each.level:<7}  {each.about}: {each.what}" + (f"  {each.remedy}" if each.remedy else "")
-        for each in said
+        plain(f"{each.level:<7}  {each.about}: {each.what}{_remedy(each)}") for each in said
     )
+
+
+def _remedy(said: Diagnosis) -> str:
+    return f"  {said.remedy}" if said.remedy else ""
 
 
 def as_objects(said: Sequence[Diagnosis]) -> str:

@@ -8,6 +8,7 @@ import orjson
 
 from taskpass.core.errors import UsageError
 from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.query.part import demand_all
 from taskpass.ledger.verify.proven import VerifiedLog
 
 
@@ -34,22 +35,13 @@ def timeline(log: VerifiedLog, task: str, *, names: bool) -> Timeline:
 
     Raises:
         UsageError: The log has no such task, or several.
+        Incomplete: It has none in the entries that are here, which are not all.
 
     """
     entries = [(index, orjson.loads(body)) for index, body in log.entries]
     subjects = sorted({event["subject"] for _, event in entries})
-    if not subjects and log.report.pruned:
-        raise UsageError(
-            f"The log has no task '{task}' from entry {log.report.pruned} on; what is before was "
-            "pruned: look in the archive that was written then"
-        )
-    if not subjects and not log.report.is_whole:
-        first, end = log.report.bodies
-        raise UsageError(
-            f"The entries {first}..{end - 1}, which alone are here, have no task '{task}'; name a "
-            "ledger or an export of the whole log"
-        )
     if not subjects:
+        demand_all(log.report, f"have no task '{task}'")
         raise UsageError(f"The log has no task '{task}'; write it as namespace/name")
     if len(subjects) > 1:
         raise UsageError(f"Several namespaces had a task '{task}': {', '.join(subjects)}; name one")

@@ -1,5 +1,7 @@
 """Whose token is this? Its fingerprint is computed again and looked for in the log.
 
+A provider may give one value for several grants, so there may be several who had it.
+
 The log keeps no secret, only keyed fingerprints: whoever has the log alone can confirm no guess.
 """
 
@@ -8,11 +10,14 @@ from typing import Any
 
 import orjson
 
+from taskpass.core.errors import UsageError
 from taskpass.core.model.entry import PREFIX, EventType, Result
 from taskpass.core.model.grant import SecretValue
 from taskpass.ledger.log.entry_filter import Query
-from taskpass.ledger.log.signing import fingerprint_key
+from taskpass.ledger.log.signing import SeedSigner, fingerprint_key
+from taskpass.ledger.verify.log import Key, Report
 from taskpass.ledger.verify.proven import VerifiedLog
+from taskpass.tlog.checkpoint import PublicKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +42,44 @@ def asked_for(token: bytes, seeds: list[bytes]) -> Query:
     return Query(type="credential.", fingerprints=wanted)
 
 
-def whois(log: VerifiedLog) -> Owner | None:
-    """Return whose the token is, by what `asked_for` found; None for nobody's."""
+def keys_missing(report: Report, seeds: list[bytes]) -> list[Key]:
+    """Return the log's keys of which no seed was given: what was issued under them is not found.
+
+    Raises:
+        UsageError: A seed is of a key that the log never had.
+
+    """
+    signers = [SeedSigner(seed) for seed in seeds]
+    given = {PublicKey(report.origin, signer.public_key).vkey() for signer in signers}
+    if strange := given - {key.vkey for key in report.keys}:
+        raise UsageError(
+            f"The log was never signed with the key {min(strange)}; name one of its own"
+        )
+    return [key for key in report.keys if key.vkey not in given]
+
+
+def whois(log: VerifiedLog) -> list[Owner]:
+    """Return whose the token is or was, by what `asked_for` found: who still holds it first."""
     events = [(index, orjson.loads(body)) for index, body in log.entries]
-    issued = [(i, e) for i, e in events if _is(e, EventType.CREDENTIAL_ISSUE)]
-    if not issued:
-        return None
-    index, event = issued[0]
-    cred, task = event["data"]["cred"], event["data"]["task"]
-    gone = [
-        e["time"]
-        for _, e in events
-        if _is(e, EventType.CREDENTIAL_REVOKE) and e["data"]["cred"]["ref"] == cred["ref"]
+    gone = {
+        event["data"]["cred"]["ref"]: event["time"]
+        for _, event in events
+        if _is(event, EventType.CREDENTIAL_REVOKE)
+    }
+    found = [
+        _owner(index, event, gone)
+        for index, event in events
+        if _is(event, EventType.CREDENTIAL_ISSUE)
     ]
+    return sorted(found, key=lambda owner: (owner.revoked != "", owner.index))
+
+
+def _owner(index: int, event: dict[str, Any], gone: dict[str, str]) -> Owner:
+    cred = event["data"]["cred"]
     return Owner(
-        grant=cred["ref"], task=event["subject"], name=cred["name"], agent=task["agent"],
-        issued=event["time"], expires=cred["exp"], revoked=gone[-1] if gone else "", index=index,
+        grant=cred["ref"], task=event["subject"], name=cred["name"],
+        agent=event["data"]["task"]["agent"], issued=event["time"], expires=cred["exp"],
+        revoked=gone.get(cred["ref"], ""), index=index,
     )  # fmt: skip
 
 
