@@ -16,7 +16,7 @@ test: ## Everything, the cluster included (the README's test command)
 	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node e2e-faults -- e2e-plane
 
 ##@ Everyday (no cluster, no network, seconds)
-.PHONY: setup fmt lint types imports unit slow chart check
+.PHONY: setup fmt lint types imports unit slow chart check pictures
 setup: $(READY) ## Python environment with locked, hashed dependencies
 $(READY): requirements/run.lock requirements/dev.lock
 	@$(PYTHON) hack/environment.py $(VENV)
@@ -36,6 +36,8 @@ chart: tools ## Tests of the chart, by helm template
 	nice $(BIN)/python -m pytest tests/chart
 check: ## What a change must pass before review
 	@$(PYTHON) hack/steps.py setup lint types imports unit
+pictures: setup ## Draw docs/pictures/*.svg from *.d2 beside them; the first time D2 is built, a minute
+	@nice $(BIN)/python -m hack.pictures
 
 ##@ The cluster (NAME=… for several side by side; CLUSTER=context:… to use one of yours)
 .PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane e2e-faults bench soak

@@ -88,6 +88,18 @@ def tpverify() -> Path:
     return _made("tpverify", parts, build, "seconds") / "tpverify"
 
 
+def d2() -> Path:
+    """Return the path of what draws the pictures of the docs."""
+    source = places.ROOT / "hack" / "d2"
+
+    def build(target: Path) -> None:
+        flags = ["-ldflags", SMALL, "-o", str(target / "d2")]
+        _go(["build", *flags, "oss.terrastruct.com/d2"], cwd=source)
+
+    parts = [(source / name).read_bytes() for name in ("go.mod", "go.sum")]
+    return _made("D2", parts, build, "a minute") / "d2"
+
+
 def litewitness() -> Path:
     """Return the path of a witness that we did not write."""
     modules = [f"filippo.io/torchwood/cmd/litewitness@{TORCHWOOD}"]
