@@ -99,7 +99,7 @@ class Players:
         await self._kubelet.create(SWITCHES, body)
 
     async def lift(self) -> None:
-        """Lift every KillSwitch that was thrown."""
+        """Lift every KillSwitch that was activated."""
         while self._stopped:
             await self._kubelet.delete(f"{SWITCHES}/{self._stopped.pop()}")
 

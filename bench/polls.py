@@ -104,9 +104,9 @@ def main() -> None:
     )  # fmt: skip
     reporter = ReadyConditionReporter(ports, caches)  # type: ignore[arg-type]
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(reporter.look())
-    loop.run_until_complete(reporter.look())
-    timed("look-at-switches", lambda: loop.run_until_complete(reporter.look()))
+    loop.run_until_complete(reporter.write_changes())
+    loop.run_until_complete(reporter.write_changes())
+    timed("look-at-switches", lambda: loop.run_until_complete(reporter.write_changes()))
     last = caches.task((NAMESPACE, f"t{TASKS // 2}"))
     if last is None:
         raise LookupError("the task that was just applied")

@@ -140,7 +140,7 @@ class Stage:
         left = await asyncio.to_thread(self._left)
         if ledger:
             left["held"] = await self._held()
-            left["owed"] = int(await self.metric("taskpass_grants_owed"))
+            left["owed"] = int(await self.metric("taskpass_pending_revocations"))
             left["dropped_events"] = int(await self.metric("taskpass_events_dropped"))
         tell("left", after=after, **left)
         for what, count in left.items():

@@ -123,8 +123,8 @@ def record(stage: Stage, telling: Telling) -> None:
     verified = stage.taskpass("audit", "verify", "--anchor")
     claim(verified[:1] and verified[0].startswith("OK"), f"the log does not hold: {verified}")
     telling.show(verified[:1])
-    owed = stage.lines("-n", SYSTEM, "exec", "deploy/taskpass", "--", "taskpass", "debts")
-    telling.say("taskpass debts: " + " ".join(owed))
+    owed = stage.lines("-n", SYSTEM, "exec", "deploy/taskpass", "--", "taskpass", "pending")
+    telling.say("taskpass pending: " + " ".join(owed))
 
 
 def folded(timeline: list[str]) -> list[str]:

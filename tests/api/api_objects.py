@@ -195,7 +195,7 @@ CLASSES = [
     _class("actions", ["*"], "must not hold '*'; name each action", "every action"),
     _class("locations.0", "http://kubernetes.example", "must begin with 'https://'", "a location without encryption"),
     _class("kubernetes.streams", "Yes", "Unsupported value", "streams neither allowed nor refused"),
-    _class("kubernetes.escapes", "Yes", "Unsupported value", "escapes neither allowed nor refused"),
+    _class("kubernetes.privilegeEscalation", "Yes", "Unsupported value", "privilegeEscalation neither allowed nor refused"),
     _class("defaultExpirationSeconds", 300, "must be at least 600 when `provider` is 'Kubernetes'", "a default that no token can have"),
     _class("maxExpirationSeconds", 600, "must be at least `defaultExpirationSeconds`", "a maximum below the default"),
     _class("namespaceSelector.matchExpressions", [{"key": "a", "operator": "In"}], "must have `values` when `operator` is", "In without values"),

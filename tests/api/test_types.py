@@ -64,7 +64,7 @@ FULL: dict[str, Object] = {
             "namespaces": ["tickets"],
             "audience": "a",
             "streams": "Refused",
-            "escapes": "Refused",
+            "privilegeEscalation": "Refused",
         },
     },
     "AgentPolicy": {

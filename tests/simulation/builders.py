@@ -134,7 +134,7 @@ def job(name: str = NAME, *, uid: str = "job-1", ended: str = "") -> WorkloadVie
 
 
 def switch(target: Target, name: str = "stop", **where: str) -> KillSwitch:
-    """Return a KillSwitch that ona threw."""
+    """Return a KillSwitch that ona activated."""
     return KillSwitch(
         name=name, uid=f"uid-{name}", generation=1, target=target, reason="INC-42",
         requester=User(username="ona"), **where,

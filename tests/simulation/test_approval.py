@@ -120,7 +120,7 @@ async def test_no_word_counts_of(world: SimulatedWorld, who: User, why: str) -> 
     await world.settle()
 
     assert world.provider.calls == []
-    assert said(world, uid) == "CountsNot"
+    assert said(world, uid) == "NotEligible"
     assert why in next(a.said[1] for a in world.cluster.approval_list if a.uid == uid)
 
 
@@ -181,7 +181,7 @@ async def test_a_changed_request_makes_an_approval_void(world: SimulatedWorld) -
 
     assert world.provider.calls == []
     assert pending(world)[0]["digest"] != asked["digest"]
-    assert said(world, uid) == "Void"
+    assert said(world, uid) == "Superseded"
 
 
 async def test_whoever_changes_anything_has_what_is_held_approved_anew(

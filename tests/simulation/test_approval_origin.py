@@ -42,7 +42,7 @@ async def test_who_changed_the_job_may_not_approve_and_another_may(
     await world.settle()
 
     assert nothing == []
-    assert hers_is[0] == "CountsNot"
+    assert hers_is[0] == "NotEligible"
     assert "'lea' has started what runs in the pod" in hers_is[1]
     assert json.loads(asked["request"])["agent"]["started_by"] == ["lea", "ona"]
     assert world.condition("Ready") == ("True", "Ready")
@@ -58,7 +58,7 @@ async def test_who_made_the_pod_by_hand_may_not_approve(world: SimulatedWorld) -
     hers = give(world, asked["digest"], LEA)
     await world.settle()
 
-    assert said(world, hers) == "CountsNot"
+    assert said(world, hers) == "NotEligible"
     assert world.provider.calls == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from taskpass.core.policy.evaluate import Effect
 from taskpass.core.rate_limit.budget import Limit
-from taskpass.flows.budgeting import Room
+from taskpass.flows.budgeting import UnlimitedVolume
 from tests.simulation.builders import pod, policy, request, task
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.faults import Trap
@@ -264,7 +264,7 @@ async def test_on_a_full_volume_people_read_of_the_volume_and_of_no_budget(
     bounded: SimulatedWorld,
 ) -> None:
     await running(bounded)
-    bounded.room = Room(spare=-1, tight=True)
+    bounded.room = UnlimitedVolume(spare=-1, tight=True)
     why = "The ledger's volume has 1 MiB left of 64 MiB. Nothing is issued"
     bounded.ports.modes.issuance_blocked_reason = why
     bounded.create(task(READ, name="blocked", uid="uid-blocked"))
@@ -280,7 +280,7 @@ async def test_on_a_full_volume_people_read_of_the_volume_and_of_no_budget(
     bounded.end_pod()
     await bounded.settle()
     assert not bounded.held()
-    bounded.room = Room()
+    bounded.room = UnlimitedVolume()
     bounded.restart()
     await bounded.settle()
     assert {str(g.task) for g in bounded.held()} == {f"{KEY[0]}/blocked"}
@@ -290,7 +290,7 @@ async def test_on_a_tight_volume_who_has_used_its_part_is_told_to_have_it_enlarg
     make_bounded: MakeWorld,
 ) -> None:
     world = make_bounded(of_task=LARGE)
-    world.room = Room(spare=32_768, tight=True)
+    world.room = UnlimitedVolume(spare=32_768, tight=True)
     await running(world)
 
     await flood(world)

@@ -30,11 +30,11 @@ async def test_what_is_held_of_it_is_revoked_before_it_is_gone(
 
     world.cluster.delete_class(CLASS)
     for _ in range(3):
-        await deletions.look()
+        await deletions.release_unused()
     waits = CLASS in world.cluster.classes
     await world.settle()
     held = world.held()
-    await deletions.look()
+    await deletions.release_unused()
 
     assert waits
     assert held == []
@@ -66,9 +66,9 @@ async def test_what_was_being_issued_when_it_was_deleted_is_waited_for(
 ) -> None:
     """Between a decision and its record in the ledger nothing shows that something is coming."""
     world.cluster.delete_class(CLASS)
-    await deletions.look()
+    await deletions.release_unused()
     after_one = CLASS in world.cluster.classes
-    await deletions.look()
+    await deletions.release_unused()
 
     assert after_one
     assert CLASS not in world.cluster.classes
@@ -82,12 +82,12 @@ async def test_a_provider_that_is_down_holds_it_for_thirty_seconds_and_then_is_a
 
     world.cluster.delete_class(CLASS)
     await world.settle()
-    await deletions.look()
+    await deletions.release_unused()
     world.clock.advance(29)
-    await deletions.look()
+    await deletions.release_unused()
     waits = CLASS in world.cluster.classes
     world.clock.advance(1)
-    await deletions.look()
+    await deletions.release_unused()
     owed = world.held()
     world.heal()
     await world.settle()
@@ -97,7 +97,7 @@ async def test_a_provider_that_is_down_holds_it_for_thirty_seconds_and_then_is_a
     assert len(owed) == 1
     assert world.told("RevocationPending", "CredentialClass") == [
         "Deleted while 1 of it are not confirmed to be revoked; that is tried again until it is: "
-        "taskpass debts lists them"
+        "taskpass pending lists them"
     ]
     assert world.held() == []
 
@@ -109,8 +109,8 @@ async def test_an_uninstall_waits_for_nothing(
     await running(world)
 
     world.ports.modes.uninstalling = True
-    await deletions.look()
-    await deletions.look()
+    await deletions.release_unused()
+    await deletions.release_unused()
 
     assert not world.cluster.classes[CLASS].has_finalizer
 
@@ -122,7 +122,7 @@ async def test_an_api_server_that_is_away_is_asked_again(
 
     world.cluster.delete_class(CLASS)
     for _ in range(3):
-        await deletions.look()
+        await deletions.release_unused()
 
     assert CLASS not in world.cluster.classes
 
@@ -131,6 +131,6 @@ async def test_one_that_is_not_deleted_is_left_alone(
     world: SimulatedWorld, deletions: ClassDeletions
 ) -> None:
     for _ in range(3):
-        await deletions.look()
+        await deletions.release_unused()
 
     assert world.cluster.classes[CLASS].has_finalizer

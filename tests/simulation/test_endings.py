@@ -178,7 +178,7 @@ async def test_what_is_held_back_is_not_issued(world: SimulatedWorld) -> None:
 
     assert world.provider.calls == []
     assert world.pod().gated
-    assert world.condition("CredentialsIssued") == ("False", "NotYet")
+    assert world.condition("CredentialsIssued") == ("False", "Pending")
     assert world.message("CredentialsIssued") == "The limits do not hold"
 
 

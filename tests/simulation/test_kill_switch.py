@@ -53,7 +53,7 @@ async def running(world: SimulatedWorld, *more: object) -> None:
     assert world.condition("Ready") == ("True", "Ready")
 
 
-def throw(world: SimulatedWorld, *switches: KillSwitch) -> None:
+def activate(world: SimulatedWorld, *switches: KillSwitch) -> None:
     world.cluster.changed()
     world.cluster.kill_switch_list = list(switches)
 
@@ -65,7 +65,7 @@ async def test_what_it_matches_is_taken_back_and_stays_back_until_it_is_lifted(
     await running(world)
     old = world.held()[0].id
 
-    throw(world, switch(target, **MATCHING[target]))
+    activate(world, switch(target, **MATCHING[target]))
     await world.settle()
     held, secret, said = world.held(), world.secret(), world.condition("Suspended")
     world.change(intent=task(goal="Another goal").intent)
@@ -73,7 +73,7 @@ async def test_what_it_matches_is_taken_back_and_stays_back_until_it_is_lifted(
     await world.settle()
     still = world.held()
     message = world.message("Ready")
-    throw(world)
+    activate(world)
     await world.settle()
 
     assert (held, secret, still) == ([], None, [])
@@ -89,7 +89,7 @@ async def test_what_it_does_not_match_goes_on(world: SimulatedWorld, target: Tar
     await running(world)
     held = [g.id for g in world.held()]
 
-    throw(world, switch(target, **OTHERS[target]))
+    activate(world, switch(target, **OTHERS[target]))
     await world.settle()
 
     assert [g.id for g in world.held()] == held
@@ -103,7 +103,7 @@ async def test_a_class_is_taken_back_and_what_else_a_task_holds_stays(
     world.cluster.policy_list = [policy(classes=("tickets-api", "kb-api"))]
     await running(world, request("kb", of="kb-api"))
 
-    throw(world, switch(Target.CLASS, of="tickets-api"))
+    activate(world, switch(Target.CLASS, of="tickets-api"))
     await world.settle()
 
     assert [g.name for g in world.held()] == ["kb"]
@@ -111,14 +111,14 @@ async def test_a_class_is_taken_back_and_what_else_a_task_holds_stays(
     assert world.condition("Stalled") == ("True", "KillSwitch")
     assert {key.split(".")[0] for key in world.secret() or ()} == {"kb"}
 
-    throw(world)
+    activate(world)
     await world.settle()
     assert [g.name for g in world.held()] == ["kb", "tickets"]
     assert_at_rest(world)
 
 
 async def test_a_task_that_is_made_later_is_held_back_too(world: SimulatedWorld) -> None:
-    throw(world, switch(Target.NAMESPACE, namespace=NAMESPACE))
+    activate(world, switch(Target.NAMESPACE, namespace=NAMESPACE))
     world.create(task(READ))
     world.add_pod()
     await world.settle()
@@ -130,10 +130,10 @@ async def test_a_task_that_is_made_later_is_held_back_too(world: SimulatedWorld)
 async def test_two_switches_are_both_to_be_lifted(world: SimulatedWorld) -> None:
     await running(world)
     first = switch(Target.ALL, "first")
-    throw(world, first, switch(Target.TASK, "second", **MATCHING[Target.TASK]))
+    activate(world, first, switch(Target.TASK, "second", **MATCHING[Target.TASK]))
     await world.settle()
 
-    throw(world, first)
+    activate(world, first)
     await world.settle()
 
     assert world.held() == []
@@ -142,11 +142,11 @@ async def test_two_switches_are_both_to_be_lifted(world: SimulatedWorld) -> None
 
 async def test_a_suspended_task_stays_suspended_once_it_is_lifted(world: SimulatedWorld) -> None:
     await running(world)
-    throw(world, switch(Target.ALL))
+    activate(world, switch(Target.ALL))
     world.change(operating_mode="Suspended")
     await world.settle()
 
-    throw(world)
+    activate(world)
     await world.settle()
 
     assert world.condition("Suspended") == ("True", "Requested")
@@ -159,7 +159,7 @@ async def test_a_policy_that_cannot_be_evaluated_does_not_keep_what_a_class_swit
     """An error of a policy keeps what is held; a KillSwitch is asked before any policy."""
     await running(world)
     world.cluster.policy_list = [policy(), broken("freeze", Effect.DENY)]
-    throw(world, switch(Target.CLASS, of="tickets-api"))
+    activate(world, switch(Target.CLASS, of="tickets-api"))
     await world.settle()
 
     assert world.held() == []
@@ -204,18 +204,18 @@ async def test_it_is_called_enforced_only_once_nothing_is_held(world: SimulatedW
     said = Said()
     reporter = ReadyConditionReporter(replace(world.ports, ready_conditions=said), Stock(world))
     world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
-    throw(world, switch(Target.ALL))
-    await reporter.look()
+    activate(world, switch(Target.ALL))
+    await reporter.write_changes()
     assert said.findings == []  # something may be on its way into the ledger
 
     await world.look()
-    await reporter.look()
+    await reporter.write_changes()
     assert [f.reason for f in said.findings] == ["Revoking"]
     assert "1 still to be taken back: Fake has not confirmed it" in said.findings[0].message
 
     world.heal()
     await world.settle()
-    await reporter.look()
+    await reporter.write_changes()
     assert [f.reason for f in said.findings] == ["Revoking", "Enforced"]
     assert said.findings[1].message == "Nothing that it matches is held; 1 task is held back"
 
@@ -225,10 +225,10 @@ async def test_one_that_matches_nothing_says_so(world: SimulatedWorld) -> None:
     await running(world)
     said = Said()
     reporter = ReadyConditionReporter(replace(world.ports, ready_conditions=said), Stock(world))
-    throw(world, switch(Target.AGENT, **OTHERS[Target.AGENT]))
+    activate(world, switch(Target.AGENT, **OTHERS[Target.AGENT]))
 
-    await reporter.look()
-    await reporter.look()
+    await reporter.write_changes()
+    await reporter.write_changes()
 
     assert said.findings[0].message == (
         "Nothing that it matches is held; no task matches it now, so see that the names are right"
@@ -245,10 +245,10 @@ async def test_a_debt_of_a_task_that_is_gone_counts(world: SimulatedWorld) -> No
     await world.look()
     said = Said()
     reporter = ReadyConditionReporter(replace(world.ports, ready_conditions=said), Stock(world))
-    throw(world, switch(Target.AGENT, **MATCHING[Target.AGENT]))
+    activate(world, switch(Target.AGENT, **MATCHING[Target.AGENT]))
 
-    await reporter.look()
-    await reporter.look()
+    await reporter.write_changes()
+    await reporter.write_changes()
 
     assert [f.reason for f in said.findings] == ["Revoking"]
 
@@ -259,20 +259,20 @@ async def test_it_is_recorded_once_when_it_is_thrown_and_once_when_it_is_lifted(
     stock, path = Stock(world), world.path
     recorder = KillSwitchRecorder(world.ports, stock)
     recorder.begin(History(path).kill_switches())
-    throw(world, switch(Target.ALL))
-    await recorder.look()
-    await recorder.look()
+    activate(world, switch(Target.ALL))
+    await recorder.record_changes()
+    await recorder.record_changes()
     world.restart()
-    throw(world)  # while no operator runs
+    activate(world)  # while no operator runs
     again = KillSwitchRecorder(world.ports, stock)
     again.begin(History(path).kill_switches())
-    await again.look()
-    await again.look()
+    await again.record_changes()
+    await again.record_changes()
 
-    (thrown,), (lifted,) = world.entries("kill_switch.throw"), world.entries("kill_switch.lift")
-    assert thrown["data"]["kill_switch"] == {"name": "stop", "uid": "uid-stop", "target": "All"}
-    assert thrown["data"]["reason"] == "INC-42"
-    assert "requester" in thrown["data"]["by"]
+    (activated,), (lifted,) = world.entries("kill_switch.throw"), world.entries("kill_switch.lift")
+    assert activated["data"]["kill_switch"] == {"name": "stop", "uid": "uid-stop", "target": "All"}
+    assert activated["data"]["reason"] == "INC-42"
+    assert "requester" in activated["data"]["by"]
     assert lifted["data"]["kill_switch"] == {"name": "stop", "uid": "uid-stop"}
     assert History(path).kill_switches() == {}
 
@@ -280,11 +280,11 @@ async def test_it_is_recorded_once_when_it_is_thrown_and_once_when_it_is_lifted(
 async def test_a_restart_does_not_record_a_switch_again(
     world: SimulatedWorld, tmp_path: Path
 ) -> None:
-    throw(world, switch(Target.ALL))
-    await KillSwitchRecorder(world.ports, Stock(world)).look()
+    activate(world, switch(Target.ALL))
+    await KillSwitchRecorder(world.ports, Stock(world)).record_changes()
     world.restart()
 
-    await KillSwitchRecorder(world.ports, Stock(world)).look()  # the log was pruned, say
+    await KillSwitchRecorder(world.ports, Stock(world)).record_changes()  # the log was pruned, say
 
     assert len(world.entries("kill_switch.throw")) == 1
 
@@ -293,7 +293,7 @@ async def test_a_log_that_cannot_be_read_ends_nothing_but_the_record(
     world: SimulatedWorld,
 ) -> None:
     """The operator goes on to revoke; what is recorded once the log can be read is all of it."""
-    throw(world, switch(Target.ALL))
+    activate(world, switch(Target.ALL))
     readable = False
 
     def damaged() -> Mapping[str, str]:
@@ -314,7 +314,7 @@ async def test_a_log_that_cannot_be_read_ends_nothing_but_the_record(
 async def test_a_kill_switch_that_could_not_be_recorded_is_recorded_by_the_next_look(
     world: SimulatedWorld,
 ) -> None:
-    throw(world, switch(Target.ALL))
+    activate(world, switch(Target.ALL))
     recorder = KillSwitchRecorder(world.ports, Stock(world))
     world.fail("ledger.commit", LedgerReadOnly("the volume is full"))
     with pytest.raises(LedgerReadOnly):
@@ -333,7 +333,7 @@ async def test_a_suspended_task_is_not_looked_at_for_its_own_sake_while_its_pod_
     world.create(task(READ, job=found.name))
     world.cluster.create_pod(pod("agent", job=found))
     await world.settle()
-    throw(world, switch(Target.ALL))
+    activate(world, switch(Target.ALL))
     await world.settle()
 
     again = await world.look()
@@ -360,11 +360,11 @@ async def test_what_it_takes_is_counted_as_it_is_matched(
     await running(world)
     reporter = ReadyConditionReporter(world.ports, Stock(world))
     for where in (MATCHING.get(target, {"of": READ.class_name}), OTHERS.get(target, {})):
-        thrown = switch(target, **where)
+        activated = switch(target, **where)
 
-        taken = [g for g in world.held() if thrown.takes(g)]
+        taken = [g for g in world.held() if activated.takes(g)]
 
-        assert sum(reporter._held(thrown).values()) == len(taken)
+        assert sum(reporter._held(activated).values()) == len(taken)
 
 
 async def test_nothing_is_compared_where_nothing_has_changed(world: SimulatedWorld) -> None:
@@ -377,13 +377,13 @@ async def test_nothing_is_compared_where_nothing_has_changed(world: SimulatedWor
 
     stock = Counting(world)
     reporter = ReadyConditionReporter(world.ports, stock)
-    await reporter.look()
+    await reporter.write_changes()
     before = stock.looks
     for _ in range(10):
-        await reporter.look()
+        await reporter.write_changes()
     unchanged = stock.looks - before
 
     world.cluster.changed()
-    await reporter.look()
+    await reporter.write_changes()
 
     assert (unchanged, stock.looks > before) == (0, True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskpass.cli.audit.story import told_of
+from taskpass.cli.audit.steps import describe
 from taskpass.core.errors import ApiUnavailable, ProviderRefused, ProviderUnavailable
 from taskpass.core.policy.evaluate import Effect
 from tests.simulation.builders import NAMESPACE, broken, job, phase, policy, request, task
@@ -101,7 +101,7 @@ async def test_the_log_says_which_credential_took_which_ones_place(world: Simula
     [_, renewal] = [e for e in world.entries("credential.issue") if e["data"]["stage"] == "intent"]
     cred = renewal["data"]["cred"]
     assert (cred["renews"], cred["renewal_n"]) == (old.id, 1)
-    assert told_of(renewal)[2].endswith(f", renews grant {old.id}")
+    assert describe(renewal)[2].endswith(f", renews grant {old.id}")
 
 
 async def test_a_task_of_a_day_goes_on_with_credentials_of_a_quarter_of_an_hour(

@@ -14,7 +14,7 @@ from taskpass.core.model.grant import Grant
 from taskpass.core.model.key import Key
 from taskpass.core.model.task import Task
 from taskpass.core.rate_limit.budget import Limit
-from taskpass.flows.budgeting import UNLIMITED, Budgets, Room
+from taskpass.flows.budgeting import UNLIMITED, Budgets, UnlimitedVolume
 from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.context import Ports
 from taskpass.flows.task.reconcile import Reconciler
@@ -59,7 +59,7 @@ class SimulatedWorld:
         self.overlap = overlap
         self.limits: dict[str, Limit] = {}
         """What tasks and namespaces may fill of the ledger, from the next start on."""
-        self.room = Room()
+        self.room = UnlimitedVolume()
         """What its volume has left."""
         self._trap = trap
         self._ledger: SqliteLedger | None = None
@@ -125,7 +125,7 @@ class SimulatedWorld:
             providers={"Fake": provider}, sink=calls, pods=calls, tasks=calls, events=calls,
             reviewer=calls, workloads=calls, ready_conditions=calls, evaluator=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
-            fail_point=self.life.point, look=self.asked.append,
+            fail_point=self.life.point, enqueue=self.asked.append,
             budgets=Budgets(
                 meters=self._ledger.meters(), room=lambda: self.room,
                 task=self.limits.get("task", UNLIMITED),

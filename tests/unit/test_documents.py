@@ -94,7 +94,7 @@ def test_every_reason_is_described_in_its_own_words() -> None:
     assert set(told) == set(Reason)
 
 
-OF_APPROVALS = {Reason.COUNTS, Reason.COUNTS_NOT, Reason.ENDED, Reason.USED, Reason.VOID}
+OF_APPROVALS = {Reason.ACCEPTED, Reason.NOT_ELIGIBLE, Reason.ENDED, Reason.USED, Reason.SUPERSEDED}
 
 
 def test_every_condition_is_described() -> None:

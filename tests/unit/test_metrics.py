@@ -100,12 +100,12 @@ def test_debts_are_those_that_are_being_revoked_and_the_oldest_counts() -> None:
     metrics = watched(held=held)
 
     assert values(metrics, "taskpass_grants_held") == {(): 3}
-    assert values(metrics, "taskpass_grants_owed") == {(): 2}
-    assert values(metrics, "taskpass_oldest_debt_seconds") == {(): 600}
+    assert values(metrics, "taskpass_pending_revocations") == {(): 2}
+    assert values(metrics, "taskpass_oldest_pending_revocation_seconds") == {(): 600}
 
 
 def test_without_debts_none_is_old() -> None:
-    assert values(watched(), "taskpass_oldest_debt_seconds") == {(): 0}
+    assert values(watched(), "taskpass_oldest_pending_revocation_seconds") == {(): 0}
 
 
 def test_stalled_tasks_are_counted_by_few_reasons_whatever_a_status_says() -> None:

@@ -67,9 +67,9 @@ def test_every_reason_of_a_task_has_a_row() -> None:
     reasons = {reason for condition, reason in told if condition in set(ConditionType)}
 
     elsewhere = {
-        Reason.PENDING, Reason.FINISHED, Reason.NOT_STALLED,  # each in every state
+        Reason.FINISHED, Reason.NOT_STALLED,  # each in every state
         Reason.ENFORCED, Reason.INVALID_EXPRESSION,  # of other kinds
-        Reason.COUNTS, Reason.COUNTS_NOT, Reason.ENDED, Reason.USED, Reason.VOID,
+        Reason.ACCEPTED, Reason.NOT_ELIGIBLE, Reason.ENDED, Reason.USED, Reason.SUPERSEDED,
     }  # fmt: skip
     assert reasons == set(Reason) - elsewhere
 

@@ -1,4 +1,4 @@
-"""Kill switches: who may throw and lift one, in whose name, and what never changes of it."""
+"""Kill switches: who may activate and lift one, in whose name, and what never changes of it."""
 
 from collections.abc import Iterator
 
@@ -33,8 +33,8 @@ def may_create(who: Api) -> bool:
 
 
 @pytest.fixture
-def thrown(api: Api, ona: Api, name: str) -> Iterator[Object]:
-    """Return a KillSwitch that ona threw; it matches nothing."""
+def activated(api: Api, ona: Api, name: str) -> Iterator[Object]:
+    """Return a KillSwitch that ona activated; it matches nothing."""
     made = ona.create(thing(GROUP, "KillSwitch", "", name, spec=SPEC))
     yield made
     remove(api, made)
@@ -58,41 +58,41 @@ def test_it_is_stamped_with_who_threw_it_whatever_it_claims(api: Api, ona: Api, 
         {"requester": None},
     ],
 )
-def test_nothing_of_it_changes(api: Api, thrown: Object, change: Object) -> None:
+def test_nothing_of_it_changes(api: Api, activated: Object, change: Object) -> None:
     with pytest.raises(Refused, match="must not be changed; make another KillSwitch"):
-        api.merge(thrown, {"spec": change})
+        api.merge(activated, {"spec": change})
 
 
-def test_who_is_on_call_lifts_it(api: Api, ona: Api, thrown: Object) -> None:
-    ona.delete(thrown)
+def test_who_is_on_call_lifts_it(api: Api, ona: Api, activated: Object) -> None:
+    ona.delete(activated)
 
-    assert not api.exists(thrown)
+    assert not api.exists(activated)
 
 
-def test_a_tenants_administrator_throws_none_and_lifts_none(alice: Api, thrown: Object) -> None:
+def test_a_tenants_administrator_throws_none_and_lifts_none(alice: Api, activated: Object) -> None:
     with pytest.raises(Refused, match='cannot create resource "killswitches"'):
         alice.create(thing(GROUP, "KillSwitch", "", "mine", spec=SPEC))
     with pytest.raises(Refused, match='cannot delete resource "killswitches"'):
-        alice.delete(thrown)
+        alice.delete(activated)
     with pytest.raises(Refused, match='cannot patch resource "killswitches"'):
-        alice.merge(thrown, {"spec": {"target": "All"}})
+        alice.merge(activated, {"spec": {"target": "All"}})
 
 
 @pytest.mark.parametrize("verb", ["create", "delete", "patch"])
-def test_the_operator_throws_none_and_lifts_none(api: Api, thrown: Object, verb: str) -> None:
+def test_the_operator_throws_none_and_lifts_none(api: Api, activated: Object, verb: str) -> None:
     """Whoever has its token cannot stop others, nor let go on what was stopped."""
     ours = operator(api)
     attempts = {
         "create": lambda: ours.create(thing(GROUP, "KillSwitch", "", "ours", spec=SPEC)),
-        "delete": lambda: ours.delete(thrown),
-        "patch": lambda: ours.merge(thrown, {"metadata": {"labels": {"a": "b"}}}),
+        "delete": lambda: ours.delete(activated),
+        "patch": lambda: ours.merge(activated, {"metadata": {"labels": {"a": "b"}}}),
     }
 
     with pytest.raises(Refused, match=f'cannot {verb} resource "killswitches"'):
         attempts[verb]()
 
 
-def test_nobody_but_the_operator_says_that_it_has_taken_effect(api: Api, thrown: Object) -> None:
+def test_nobody_but_the_operator_says_that_it_has_taken_effect(api: Api, activated: Object) -> None:
     with pytest.raises(Refused, match="status must be left to taskpass"):
-        api.merge(thrown, {"status": {"observedGeneration": 1}}, "/status")
-    operator(api).merge(thrown, {"status": {"observedGeneration": 1}}, "/status")
+        api.merge(activated, {"status": {"observedGeneration": 1}}, "/status")
+    operator(api).merge(activated, {"status": {"observedGeneration": 1}}, "/status")

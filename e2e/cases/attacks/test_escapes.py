@@ -1,7 +1,8 @@
 """What an agent keeps when its role led to another credential: why such roles are refused.
 
-Each role is issued by the provider itself with `escapes: Allowed`, used as an agent would use it,
-and revoked. What was got so is still good: revocation reaches what was granted, and nothing else.
+Each role is issued by the provider itself with `privilegeEscalation: Allowed`, used as an agent
+would use it, and revoked. What was got so is still good: revocation reaches what was granted, and
+nothing else.
 """
 
 import base64
@@ -97,12 +98,14 @@ def begin(scene: Api, client: KubeClient) -> Begin:
     )
 
     async def issued(
-        *rules: Object, escapes: str = "Allowed"
+        *rules: Object, privilege_escalation: str = "Allowed"
     ) -> tuple[Api, Callable[[], Awaitable[None]]]:
         scene.apply(cluster_role(ROLE, READS, *rules))
         subject = Subject(
             provider=provider,
-            credential_class=replace(CLASS, config={**CONFIG, "escapes": escapes}),
+            credential_class=replace(
+                CLASS, config={**CONFIG, "privilegeEscalation": privilege_escalation}
+            ),
             request=REQUEST,
             refused=REQUEST,
             refused_field="",
@@ -232,4 +235,4 @@ async def test_a_role_that_leads_to_another_credential_is_refused(
     begin: Begin, group: str, resource: str, verb: str
 ) -> None:
     with pytest.raises(ProviderRefused, match=f"grants '{verb}' on '{resource}': its holder could"):
-        await begin(rule(group, resource, verb), escapes="Refused")
+        await begin(rule(group, resource, verb), privilege_escalation="Refused")

@@ -70,7 +70,7 @@ def test_a_task_can_be_explained_and_its_story_told(printed: dict[str, str]) -> 
     assert "AgentPolicy 'support/triage' allows it for 600 s" in whole
     assert "tickets is gone, proven by Kubernetes" in whole
     assert "limits: ok" in whole
-    assert "taskpass_grants_owed 0.0" in whole
+    assert "taskpass_pending_revocations 0.0" in whole
 
 
 def test_uninstalling_is_last_and_owes_nothing(printed: dict[str, str]) -> None:

@@ -24,7 +24,7 @@ class Look:
     """One look at a cluster where all is well, and what was there before and afterwards."""
 
     before: set[str]
-    told: Told
+    replay: Told
     after: set[str]
 
 
@@ -48,7 +48,7 @@ def _names(api: Api) -> set[str]:
 
 @pytest.fixture(scope="module")
 def well(look: Look) -> Told:
-    return look.told
+    return look.replay
 
 
 def test_it_changes_nothing(look: Look) -> None:

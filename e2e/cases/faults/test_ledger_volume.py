@@ -192,7 +192,7 @@ def test_an_older_copy_is_noticed_nothing_is_issued_and_what_it_does_not_know_is
         f"{name}-new",
         "CredentialsIssued",
         "False",
-        "NotYet",
+        "Pending",
         saying="an older copy is in its place",
     )
     assert "anchor: The log has" in operator.http("/readyz")[1]

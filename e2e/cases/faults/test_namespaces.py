@@ -122,7 +122,11 @@ def test_a_targets_namespace_goes_and_what_was_bound_there_is_no_debt(
     stage.api.delete(task(name))
 
     until(lambda: not _exists(stage, held["id"]), said=stage.operator.tail)
-    until(lambda: stage.operator.metric("taskpass_grants_owed") == 0, LONG, stage.operator.tail)
+    until(
+        lambda: stage.operator.metric("taskpass_pending_revocations") == 0,
+        LONG,
+        stage.operator.tail,
+    )
     assert stage.operator.metric("taskpass_grants_held") == 0
 
 

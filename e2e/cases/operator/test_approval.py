@@ -150,7 +150,7 @@ def test_whose_word_does_not_count_is_told_so(
     asked = begin(asking, name)
     given = word(asking, name, asked["digest"], lead(asking, user))
 
-    assert why in said(asking, given, "CountsNot")
+    assert why in said(asking, given, "NotEligible")
     assert asking.secret(name) is None
     assert asking.gated(name)
 
@@ -165,7 +165,7 @@ def test_who_changed_the_task_in_between_may_not_approve_it(
     asked = pending(asking, name, but=asked["digest"])
     given = word(asking, name, asked["digest"], eve)
 
-    assert "'eve' has made or changed the task" in said(asking, given, "CountsNot")
+    assert "'eve' has made or changed the task" in said(asking, given, "NotEligible")
     assert asking.secret(name) is None
 
 
@@ -184,7 +184,7 @@ def test_who_runs_a_template_may_not_approve_it(asking: Stage, name: str) -> Non
         until(lambda: _made(lea, made))
         asked = pending(asking, name)
         given = word(asking, name, asked["digest"], lea)
-        why = said(asking, given, "CountsNot")
+        why = said(asking, given, "NotEligible")
     finally:
         asking.api.delete(edits)
 
@@ -213,7 +213,7 @@ def test_an_approval_of_what_was_asked_before_is_void(asking: Stage, name: str) 
 
     given = word(asking, name, before["digest"], lead(asking))
 
-    assert "is not asked for" in said(asking, given, "Void")
+    assert "is not asked for" in said(asking, given, "Superseded")
     assert asking.secret(name) is None
 
 
@@ -230,7 +230,7 @@ def test_an_approval_for_an_earlier_task_of_the_name_opens_nothing(
 
     given = lead(asking).create({**made, "spec": spec})
 
-    assert said(asking, given, "Void")
+    assert said(asking, given, "Superseded")
     assert asking.secret(name) is None
 
 
@@ -308,7 +308,7 @@ def test_an_approved_branch_goes_on_and_one_that_nobody_may_approve_does_not(
     assert branch["branch"] == "write"
     # Alice moved it: her word on that counts not.
     hers = word(asking, name, branch["digest"], lead(asking, "alice"))
-    assert said(asking, hers, "CountsNot")
+    assert said(asking, hers, "NotEligible")
 
     word(asking, name, branch["digest"], lead(asking))
     asked = pending(asking, name, but=branch["digest"])

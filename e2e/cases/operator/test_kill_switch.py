@@ -23,7 +23,7 @@ BY_TARGET = {
 
 @pytest.fixture
 def taskpass(stage: Stage, kubeconfig: str, name: str) -> Iterator[Run]:
-    """Return how to run the command as an administrator; what it threw is lifted at the end."""
+    """Return how to run the command as an administrator; what it activated is lifted at the end."""
     yield partial(command.taskpass, kubeconfig)
     for each in stage.api.call("GET", "/apis/taskpass.dev/v1alpha1/killswitches")["items"]:
         stage.api.delete(thing(GROUP, "KillSwitch", "", each["metadata"]["name"]))
@@ -43,7 +43,7 @@ def test_what_it_matches_is_taken_back_and_issued_anew_once_it_is_lifted(
     again = stage.wait_ready(name)
 
     assert code == 0, said
-    assert f"KillSwitch '{name}' is thrown: {target}" in said
+    assert f"KillSwitch '{name}' is active: {target}" in said
     assert re.search(r"Nothing that it matches is held; \d+ tasks? (is|are) held back", said)
     assert f"Lift it with: taskpass lift {name}" in said
     assert refused != 200

@@ -103,7 +103,7 @@ def test_it_issues_nothing_while_a_limit_on_itself_does_not_hold(stage: Stage, n
         stage.api.call("POST", path, policy)
 
     assert "ValidatingAdmissionPolicy 'taskpass-operator-secrets' is missing" in said
-    assert issued["reason"] == "NotYet"
+    assert issued["reason"] == "Pending"
     assert "taskpass-operator-secrets" in issued["message"]
     assert stage.gated(name)
     assert stage.reads(token) != 200
@@ -132,16 +132,16 @@ def test_a_debt_holds_up_a_deletion_for_30_s_and_is_paid_in_the_end(
         quick = f"{name}-quick"
         stage.begin_ready(quick)  # nobody else waits
         until(lambda: not stage.api.exists(task(name)), seconds=40)
-        owed = stage.operator.metric("taskpass_grants_owed")
+        owed = stage.operator.metric("taskpass_pending_revocations")
         left = stage.bindings()
         stage.operator.kill()
         stage.operator.start()
-        remembered = stage.operator.metric("taskpass_grants_owed")
+        remembered = stage.operator.metric("taskpass_pending_revocations")
     finally:
         stage.api.merge(role, {"rules": role["rules"]})
     stage.operator.kill()
     stage.operator.start()
-    until(lambda: stage.operator.metric("taskpass_grants_owed") == 0)
+    until(lambda: stage.operator.metric("taskpass_pending_revocations") == 0)
 
     assert told["type"] == "Warning"
     assert told["note"].startswith("'tickets' could not be revoked yet, it is tried again")

@@ -71,7 +71,7 @@ def test_nothing_is_left(stage: Stage) -> None:
     stage.assert_holds()
 
     assert stage.operator.metric("taskpass_grants_held") == 0
-    assert stage.operator.metric("taskpass_grants_owed") == 0
+    assert stage.operator.metric("taskpass_pending_revocations") == 0
     assert stage.operator.metric("taskpass_events_dropped_total") == 0
 
 

@@ -12,7 +12,7 @@ from taskpass.kube.kinds import API_VERSION, KILL_SWITCH
 LOOK_SECONDS = 0.2
 
 
-async def throw(
+async def activate(
     client: KubeClient, name: str, spec: dict[str, str], within: float,
     on_trouble: Callable[[str], None],
 ) -> dict[str, Any]:  # fmt: skip

@@ -14,7 +14,7 @@ import click
 from taskpass import __version__
 from taskpass.cli.approve import approvals, approve
 from taskpass.cli.audit import audit
-from taskpass.cli.audit.stand import debts
+from taskpass.cli.audit.stand import pending
 from taskpass.cli.doctor.command import doctor
 from taskpass.cli.policy.command import policy
 from taskpass.cli.revoke import lift, revoke
@@ -37,7 +37,7 @@ cli.add_command(approve)
 cli.add_command(tree)
 cli.add_command(revoke)
 cli.add_command(lift)
-cli.add_command(debts)
+cli.add_command(pending)
 
 
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -59,16 +59,16 @@ def revoke(
     chosen = name or f"revoke-{secrets.token_hex(4)}"
     began = time.monotonic()
 
-    async def throw(client: KubeClient) -> tuple[bool, str]:
+    async def activate(client: KubeClient) -> tuple[bool, str]:
         def say_why(said: str) -> None:
             click.echo(f"Trying again: {said}", err=True)
 
-        await kill_switch_client.throw(client, chosen, spec, within, say_why)
+        await kill_switch_client.activate(client, chosen, spec, within, say_why)
         what = " ".join(filter(None, (spec["target"], _of(spec))))
-        click.echo(f"KillSwitch '{chosen}' is thrown: {what}")
+        click.echo(f"KillSwitch '{chosen}' is active: {what}")
         return await kill_switch_client.wait(client, chosen, within)
 
-    done, said = called(kubeconfig, throw)
+    done, said = called(kubeconfig, activate)
     if done:
         click.echo(f"{plain(said)} ({time.monotonic() - began:.1f} s)")
     else:

@@ -53,7 +53,7 @@ class Volume(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class UnlimitedVolume:
     """A `Volume` that has all the room there is."""
 
     spare: int | None = None
@@ -78,7 +78,7 @@ class Budgets:
         task: Limit = UNLIMITED,
         namespace: Limit = UNLIMITED,
         namespaces: int = 1,
-        room: Callable[[], Volume] = Room,
+        room: Callable[[], Volume] = UnlimitedVolume,
         meters: Mapping[str, Meter] | None = None,
     ) -> None:
         """`namespaces` share the volume's `room`; `meters` are what was used before the start."""

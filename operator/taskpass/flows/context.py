@@ -85,7 +85,7 @@ class Ports:
     """Policies that failed at run time, by label: their generation and what went wrong."""
     modes: Modes = field(default_factory=Modes)
     budgets: Budgets = field(default_factory=Budgets)
-    look: Callable[[Key], None] = _nobody
+    enqueue: Callable[[Key], None] = _nobody
     """Has a task looked at soon."""
     aside: Callable[[Key], AbstractContextManager[None]] = _nowhere_else
     """Surrounds what takes long and keeps nothing else waiting: another task may be looked at."""

@@ -34,13 +34,13 @@ from taskpass.core.model.entry import Entry
 from taskpass.core.model.key import Key
 from taskpass.core.model.notice import Severity
 from taskpass.flows.cluster.anchoring import Anchoring
-from taskpass.flows.cluster.class_deletion import LOOK_SECONDS as CLASSES_SECONDS
+from taskpass.flows.cluster.class_deletion import POLL_SECONDS as CLASSES_SECONDS
 from taskpass.flows.cluster.class_deletion import ClassDeletions
-from taskpass.flows.cluster.kill_switch import LOOK_SECONDS as SWITCHES_SECONDS
+from taskpass.flows.cluster.kill_switch import POLL_SECONDS as SWITCHES_SECONDS
 from taskpass.flows.cluster.kill_switch import KillSwitchRecorder
 from taskpass.flows.cluster.leftovers import Leftovers
 from taskpass.flows.cluster.orphans import Sweeper
-from taskpass.flows.cluster.ready_conditions import LOOK_SECONDS as STANDING_SECONDS
+from taskpass.flows.cluster.ready_conditions import POLL_SECONDS as STANDING_SECONDS
 from taskpass.flows.cluster.ready_conditions import ReadyConditionReporter
 from taskpass.flows.cluster.uninstall import Uninstall
 from taskpass.flows.cluster.witnessing import ROUND_SECONDS, Witnessing
@@ -61,7 +61,7 @@ from taskpass.kube.writers.ready_conditions import KubeStanding
 from taskpass.kube.writers.secrets import SecretSink
 from taskpass.kube.writers.signing_key import load_or_create_seed, read_previous_seed
 from taskpass.kube.writers.tasks import KubeTasks
-from taskpass.kube.writers.uninstall_hook import LOOK_SECONDS as RELEASE_SECONDS
+from taskpass.kube.writers.uninstall_hook import POLL_SECONDS as RELEASE_SECONDS
 from taskpass.kube.writers.uninstall_hook import ReleaseRequests
 from taskpass.kube.writers.workloads import KubeWorkloads
 from taskpass.ledger.export.served import is_whole, served
@@ -71,12 +71,12 @@ from taskpass.ledger.query.history import History
 from taskpass.ledger.store.open import AnyLedger, Opening
 from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
-from taskpass.ledger.store.volume import room
+from taskpass.ledger.store.volume import disk_usage
 from taskpass.ports.ledger import Batch
 from taskpass.providers.kubernetes import KubernetesProvider
 from taskpass.runtime import gc_tuning
 from taskpass.runtime.background import (
-    LOOK_SECONDS,
+    POLL_SECONDS,
     REQUESTS_SECONDS,
     BackgroundWork,
     budgets_of,
@@ -89,7 +89,7 @@ from taskpass.runtime.metrics import Metrics
 from taskpass.runtime.process_memory import keep_private
 from taskpass.runtime.settings import Settings
 from taskpass.server.access import LogAccess
-from taskpass.server.audit_log import LOOK_SECONDS as CERTIFICATE_SECONDS
+from taskpass.server.audit_log import POLL_SECONDS as CERTIFICATE_SECONDS
 from taskpass.server.audit_log import LogServer
 from taskpass.server.health import COMPARING, Health
 from taskpass.server.listener import keep_descriptors
@@ -221,14 +221,14 @@ class Operator:
             overlap=timedelta(seconds=settings.renewal_overlap_seconds),
             controllers=settings.all_controllers,
             fingerprint_key=fingerprint_key(seed),
-            look=queue.add,
+            enqueue=queue.add,
             aside=queue.aside,
             fail_point=fail_point_of(os.environ),
         )
         ports.modes.revoke_only, ports.modes.unproven = bool(sealed), not sealed
         self._metrics.watch(
             ledger, queue, events, self._clock,
-            room=lambda: room(settings.ledger_path), stalled=caches.stalled,
+            room=lambda: disk_usage(settings.ledger_path), stalled=caches.stalled,
         )  # fmt: skip
         if isinstance(ledger, SqliteLedger):
             ledger.on_append = self._metrics.append_seconds.observe
@@ -250,7 +250,7 @@ class Operator:
         anchoring = Anchoring(
             KubeAnchor(client), History(settings.ledger_path), events, self._clock,
             size=lambda: ledger.size, figures=figures,
-            concern=lambda: proven() or room(settings.ledger_path).concern,
+            concern=lambda: proven() or disk_usage(settings.ledger_path).concern,
             record=record,
         )  # fmt: skip
         self._metrics.remembered(
@@ -314,11 +314,11 @@ class Operator:
                 loops.keep("Comparing the ledger", duties.check_integrity, needed=True),
                 loops.repeat("Checking limits", duties.check_guardrails, sweep, needed=True),
                 loops.repeat(
-                    "Looking at watches", lambda: duties.look_at_watches(watcher), LOOK_SECONDS,
+                    "Looking at watches", lambda: duties.check_watches(watcher), POLL_SECONDS,
                     needed=True,
                 ),
                 loops.repeat(
-                    "Listing our kinds anew", lambda: duties.catch_up(watcher), LOOK_SECONDS,
+                    "Listing our kinds anew", lambda: duties.catch_up(watcher), POLL_SECONDS,
                     needed=True,
                 ),
                 loops.repeat("Anchoring the log", duties.anchoring.once, 0.0, needed=True),
@@ -338,7 +338,7 @@ class Operator:
                 await asyncio.wait_for(work, DRAIN_SECONDS)
             await duties.record_held_back(all_of_it=True)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(duties.anchoring.look(), ANCHOR_SECONDS)
+                await asyncio.wait_for(duties.anchoring.compare(), ANCHOR_SECONDS)
             await events.drain(10.0)
             for task in (*background, work):
                 task.cancel()
@@ -361,7 +361,7 @@ class Operator:
             queue.add(key)
         self._health.caches = ""
         giving = Uninstall(
-            ports=ports, task_keys=caches.task_keys, classes=caches.all_classes, look=queue.add
+            ports=ports, task_keys=caches.task_keys, classes=caches.all_classes, enqueue=queue.add
         )
         history = History(self._settings.ledger_path)
         standing = ReadyConditionReporter(ports, caches)
@@ -375,8 +375,8 @@ class Operator:
             loops.repeat("Recording late", duties.record_late, sweep, after=sweep),
             loops.repeat("Recording kill switches", recorder.once, SWITCHES_SECONDS),
             loops.repeat("Answering requests", duties.answer_requests, REQUESTS_SECONDS),
-            loops.repeat("Saying what is Ready", standing.look, STANDING_SECONDS),
-            loops.repeat("Releasing classes", deletions.look, CLASSES_SECONDS),
+            loops.repeat("Saying what is Ready", standing.write_changes, STANDING_SECONDS),
+            loops.repeat("Releasing classes", deletions.release_unused, CLASSES_SECONDS),
             loops.repeat("Looking for an uninstall", releases.once, RELEASE_SECONDS),
             loops.repeat("Telling what was held back", duties.record_held_back, sweep),
         ]

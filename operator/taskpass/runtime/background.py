@@ -29,7 +29,7 @@ from taskpass.ledger.maintain.prune import archived, limit_of
 from taskpass.ledger.maintain.requests import answer_all
 from taskpass.ledger.store.open import AnyLedger, Opening
 from taskpass.ledger.store.read_only import ReadOnlyLedger
-from taskpass.ledger.store.volume import RecentFreeSpace, room
+from taskpass.ledger.store.volume import RecentFreeSpace, disk_usage
 from taskpass.ports.ledger import Batch
 from taskpass.runtime.loops import BackgroundLoops
 from taskpass.runtime.settings import Settings
@@ -38,7 +38,7 @@ from taskpass.server.health import Health
 
 logger = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 REQUESTS_SECONDS = 1.0
 
 
@@ -82,7 +82,7 @@ class BackgroundWork:
         self.block_issuance_where_due()
         return timedelta(seconds=RETRY_SECONDS) if said else None
 
-    async def look_at_watches(self, watcher: Watcher) -> None:
+    async def check_watches(self, watcher: Watcher) -> None:
         """Say what of the caches is not up to date; it keeps anything from being issued."""
         self.health.watching = watcher.unhealthy_reason or self.caches.unhealthy_reason
         self.health.expressions = self.evaluator.unhealthy_reason
@@ -221,6 +221,6 @@ def budgets_of(settings: Settings, meters: Mapping[str, Meter]) -> Budgets:
 
 def figures_of(ledger: AnyLedger, path: Path) -> Mapping[str, int]:
     """Return what the AuditAnchor shows beside the log's size."""
-    here = room(path)
+    here = disk_usage(path)
     going = sum(grant.state is not GrantState.DELIVERED for grant in ledger.held())
     return {"openOperations": going, "ledgerBytes": here.used, "freeBytes": here.free}

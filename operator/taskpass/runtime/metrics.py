@@ -258,10 +258,14 @@ class State(Collector):
         oldest = max(0.0, (self._clock.now() - min(since)).total_seconds()) if since else 0.0
         yield _gauge("grants_held", "Credentials that may exist", len(held))
         yield _gauge(
-            "grants_owed", "Credentials that a provider has not confirmed revoked", len(owed)
+            "pending_revocations",
+            "Credentials that a provider has not confirmed revoked",
+            len(owed),
         )
         yield _gauge(
-            "oldest_debt_seconds", "Seconds since the oldest such revocation began", oldest
+            "oldest_pending_revocation_seconds",
+            "Seconds since the oldest such revocation began",
+            oldest,
         )
         yield _gauge("queue_length", "Tasks that wait or are worked on", len(self._queue))
         yield CounterMetricFamily(

@@ -26,7 +26,7 @@ AT_ONCE = 4
 WAITING = 32
 """Requests whose token is asked about, or that wait for a read; one more is sent away."""
 BOUNDS = Bounds(waiting=256, served=64, of_one_address=48, each_second=100, all_second=200)
-LOOK_SECONDS = 30.0
+POLL_SECONDS = 30.0
 """Between two looks whether the certificate was replaced."""
 MOST_TOKEN = 16_384
 Check = Callable[[str, str], Awaitable[None]]

@@ -55,14 +55,14 @@ class Tree:
     the tree consists of.
     """
 
-    def __init__(self, edge: Sequence[Iterable[bytes]] = ()) -> None:
+    def __init__(self, partial: Sequence[Iterable[bytes]] = ()) -> None:
         """Start with the unfinished tiles, lowest level first; without any, empty."""
-        self._edge = [list(level) for level in edge] or [[]]
-        self._size = sum(len(level) << (TILE_HEIGHT * i) for i, level in enumerate(self._edge))
+        self._partial = [list(level) for level in partial] or [[]]
+        self._size = sum(len(level) << (TILE_HEIGHT * i) for i, level in enumerate(self._partial))
         self._subtrees: list[tuple[int, bytes]] = []
-        for i in reversed(range(len(self._edge))):
+        for i in reversed(range(len(self._partial))):
             # Within one tile hashes join up; a hash of a higher level never joins one of a lower.
-            for value in self._edge[i]:
+            for value in self._partial[i]:
                 self._push(TILE_HEIGHT * i, value)
 
     @property
@@ -73,7 +73,7 @@ class Tree:
     def append(self, leaf: bytes) -> list[Tile]:
         """Add a leaf hash; return the tiles that it completes, lowest level first."""
         self._size += 1
-        self._edge[0].append(leaf)
+        self._partial[0].append(leaf)
         return [tile for height, value in self._push(0, leaf) for tile in self._done(height, value)]
 
     def append_bundle(self, root: bytes) -> list[Tile]:
@@ -81,12 +81,12 @@ class Tree:
 
         Return the tiles that this completes, but for theirs.
         """
-        if self._edge[0]:
+        if self._partial[0]:
             raise ValueError("only whole tiles can be added at once")
         self._size += TILE_WIDTH
-        if len(self._edge) == 1:
-            self._edge.append([])
-        self._edge[1].append(root)
+        if len(self._partial) == 1:
+            self._partial.append([])
+        self._partial[1].append(root)
         joined = self._push(TILE_HEIGHT, root)
         return [tile for height, value in joined for tile in self._done(height, value)]
 
@@ -105,19 +105,19 @@ class Tree:
 
     def partial_tiles(self) -> dict[int, bytes]:
         """Return the unfinished tile of each level that has one."""
-        return {i: b"".join(level) for i, level in enumerate(self._edge) if level}
+        return {i: b"".join(level) for i, level in enumerate(self._partial) if level}
 
     def _done(self, height: int, value: bytes) -> list[Tile]:
         """Return the tile that a subtree of this height and root is all of, if there is one."""
         level, within = divmod(height, TILE_HEIGHT)
         if within:
             return []
-        done = self._edge[level - 1]
+        done = self._partial[level - 1]
         tile = Tile(level - 1, (self._size >> height) - 1, b"".join(done))
         done.clear()
-        if level == len(self._edge):
-            self._edge.append([])
-        self._edge[level].append(value)
+        if level == len(self._partial):
+            self._partial.append([])
+        self._partial[level].append(value)
         return [tile]
 
     def _push(self, height: int, value: bytes) -> list[tuple[int, bytes]]:

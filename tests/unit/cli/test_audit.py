@@ -245,9 +245,9 @@ def part(tmp_path: Path) -> Path:
     return tmp_path / "new"
 
 
-@pytest.mark.parametrize("command", ["open-ops", "debts"])
+@pytest.mark.parametrize("command", ["open-ops", "pending"])
 def test_what_is_open_is_not_told_of_a_part_of_the_log(part: Path, command: str) -> None:
-    command_of = cli if command == "debts" else audit
+    command_of = cli if command == "pending" else audit
 
     done = CliRunner().invoke(command_of, [command, "--dir", str(part)])
 

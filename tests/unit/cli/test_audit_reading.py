@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
-from taskpass.cli.audit.stand import debts
+from taskpass.cli.audit.stand import pending
 from taskpass.core.audit import events as entries
 from taskpass.core.model.grant import GrantState, SecretValue, TaskRef
 from taskpass.ledger.log.signing import fingerprint_key
@@ -215,12 +215,14 @@ def test_what_is_open_is_listed_with_its_reason_and_the_oldest_first(place: Path
     assert "Revoking  since 2026-11-25T11:00:00Z  sales/forecast" in run(place, "open-ops").stdout
 
 
-def test_debts_are_what_is_open_and_to_be_taken_back(place: Path, tmp_path: Path) -> None:
+def test_pending_revocations_are_what_is_open_and_to_be_taken_back(
+    place: Path, tmp_path: Path
+) -> None:
     database = str(place / "ledger.db")
-    owed = CliRunner().invoke(debts, ["--db", database])
-    told = CliRunner().invoke(debts, ["--db", database, "--json"])
+    owed = CliRunner().invoke(pending, ["--db", database])
+    told = CliRunner().invoke(pending, ["--db", database, "--json"])
     objects.opened(tmp_path / "none.db").close()
-    none = CliRunner().invoke(debts, ["--db", str(tmp_path / "none.db")])
+    none = CliRunner().invoke(pending, ["--db", str(tmp_path / "none.db")])
 
     assert owed.exit_code == 1
     assert owed.stdout.startswith("Revoking  since 2026-11-25T11:00:00Z  sales/forecast")

@@ -55,7 +55,7 @@ async def _written(path: Path) -> None:
         uid="switch-1", name="stop", generation=1, target=Target.ALL, reason=REASON,
         requester=User(username="mallory"),
     )  # fmt: skip
-    await ledger.commit(Batch(entries=(entries.kill_switch_thrown(switch, NOW),)))
+    await ledger.commit(Batch(entries=(entries.kill_switch_activated(switch, NOW),)))
     head = Head(origin="o", size=5, root=bytes(32))
     await ledger.commit(Batch(entries=(re_origin("anchor-1", head, REASON, NOW),)))
     people = {"requester": "mallory", "sponsor": SPONSOR}

@@ -74,7 +74,7 @@ ALL: dict[str, Make] = {
     "held back": lambda now: audit.held_back("support", {"denial": 700}, 700, now, now),
     "pods forgotten": lambda now: audit.pods_forgotten(("pod-1", "pod-2"), now),
     "orphan undone": lambda now: audit.orphan_undone("g-2", "Kubernetes", now),
-    "kill switch thrown": lambda now: audit.kill_switch_thrown(SWITCH, now),
+    "kill switch activated": lambda now: audit.kill_switch_activated(SWITCH, now),
     "kill switch lifted": lambda now: audit.kill_switch_lifted("k-1", "stop", now),
     "log created": lambda now: audit_log.created("o", "o+1+k", "3c1f0a9e", now),
     "log opened": lambda now: audit_log.opened("o", 1, "pod", 0, "root", now),

@@ -67,26 +67,26 @@ def test_the_secret_of_a_task_that_is_gone_is_deleted_then_its_record_dropped() 
     second = next_step(replace(seen, gone_records=(without,)), LATER)
 
     assert first == Withdraw(record=record_of())
-    assert second == Forget(record=without, owed=0)
+    assert second == Forget(record=without, pending=0)
 
 
 def test_a_record_is_dropped_though_its_secret_may_not_be_deleted() -> None:
     seen = replace(NEW, task=None, gone_records=(record_of(),), withdrawal_failed=True)
 
-    assert next_step(seen, LATER) == Forget(record=record_of(), owed=0)
+    assert next_step(seen, LATER) == Forget(record=record_of(), pending=0)
 
 
 def test_a_record_is_dropped_while_a_provider_owes() -> None:
     kept = record_of(secret_written=False)
     seen = replace(NEW, task=None, grants=(OWED,), gone_records=(kept,), unanswered=UNANSWERED)
 
-    assert next_step(seen, LATER) == Forget(record=kept, owed=1)
+    assert next_step(seen, LATER) == Forget(record=kept, pending=1)
 
 
 def test_a_debt_of_a_task_that_is_gone_is_shown_as_owed() -> None:
     seen = replace(NEW, task=None, grants=(OWED,), unanswered=UNANSWERED)
 
-    assert next_step(seen, LATER) == Wait(owed=(OWED,))
+    assert next_step(seen, LATER) == Wait(pending=(OWED,))
 
 
 # Rule 2: what was half done.
@@ -154,7 +154,7 @@ def test_a_task_that_is_over_and_owes_is_not_finished() -> None:
     kept = record_of(outcome=Outcome.SUCCEEDED, secret_written=False)
     seen = snapshot(own_record=kept, grants=(OWED,), unanswered=UNANSWERED)
 
-    assert next_step(seen, LATER) == Wait(owed=(OWED,))
+    assert next_step(seen, LATER) == Wait(pending=(OWED,))
 
 
 def test_a_deleted_task_that_holds_nothing_is_released() -> None:
@@ -189,7 +189,7 @@ def test_a_deletion_waits_for_a_provider_that_is_down(after: int, released: bool
 
     step = next_step(seen, T0 + timedelta(seconds=after))
 
-    waiting = Wait(owed=(OWED,), until=T0 + DELETION_PATIENCE)
+    waiting = Wait(pending=(OWED,), until=T0 + DELETION_PATIENCE)
     assert step == (Release() if released else waiting)
 
 
@@ -239,7 +239,7 @@ def test_the_next_phase_is_not_entered_while_the_last_one_owes() -> None:
         unanswered=UNANSWERED,
     )
 
-    assert next_step(seen, LATER) == Wait(owed=(owed,))
+    assert next_step(seen, LATER) == Wait(pending=(owed,))
 
 
 @pytest.mark.parametrize("wanted", ["three", "nowhere"])
@@ -263,7 +263,7 @@ def test_a_task_that_goes_back_from_a_branch_is_cleared_first_and_then_let_go_on
     assert isinstance(next_step(back, LATER), Withdraw)
     assert next_step(replace(back, own_record=bare), LATER) == Enter(left="three", phase="one")
     waits = replace(back, own_record=bare, grants=(owed,), unanswered=UNANSWERED)
-    assert next_step(waits, LATER) == Wait(owed=(owed,), blocked="three")
+    assert next_step(waits, LATER) == Wait(pending=(owed,), blocked="three")
 
 
 def test_a_task_that_moves_on_from_a_branch_stays_blocked() -> None:

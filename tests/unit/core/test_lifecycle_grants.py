@@ -181,7 +181,7 @@ def test_nothing_new_is_issued_while_anything_is_owed() -> None:
     owed = replace(KB, state=GrantState.REVOKING)
     seen = replace(EMPTY, task=TWO, grants=(owed,), unanswered=frozenset({KB.id}))
 
-    assert next_step(seen, LATER) == Wait(owed=(owed,))
+    assert next_step(seen, LATER) == Wait(pending=(owed,))
 
 
 def test_while_something_is_owed_it_is_taken_out_of_the_secret() -> None:

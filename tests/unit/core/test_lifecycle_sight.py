@@ -42,7 +42,7 @@ def test_what_is_held_stays_while_what_it_rests_on_is_not_known(
     step = next_step(seen, LATER)
 
     assert isinstance(step, Wait)
-    assert step.owed == ()
+    assert step.pending == ()
 
 
 @pytest.mark.parametrize(

@@ -40,14 +40,14 @@ STATES: list[Any] = [
     ),
     pytest.param(
         NEW, Wait(attested=MISSING),
-        "Attested=False/PodMissing Authorized=Unknown/Pending CredentialsIssued=False/NotYet "
+        "Attested=False/PodMissing Authorized=Unknown/Pending CredentialsIssued=False/Pending "
         "Finished=False/Running Ready=False/PodMissing Stalled=False/NotStalled "
         "Suspended=False/Running",
         id="no pod yet",
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), denied(DecisionReason.NO_POLICY),
-        "Attested=True/PodVerified Authorized=False/NoPolicy CredentialsIssued=False/NotYet "
+        "Attested=True/PodVerified Authorized=False/NoPolicy CredentialsIssued=False/Pending "
         "Finished=False/Running Ready=False/NoPolicy Stalled=True/NoPolicy "
         "Suspended=False/Running",
         id="denied",
@@ -55,7 +55,7 @@ STATES: list[Any] = [
     pytest.param(
         snapshot(own_record=BARE, grants=()), denied(DecisionReason.EVALUATION_FAILED),
         "Attested=True/PodVerified Authorized=Unknown/EvaluationFailed "
-        "CredentialsIssued=False/NotYet Finished=False/Running Ready=False/EvaluationFailed "
+        "CredentialsIssued=False/Pending Finished=False/Running Ready=False/EvaluationFailed "
         "Stalled=False/NotStalled "
         "Suspended=False/Running",
         id="cannot be decided",
@@ -82,7 +82,7 @@ STATES: list[Any] = [
     pytest.param(
         snapshot(own_record=BARE, grants=()), Wait(blocked="close"),
         "Attested=True/PodVerified Authorized=False/UnapprovedBranch "
-        "CredentialsIssued=False/NotYet Finished=False/Running Ready=False/UnapprovedBranch "
+        "CredentialsIssued=False/Pending Finished=False/Running Ready=False/UnapprovedBranch "
         "Stalled=True/UnapprovedBranch "
         "Suspended=False/Running",
         id="left its path",
@@ -97,15 +97,15 @@ STATES: list[Any] = [
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), Wait(enrolled=False),
-        "Attested=Unknown/NotEnrolled Authorized=Unknown/Pending CredentialsIssued=False/NotYet "
+        "Attested=Unknown/NotEnrolled Authorized=Unknown/Pending CredentialsIssued=False/Pending "
         "Finished=False/Running Ready=False/NotEnrolled Stalled=False/NotStalled "
         "Suspended=False/Running",
         id="not enrolled",
     ),
     pytest.param(
         snapshot(own_record=BARE, grants=()), Wait(waiting="Pod 'old' still runs"),
-        "Attested=True/PodVerified Authorized=Unknown/Pending CredentialsIssued=False/NotYet "
-        "Finished=False/Running Ready=False/NotYet Stalled=False/NotStalled "
+        "Attested=True/PodVerified Authorized=Unknown/Pending CredentialsIssued=False/Pending "
+        "Finished=False/Running Ready=False/Pending Stalled=False/NotStalled "
         "Suspended=False/Running",
         id="something must come first",
     ),
@@ -118,7 +118,7 @@ STATES: list[Any] = [
     ),
     pytest.param(
         snapshot(own_record=replace(BARE, outcome=Outcome.FAILED), grants=(OWED,)),
-        Wait(owed=(OWED,)),
+        Wait(pending=(OWED,)),
         "Attested=False/Finished Authorized=False/Finished CredentialsIssued=False/Revoking "
         "Finished=False/RevocationPending Ready=False/Finished Stalled=False/NotStalled "
         "Suspended=False/Finished",
@@ -183,7 +183,7 @@ def test_a_status_shows_what_is_held_and_until_when() -> None:
 
 
 def test_what_is_owed_is_not_shown_as_held() -> None:
-    status = status_of(snapshot(grants=(OWED,)), Wait(owed=(OWED,)), (), LATER)
+    status = status_of(snapshot(grants=(OWED,)), Wait(pending=(OWED,)), (), LATER)
 
     assert status["grants"] == []
     assert "expirationTime" not in status
@@ -212,7 +212,7 @@ PHASED = task(phases=[phase("one", request("tickets")), phase("two")])
     [
         pytest.param(Wait(), {}, "one", id="at rest"),
         pytest.param(denied(DecisionReason.DENIED), {}, "one", id="denied: that is decided"),
-        pytest.param(Wait(owed=(OWED,)), {}, "before", id="something is owed"),
+        pytest.param(Wait(pending=(OWED,)), {}, "before", id="something is owed"),
         pytest.param(Wait(waiting="x"), {}, "before", id="something must come first"),
         pytest.param(
             Wait(), {"failures": {"kb": false("ProviderRefused", "no")}}, "before",

@@ -13,7 +13,7 @@ from taskpass.core.audit.anchor import AnchorReason, AnchorReset, Head, Integrit
 from taskpass.core.errors import ApiUnavailable, NotFound, TaskpassError
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.entry import Entry
-from taskpass.flows.cluster.anchoring import LOOK_SECONDS, Anchoring
+from taskpass.flows.cluster.anchoring import POLL_SECONDS, Anchoring
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.query.history import History
 from taskpass.ledger.verify.log import verify_database
@@ -111,7 +111,7 @@ async def test_nothing_may_be_issued_before_the_first_look(stage: Stage) -> None
 async def test_what_is_there_first_is_believed_and_remembered(stage: Stage) -> None:
     anchoring = stage.anchoring()
 
-    assert await anchoring.look()
+    assert await anchoring.compare()
     assert anchoring.why == ""
     assert stage.anchor.head is not None
     assert (stage.anchor.head.size, stage.anchor.finding.reason) == (300, "FirstMemory")
@@ -120,11 +120,11 @@ async def test_what_is_there_first_is_believed_and_remembered(stage: Stage) -> N
 
 
 async def test_growth_is_remembered_and_makes_no_event(stage: Stage) -> None:
-    await stage.anchoring().look()
+    await stage.anchoring().compare()
     await stage.grow(700)
     anchoring = stage.anchoring()
 
-    assert await anchoring.look()
+    assert await anchoring.compare()
     assert stage.anchor.head is not None
     assert (stage.anchor.head.size, anchoring.why) == (700, "")
     assert stage.anchor.finding.reason == "Anchored"
@@ -137,12 +137,12 @@ async def test_an_older_copy_verifies_alone_and_is_found_by_what_is_remembered(
     older = stage.path.with_name("older.db")
     shutil.copyfile(stage.path, older)
     await stage.grow(500)
-    await stage.anchoring().look()
+    await stage.anchoring().compare()
     shutil.copyfile(older, stage.path)
     anchoring = stage.anchoring()
 
     assert verify_database(stage.path).size == 300
-    assert await anchoring.look()
+    assert await anchoring.compare()
     assert "The log has 300 entries, and had 500" in anchoring.why
     assert stage.anchor.finding.reason == AnchorReason.AUDIT_ROLLBACK
     assert stage.anchor.head is not None
@@ -154,7 +154,7 @@ async def test_a_fork_signed_with_the_real_key_is_found_though_it_is_longer(stag
     fork = stage.path.with_name("fork.db")
     shutil.copyfile(stage.path, fork)
     await stage.grow(310)
-    await stage.anchoring().look()
+    await stage.anchoring().compare()
     ledger = objects.opened(fork)
     await ledger.commit(objects.Batch(entries=(objects.entry("another"),)))
     await objects.filled(ledger, 400)
@@ -163,18 +163,18 @@ async def test_a_fork_signed_with_the_real_key_is_found_though_it_is_longer(stag
     anchoring = stage.anchoring()
 
     assert verify_database(stage.path).size == 400
-    await anchoring.look()
+    await anchoring.compare()
     assert "first 310 entries are not those that are remembered" in anchoring.why
     assert stage.anchor.finding.reason == AnchorReason.AUDIT_FORK
 
 
 async def test_a_log_that_was_made_anew_is_not_the_one_that_is_remembered(stage: Stage) -> None:
-    await stage.anchoring().look()
+    await stage.anchoring().compare()
     stage.path.unlink()
     await stage.grow(400)
     anchoring = stage.anchoring()
 
-    await anchoring.look()
+    await anchoring.compare()
 
     assert "is remembered" in anchoring.why
     assert stage.anchor.finding.reason == AnchorReason.AUDIT_FORK
@@ -185,15 +185,15 @@ async def test_a_found_rollback_is_told_once_and_goes_with_its_reason(stage: Sta
     shutil.copyfile(stage.path, stage.path.with_name("older.db"))
     await stage.grow(500)
     shutil.copyfile(stage.path, newer)
-    await stage.anchoring().look()
+    await stage.anchoring().compare()
     shutil.copyfile(stage.path.with_name("older.db"), stage.path)
     anchoring = stage.anchoring()
-    await anchoring.look()
-    await anchoring.look()
+    await anchoring.compare()
+    await anchoring.compare()
     told = len(stage.events.posted)
 
     shutil.copyfile(newer, stage.path)
-    await anchoring.look()
+    await anchoring.compare()
 
     assert told == 2
     assert anchoring.why == ""
@@ -203,20 +203,20 @@ async def test_without_an_anchor_nothing_may_be_issued_and_the_remedy_is_named(
     stage: Stage,
 ) -> None:
     anchoring = stage.anchoring()
-    await anchoring.look()
+    await anchoring.compare()
     stage.anchor.fails = NotFound("auditanchors 'taskpass' not found")
 
-    assert not await anchoring.look()
+    assert not await anchoring.compare()
     assert "AuditAnchor 'taskpass' is missing" in anchoring.why
     assert anchoring.missing
 
 
 async def test_an_api_server_that_is_away_changes_nothing(stage: Stage) -> None:
     anchoring = stage.anchoring()
-    await anchoring.look()
+    await anchoring.compare()
     stage.anchor.fails = ApiUnavailable("no answer")
 
-    assert not await anchoring.look()
+    assert not await anchoring.compare()
     assert anchoring.why == ""
 
 
@@ -224,7 +224,7 @@ async def test_little_room_is_told_and_does_not_stop_issuing(stage: Stage) -> No
     said = "The ledger's volume has 10 MiB left of 1,024 MiB"
     stage.concern = (AnchorReason.LEDGER_VOLUME_TIGHT, said)
     anchoring = stage.anchoring()
-    await anchoring.look()
+    await anchoring.compare()
 
     assert anchoring.why == ""
     assert stage.anchor.head is not None
@@ -236,17 +236,17 @@ async def test_hardly_any_room_stops_issuing_and_what_is_revoked_is_remembered(
     stage: Stage,
 ) -> None:
     anchoring = stage.anchoring()
-    await anchoring.look()
+    await anchoring.compare()
     stage.concern = (AnchorReason.LEDGER_VOLUME_FULL, "what is left is kept for revocations")
     await stage.grow(310)
 
-    await anchoring.look()
+    await anchoring.compare()
 
     assert anchoring.why == "what is left is kept for revocations"
     assert stage.anchor.head is not None
     assert (stage.anchor.head.size, anchoring.remembered) == (310, 310)
     stage.concern = None
-    await anchoring.look()
+    await anchoring.compare()
     assert (anchoring.why, stage.anchor.finding.status) == ("", "True")
 
 
@@ -254,11 +254,11 @@ async def test_a_fork_that_a_witness_has_proven_stops_issuing_and_nothing_is_rem
     stage: Stage,
 ) -> None:
     anchoring = stage.anchoring()
-    await anchoring.look()
+    await anchoring.compare()
     stage.concern = (AnchorReason.AUDIT_FORK, "Witness 'w1' has another")
     await stage.grow(310)
 
-    await anchoring.look()
+    await anchoring.compare()
 
     assert anchoring.why == "Witness 'w1' has another"
     assert (stage.anchor.finding.status, stage.anchor.finding.reason) == ("False", "AuditFork")
@@ -273,8 +273,8 @@ async def test_what_a_person_had_it_forget_is_in_the_log_before_it_is_remembered
     stage.anchor.forgotten = AnchorReset(reason="volume lost", head=was)
     anchoring = stage.anchoring()
 
-    await anchoring.look()
-    await anchoring.look()
+    await anchoring.compare()
+    await anchoring.compare()
 
     told = [e for e in entries(stage.path) if e["type"] == "dev.taskpass.log.re_origin"]
     assert [e["data"]["forgot"] for e in told] == [
@@ -297,5 +297,5 @@ async def test_a_loop_remembers_what_grows_and_leaves_what_does_not(stage: Stage
     anchoring._size = lambda: anchoring.remembered
     second = await anchoring.once()
 
-    assert first == second == timedelta(seconds=LOOK_SECONDS)
+    assert first == second == timedelta(seconds=POLL_SECONDS)
     assert stage.anchor.writes == 1

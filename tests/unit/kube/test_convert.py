@@ -138,7 +138,7 @@ KUBERNETES = {
     "roles": [{"action": "tickets.read", "kind": "Role", "name": "reader"}],
     "namespaces": ["tickets"],
     "streams": "Refused",
-    "escapes": "Refused",
+    "privilegeEscalation": "Refused",
 }
 CLASS = {
     "provider": "Kubernetes",

@@ -20,7 +20,7 @@ def caches() -> InformerCache:
 
 
 def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: InformerCache) -> None:
-    caches._room = NamespaceMemory(2000)
+    caches._bounded.memory["AgentTask"] = NamespaceMemory(2000)
     made = [a_task(f"t{n}", 20 + n) for n in range(5)]
     for each in made:
         each["spec"]["sponsor"] = "x" * 700
@@ -44,7 +44,7 @@ def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: InformerCac
 def test_while_there_is_no_room_for_an_approval_or_template_its_namespace_is_issued_nothing(
     caches: InformerCache, kind: str
 ) -> None:
-    caches._room_of[kind].most = 1000
+    caches._bounded.memory[kind].most = 1000
     make = an_approval if kind == "TaskApproval" else a_template
     made = [make(f"o{n}", 20 + n) for n in range(3)]
     for each in made:
@@ -66,7 +66,7 @@ def test_while_there_is_no_room_for_an_approval_or_template_its_namespace_is_iss
 async def test_a_pod_for_which_there_is_no_room_stops_issuing_until_the_next_list_has_room(
     caches: InformerCache,
 ) -> None:
-    caches._room_of["pod"].most = 2000
+    caches._bounded.memory["pod"].most = 2000
     pods, names = caches._pods["support"], ["p1", "p2", "p3"]
     for n, name in enumerate(names):
         pods._apply("ADDED", a_pod(name, 20 + n, "ticket" + "x" * 200))

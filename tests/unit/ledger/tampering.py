@@ -111,7 +111,7 @@ class Bench:
         self.path = place / "ledger.db"
         asyncio.run(written(self.path))
         self.vkey = verify_database(self.path).vkey
-        self.told = self.read(self.path)
+        self.replay = self.read(self.path)
         self.shown = self.outside(self.path)
 
     def read(self, path: Path) -> object:
@@ -122,7 +122,7 @@ class Bench:
         with proven(LogLocation(database=path), Query()) as log:
             people = sorted((ref, p.name, p.salt) for ref, p in log.people.items())
             report = replace(log.report, cosigned="")
-            return report, log.entries, people, sorted(log.told.held.items()), log.told.counts
+            return report, log.entries, people, sorted(log.replay.held.items()), log.replay.counts
 
     def outside(self, path: Path) -> object:
         """Export it, and have it read by the code below alone; return its entries."""
@@ -142,7 +142,7 @@ class Bench:
                 except sqlite3.IntegrityError:
                     return None
             return Verdict(
-                verify=self._verified(path), reader=self._read(path, self.read, self.told),
+                verify=self._verified(path), reader=self._read(path, self.read, self.replay),
                 outside=self._read(path, self.outside, self.shown), start=self._started(path),
             )  # fmt: skip
 
@@ -236,7 +236,10 @@ MEANING: dict[tuple[str, str], str] = {
     ("grant_state", "body.intent_at"): TIMES,
     ("grant_state", "body.issued_at"): TIMES,
     ("grant_state", "body.delivered_at"): TIMES,
-    ("grant_state", "body.revoking_since"): f"{TIMES}; the metric of the oldest debt says it",
+    (
+        "grant_state",
+        "body.revoking_since",
+    ): f"{TIMES}; the metric of the oldest pending revocation says it",
     (
         "task_record",
         "body.secret_uid",

@@ -306,7 +306,7 @@ def test_what_is_asked_of_an_export_of_lines_is_refused(place: Path) -> None:
 
 def following(path: Path, query: Query) -> Follower:
     with proven(LogLocation(database=path), query) as log:
-        return Follower(path, query, log.told)
+        return Follower(path, query, log.replay)
 
 
 async def test_what_a_log_grows_by_is_proven_as_well(path: Path) -> None:

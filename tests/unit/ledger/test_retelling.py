@@ -63,13 +63,13 @@ async def test_all_that_was_told_of_a_task_is_still_held_against_its_record_twic
     before = proven_tasks(path)
 
     assert dropped(path, 300, "one") == 256
-    assert told_of(proven_tasks(path)) == told_of(before)
+    assert describe(proven_tasks(path)) == describe(before)
     ledger = objects.opened(path)
     await objects.filled(ledger, 600)
     ledger.close()
     assert dropped(path, 600, "two") == 512
 
-    assert told_of(proven_tasks(path)) == told_of(before)
+    assert describe(proven_tasks(path)) == describe(before)
     assert await differs(path) == ""
     again = entries(path, "task.retell")  # those of the first time are archived
     assert [each["part"] for each in again] == [0, 1, 2, 3]
@@ -77,10 +77,10 @@ async def test_all_that_was_told_of_a_task_is_still_held_against_its_record_twic
 
 def proven_tasks(path: Path) -> walk.Replay:
     with proven(LogLocation(database=path)) as log:
-        return log.told
+        return log.replay
 
 
-def told_of(told: walk.Replay) -> object:
+def describe(told: walk.Replay) -> object:
     task = told.tasks[SECOND.uid]
     return (
         task.task, task.pod, task.started, task.phase, task.suspended, task.outcome, task.saved,
@@ -130,7 +130,7 @@ async def test_who_was_erased_is_not_told_again(tmp_path: Path) -> None:
     await objects.filled(ledger, 300)
     ledger.close()
     with proven(LogLocation(database=path)) as log:
-        (gone,) = log.told.erased
+        (gone,) = log.replay.erased
 
     dropped(path, 300, "archive")
 
@@ -263,9 +263,9 @@ async def test_a_log_that_a_version_of_before_has_pruned_is_believed_as_it_was(
     await objects.filled(ledger, 300)
     _, drop = archived(path, Limit(before=300), tmp_path / "archive", LATER)
     told = {key: value for key, value in drop.entry.data.items() if key != "retold"}
-    drop.told.tasks.clear()
-    drop.told.bindings.clear()
-    drop.told.people.clear()
+    drop.replay.tasks.clear()
+    drop.replay.bindings.clear()
+    drop.replay.people.clear()
     await ledger.prune(replace(drop, entry=replace(drop.entry, data=told)))
     (record,) = (each for each in ledger.records() if each.task == SECOND)
     held = replace(record, suspended="Requested")

@@ -108,7 +108,7 @@ def test_room_counts_the_write_ahead_log_and_forgives_what_is_gone(tmp_path: Pat
     (tmp_path / "ledger.db").write_bytes(bytes(1000))
     (tmp_path / "ledger.db-wal").write_bytes(bytes(24))
 
-    assert volume.room(tmp_path / "ledger.db").used == 1024
-    assert volume.room(tmp_path / "absent/ledger.db") == volume.Room(
+    assert volume.disk_usage(tmp_path / "ledger.db").used == 1024
+    assert volume.disk_usage(tmp_path / "absent/ledger.db") == volume.DiskUsage(
         used=0, journal=0, free=0, whole=0
     )

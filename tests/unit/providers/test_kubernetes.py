@@ -13,7 +13,12 @@ from taskpass.providers.kubernetes.objects import (
     role_path,
     token_request,
 )
-from taskpass.providers.kubernetes.roles import escapes, representative, rules_digest, streams
+from taskpass.providers.kubernetes.roles import (
+    privilege_escalation,
+    representative,
+    rules_digest,
+    streams,
+)
 from taskpass.providers.kubernetes.state import State, initial_state
 
 GRANT = "g-" + 32 * "a"
@@ -213,14 +218,14 @@ def test_roles_that_lead_to_another_credential_are_told(
 ) -> None:
     rule = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
 
-    assert escapes([READS, rule]) == f"'{verb}' on '{resource}'"
+    assert privilege_escalation([READS, rule]) == f"'{verb}' on '{resource}'"
 
 
 @pytest.mark.parametrize(("group", "resource", "verb"), single(LEADS_NOWHERE))
 def test_what_is_known_to_lead_nowhere_is_let_pass(group: str, resource: str, verb: str) -> None:
     rule = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
 
-    assert escapes([READS, rule]) == ""
+    assert privilege_escalation([READS, rule]) == ""
 
 
 def test_what_an_installation_calls_harmless_may_be_written_and_nothing_else() -> None:
@@ -229,15 +234,15 @@ def test_what_an_installation_calls_harmless_may_be_written_and_nothing_else() -
     used = {**written, "verbs": ["impersonate"]}
     near = [{**written, "resources": ["tickets/status"]}, {**written, "apiGroups": [""]}]
 
-    assert escapes([READS, written], ours) == ""
-    assert escapes([used], ours) == "'impersonate' on 'tickets'"
-    assert [escapes([each], ours) != "" for each in near] == [True, True]
+    assert privilege_escalation([READS, written], ours) == ""
+    assert privilege_escalation([used], ours) == "'impersonate' on 'tickets'"
+    assert [privilege_escalation([each], ours) != "" for each in near] == [True, True]
 
 
 def test_a_secret_is_read_by_nobody_though_an_installation_calls_it_harmless() -> None:
     rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
 
-    assert escapes([rule], {("", "secrets")}) == "'get' on 'secrets'"
+    assert privilege_escalation([rule], {("", "secrets")}) == "'get' on 'secrets'"
 
 
 def test_what_an_earlier_version_recorded_allows_no_escape() -> None:

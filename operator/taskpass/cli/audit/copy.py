@@ -23,7 +23,7 @@ def copy(destination: Path, db: Path | None) -> None:
     `cp ledger.db` alone lacks what is still in the write-ahead log beside it. The copy has the
     names of people, as the ledger has: an export has none. Verify it where it is kept.
     """
-    with options.told():
+    with options.exit_on_error():
         if destination == Path("-"):
             with tempfile.TemporaryDirectory(prefix="taskpass-") as place:
                 size = copying.copy(options.chosen(db), Path(place) / "ledger.db")

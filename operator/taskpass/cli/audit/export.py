@@ -37,7 +37,7 @@ def export(destination: Path, db: Path | None, form: str, wanted: str | None) ->
     Each has checkpoint, keys, hashes and a policy to begin with. Lines are for SIEMs and
     spreadsheets: jsonl as they are, ocsf (1.8), ecs (8), csv.
     """
-    with options.told(), progress.shown("written") as tell:
+    with options.exit_on_error(), progress.shown("written") as tell:
         piped = destination == Path("-")
         with tempfile.TemporaryDirectory(prefix="taskpass-") if piped else nullcontext("") as place:
             target = Path(place) / "log.zip" if piped else destination

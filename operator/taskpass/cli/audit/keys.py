@@ -40,7 +40,11 @@ def list_keys(where: LogLocation, as_json: bool) -> None:
 
     The log is verified first: the keys follow from its entries.
     """
-    with options.told(), progress.shown("verified") as tell, proven(where, progress=tell) as log:
+    with (
+        options.exit_on_error(),
+        progress.shown("verified") as tell,
+        proven(where, progress=tell) as log,
+    ):
         report = log.report
     found = report.keys
     proof.say(report)
@@ -78,7 +82,7 @@ def rotate(
     if old_key_file is None and new_key_file is None:
         click.echo(json.dumps({"what_to_do": RUNNING}) if as_json else RUNNING)
         return
-    with options.told():
+    with options.exit_on_error():
         if old_key_file is None or new_key_file is None:
             raise UsageError("Both are needed: --old-key-file and --new-key-file")
         if not 0 < len(reason) <= 200 or not reason.isprintable():

@@ -52,7 +52,7 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         *, kind: str, task: str, cred: str, outcome: str, agent: str, reason: str, since: str,
         until: str, **rest: Any,
     ) -> None:  # fmt: skip
-        with options.told():
+        with options.exit_on_error():
             if since and until and _moment(since) >= _moment(until):
                 raise UsageError("--since must be before --until; nothing is in between")
             query = Query(
@@ -73,7 +73,7 @@ def show(entry: str, where: LogLocation, as_json: bool) -> None:
 
     --json prints its bytes as they are signed, and a newline.
     """
-    with options.told():
+    with options.exit_on_error():
         asked = proving.identity_asked(entry)
         query = Query(index=asked) if isinstance(asked, int) else asked
         with proven(where, query) as log:
@@ -104,14 +104,14 @@ def find(query: Query, limit: int, where: LogLocation, as_json: bool) -> None:
     in quotes. Exit code 3: of the log only a part is there, and what is listed is of that; or it
     was pruned, and of what is left nothing matches.
     """
-    with options.told(), progress.shown("verified") as tell:
+    with options.exit_on_error(), progress.shown("verified") as tell:
         with proven(where, query, newest=limit, progress=tell) as log:
             _check_type(query, log)
             _print(log.entries, as_json, _named(log))
             report, count = log.report, len(log.entries)
     if count == limit:
         click.echo(f"These are the last {limit}; --limit shows more", err=True)
-    with options.told():
+    with options.exit_on_error():
         if not count:
             _say_none(query, where, report)
         proof.conclude(report, nothing=not count and _reaches_before(query, report))
@@ -129,7 +129,7 @@ def tail(query: Query, lines: int, follow: bool, where: LogLocation, as_json: bo
     What is shown was verified: first the whole log, then that each state of it has grown from the
     one before, and is signed. With -f people are shown by their references.
     """
-    with options.told():
+    with options.exit_on_error():
         if follow and where.directory is not None:
             raise UsageError("An export does not grow; --follow needs --db")
         with proven(where, query, newest=lines) as log:
@@ -141,7 +141,7 @@ def tail(query: Query, lines: int, follow: bool, where: LogLocation, as_json: bo
                 _say_none(query, where, report)
             # Who follows waits for what is to come.
             proof.conclude(report, nothing=none and not follow and _reaches_before(query, report))
-            follower = Follower(where.database, query, log.told) if where.database else None
+            follower = Follower(where.database, query, log.replay) if where.database else None
         while follow and follower is not None:
             time.sleep(FOLLOW_SECONDS)
             _print(follower.grown(), as_json, None)
@@ -183,7 +183,7 @@ def _any(query: Query, where: LogLocation) -> bool:
 def _check_type(query: Query, log: VerifiedLog) -> None:
     """Refuse a type that neither this version knows nor the log has: nothing would say so."""
     kind = query.type.removeprefix(PREFIX)
-    known = {each.value for each in EventType} | {name for name, _ in log.told.counts}
+    known = {each.value for each in EventType} | {name for name, _ in log.replay.counts}
     if kind and not any(
         each.startswith(kind) if kind[-1] == "." else each == kind for each in known
     ):

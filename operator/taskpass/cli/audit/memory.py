@@ -29,7 +29,7 @@ def anchor(db: Path | None, kubeconfig: Path | None, as_json: bool) -> None:
 
     Exit code 1 means that the log was rolled back, or is another one; 3 that it cannot be told.
     """
-    with options.told():
+    with options.exit_on_error():
         history = History(options.chosen(db))
         seen = _called(kubeconfig, lambda client: KubeAnchor(client).read())
         head, reason, said = history.compared(seen.head)
@@ -61,7 +61,7 @@ def re_origin(reason: str, kubeconfig: Path | None, yes: bool) -> None:
     to delete and create AuditAnchors. The operator writes what was forgotten, and why, into the log
     before it goes on.
     """
-    with options.told():
+    with options.exit_on_error():
         if not reason.strip() or len(reason) > MOST_REASON or not reason.isprintable():
             raise UsageError(
                 f"--reason must be one line of text, of at most {MOST_REASON} characters"
@@ -73,7 +73,7 @@ def re_origin(reason: str, kubeconfig: Path | None, yes: bool) -> None:
     what = f"log {head.origin} at size {head.size}"
     if not yes:
         click.confirm(f"Forget {what}?", abort=True, err=True)
-    with options.told():
+    with options.exit_on_error():
         _called(kubeconfig, lambda client: begin_anew(client, seen, reason))
     click.echo(f"Forgot {what}. The operator goes on with the log as it is, and records why")
 

@@ -62,7 +62,7 @@ class CouldNotTell(Failed):
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Turn what can go wrong into one line and an exit code."""
     try:
         yield
@@ -101,7 +101,7 @@ def source(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def asked(*, db: Path | None, directory: Path | None, vkey: str | None, **rest: Any) -> None:
-        with told():
+        with exit_on_error():
             path = chosen(db) if directory is None else None
             where = LogLocation(database=path, directory=directory, vkey=key(vkey) if vkey else "")
         command(where=where, **rest)

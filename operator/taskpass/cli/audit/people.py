@@ -32,20 +32,25 @@ def who(ref: str, db: Path | None, vkey: str | None, as_json: bool) -> None:
     name that is no single word is in quotes. Exit code 1: it was erased, or never was; 3: what is
     left of a pruned log does not speak of it.
     """
-    with options.told(), progress.shown("verified") as tell:
+    with options.exit_on_error(), progress.shown("verified") as tell:
         where = LogLocation(database=options.chosen(db), vkey=options.key(vkey) if vkey else "")
         with proven(where, progress=tell) as log:
-            people, report, erased = log.people, log.report, log.told.erased
+            people, report, erased = log.people, log.report, log.replay.erased
     proof.say(report)
     found = [each for each in people.values() if ref in ("", each.ref)]
     if not found and ref:
         if ref not in erased:
-            with options.told():
+            with options.exit_on_error():
                 demand_all(report, f"do not speak of {ref}")
         gone = "erased, as the log says" if ref in erased else "no entry that is here speaks of it"
         raise options.Unknown(f"Nobody is known as {ref}: {gone}")
     for each in found:
-        said = {"ref": each.ref, "name": each.name, "salt": each.salt.hex(), "c": each.told()["c"]}
+        said = {
+            "ref": each.ref,
+            "name": each.name,
+            "salt": each.salt.hex(),
+            "c": each.fields()["c"],
+        }
         if as_json:
             click.echo(json.dumps(said))
         else:
@@ -74,7 +79,7 @@ def erase(subject: str, db: Path | None, key_file: Path | None, as_json: bool) -
     """
     from taskpass.runtime.app import SystemClock
 
-    with options.told():
+    with options.exit_on_error():
         path = options.chosen(db)
         if not 0 < len(subject) <= MOST_NAME:
             raise UsageError(f"--subject must be a name of at most {MOST_NAME} characters")

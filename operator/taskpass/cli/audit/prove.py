@@ -42,7 +42,7 @@ def inclusion(
     Exit code 3: all entries of a grant or a task were asked for, and of the log only a part is
     there; what it has of them was written.
     """
-    with options.told():
+    with options.exit_on_error():
         if bool(entry) + bool(cred) + bool(task) != 1:
             raise UsageError("Name one: an entry, --cred or --task")
         with proven(where, _asked(entry, Query(cred=cred, task=task))) as log:
@@ -59,7 +59,7 @@ def inclusion(
         for each in written:
             click.echo(f"Entry {each['index']} is in {each['entry']}, its proof in {each['proof']}")
     if entry is None:
-        with options.told():
+        with options.exit_on_error():
             conclude(report)
 
 
@@ -69,7 +69,7 @@ def inclusion(
 @options.as_json
 def consistency(kept: Path, where: LogLocation, as_json: bool) -> None:
     """Prove that the log begins with the one that a kept checkpoint tells of."""
-    with options.told():
+    with options.exit_on_error():
         text = options.text(kept, "checkpoint")
         with proven(where) as log:
             old, head, hashes = proving.prove_consistency(log.source, text)
@@ -92,7 +92,7 @@ def consistency(kept: Path, where: LogLocation, as_json: bool) -> None:
 @options.as_json
 def verify_proof(proof: Path, entry: Path, vkey: str, as_json: bool) -> None:
     """Check a proof of one entry. Neither a ledger nor a cluster is needed."""
-    with options.told():
+    with options.exit_on_error():
         shown = proving.check_proof(
             options.text(proof, "proof"), proving.body_of(entry), options.key(vkey)
         )

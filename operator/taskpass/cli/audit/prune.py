@@ -46,7 +46,7 @@ def prune(
     from taskpass.runtime.app import SystemClock
 
     now = SystemClock().now()
-    with options.told():
+    with options.exit_on_error():
         limit = _limit(older_than, before)
         path = options.chosen(db)
         if dry_run:

@@ -1,4 +1,4 @@
-"""`taskpass audit stats` and `open-ops`, `taskpass debts`: what a ledger holds."""
+"""`taskpass audit stats` and `open-ops`, `taskpass pending`: what a ledger holds."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from taskpass.ledger.verify.proven import LogLocation, proven
 @options.as_json
 def stats(where: LogLocation, as_json: bool) -> None:
     """Count entries by kind and day, what is held, and what it takes on disk."""
-    with options.told(), progress.shown("verified") as tell:
+    with options.exit_on_error(), progress.shown("verified") as tell:
         with proven(where, progress=tell) as log:
             _demand_whole(log.report)
             found, report = stand.stats(log, _size(where)), log.report
@@ -59,12 +59,12 @@ def open_ops(where: LogLocation, as_json: bool) -> None:
 
 
 @click.command(
-    epilog="Example: kubectl -n taskpass-system exec deploy/taskpass -- taskpass debts",
+    epilog="Example: kubectl -n taskpass-system exec deploy/taskpass -- taskpass pending",
     short_help="List what is still to be taken back.",
 )
 @options.source
 @options.as_json
-def debts(where: LogLocation, as_json: bool) -> None:
+def pending(where: LogLocation, as_json: bool) -> None:
     """List credentials that are to be taken back, and that no provider has proven to be gone.
 
     Each is tried again for ever, with back-off, also where its task, namespace or class is gone.
@@ -86,7 +86,11 @@ def debts(where: LogLocation, as_json: bool) -> None:
 
 
 def _open_operations(where: LogLocation) -> tuple[list[stand.OpenOperation], Report]:
-    with options.told(), progress.shown("verified") as tell, proven(where, progress=tell) as log:
+    with (
+        options.exit_on_error(),
+        progress.shown("verified") as tell,
+        proven(where, progress=tell) as log,
+    ):
         _demand_whole(log.report)
         return stand.open_operations(log), log.report
 

@@ -51,7 +51,7 @@ class Told(NamedTuple):
     """What somebody wrote of it, in quotes; '' where nobody did. It comes after who that was."""
 
 
-def told_of(event: Mapping[str, Any]) -> Told:
+def describe(event: Mapping[str, Any]) -> Told:
     """Return what an entry tells; of one of a later version, that it cannot be told."""
     data = event["data"]
     kind = event["type"].removeprefix(PREFIX)

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from taskpass.cli.audit.steps import Told, told_of
+from taskpass.cli.audit.steps import Told, describe
 from taskpass.cli.text import plain, word
 from taskpass.ledger.query.timeline import Timeline
 
@@ -24,7 +24,7 @@ def lines(told: Timeline) -> Iterator[str]:
         if date != day:
             day = date
             yield day
-        each = told_of(event)
+        each = describe(event)
         said = _said(each, data.get("by"), told.people)
         yield from _wrapped(_head(index, time[:12], each.step, each.outcome), said)
 
@@ -34,7 +34,7 @@ def line(index: int, event: Mapping[str, Any], people: Mapping[str, str] | None)
 
     `people` are as those of a `Timeline`.
     """
-    each = told_of(event)
+    each = describe(event)
     what = _said(each, event["data"].get("by"), people)
     about = event.get("subject", "-")
     time = f"{event['time'][:19]}Z"

@@ -23,7 +23,7 @@ def timeline(task: str, where: LogLocation, as_json: bool) -> None:
     Exit code 3: of the log only a part is there, and what is told is of that.
     """
     names = where.directory is None
-    with options.told(), progress.shown("verified") as tell:
+    with options.exit_on_error(), progress.shown("verified") as tell:
         with proven(where, telling.asked_for(task), progress=tell) as log:
             told, report = telling.timeline(log, task, names=names), log.report
     if as_json:
@@ -33,5 +33,5 @@ def timeline(task: str, where: LogLocation, as_json: bool) -> None:
     else:
         for line in (*story.lines(told), *proof.lines(report)):
             click.echo(line)
-    with options.told():
+    with options.exit_on_error():
         proof.demand_answer(report)

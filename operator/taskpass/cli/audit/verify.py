@@ -91,7 +91,7 @@ def verify(
     Exit code 1 means evidence of tampering, 3 that something is missing or cannot be read, 4 that
     fewer witnesses have seen it than was asked for.
     """
-    with options.told():
+    with options.exit_on_error():
         demand = _demand(**demands)
         kept = [options.text(path, "checkpoint") for path in against]
         known = [memory.remembered(kubeconfig)] if anchored else []

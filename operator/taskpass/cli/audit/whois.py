@@ -38,7 +38,7 @@ def whois_token(key_files: tuple[Path, ...], where: LogLocation, as_json: bool) 
     pruned is a part, where nothing is found), or without the seed of each key that signed it.
     """
     token = sys.stdin.buffer.read(MOST_TOKEN + 1).strip()
-    with options.told():
+    with options.exit_on_error():
         if not 0 < len(token) <= MOST_TOKEN:
             raise UsageError("Give the token on standard input, as in: … < token")
         seeds = [read_seed_file(path) for path in key_files]
@@ -47,7 +47,7 @@ def whois_token(key_files: tuple[Path, ...], where: LogLocation, as_json: bool) 
         missing = keys_missing(report, seeds)
     for owner in owners:
         click.echo(json.dumps(dataclasses.asdict(owner)) if as_json else plain(_line(owner)))
-    with options.told():
+    with options.exit_on_error():
         proof.say(report)
         for key in missing:
             click.echo(f"What was issued under {key.vkey} is told by its own seed alone", err=True)

@@ -69,7 +69,7 @@ def once(
 
     Exit code 1: it is not what this witness remembers. Neither a cluster nor an operator is needed.
     """
-    with options.told():
+    with options.exit_on_error():
         mine = _witness(name, key_file, state, logs)
         with ExitStack() as stack:
             source: Source
@@ -106,7 +106,7 @@ def serve(
     """
     from taskpass.witness.http import application, serve_until_stopped
 
-    with options.told():
+    with options.exit_on_error():
         mine = _witness(name, key_file, state, logs)
     click.echo(f"witness {mine.key.vkey()}")
     asyncio.run(serve_until_stopped(application(mine), host, port))

@@ -92,7 +92,7 @@ SPECS: dict[str, dict[str, Any]] = {
             "namespaces!": [STRING],
             "audience": STRING,
             "streams": ("Refused", "Allowed"),
-            "escapes": ("Refused", "Allowed"),
+            "privilegeEscalation": ("Refused", "Allowed"),
         },
         "actions!": [STRING],
         "locations": [STRING],

@@ -296,7 +296,7 @@ def orphan_undone(grant_id: str, provider: str, now: datetime) -> Entry:
     return entry(op, EventType.ORPHAN_UNDO, Stage.POINT, Result.SUCCESS, now, None, data)
 
 
-def kill_switch_thrown(switch: KillSwitch, now: datetime) -> Entry:
+def kill_switch_activated(switch: KillSwitch, now: datetime) -> Entry:
     """Say that a KillSwitch is there: what it matches is taken back, and why."""
     data = {"kill_switch": _of_switch(switch), "reason": switch.reason}
     return entry(

@@ -27,7 +27,7 @@ class Person:
     name: str
     salt: bytes
 
-    def told(self) -> Mapping[str, str]:
+    def fields(self) -> Mapping[str, str]:
         """Return what an entry has of them."""
         return {"ref": self.ref, "c": commitment(self.name, self.salt)}
 

@@ -239,7 +239,7 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
         if data["part"] == 0:
             tasks[step.uid] = _retold(step, at)
         elif found is not None:
-            _told_more(found, data)
+            _take_part(found, data)
         return
     if found is None:
         if step.kind not in _FIRST:
@@ -294,7 +294,7 @@ def _retold(step: TaskStep, at: int) -> TaskHistory:
     )  # fmt: skip
 
 
-def _told_more(found: TaskHistory, data: Mapping[str, Any]) -> None:
+def _take_part(found: TaskHistory, data: Mapping[str, Any]) -> None:
     """Take in a further part of what is told again of a task."""
     if "images" in data:
         found.data = {**found.data, "images": data["images"]}

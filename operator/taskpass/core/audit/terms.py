@@ -21,7 +21,7 @@ def moment(time: datetime) -> str:
     return time.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def told_at(said: str, event: Mapping[str, Any]) -> bool:
+def is_time_of(said: str, event: Mapping[str, Any]) -> bool:
     """Tell whether a time, as `moment` says it, is that of an entry.
 
     Where the clock had gone back the entry's is later than what is remembered, and it says which

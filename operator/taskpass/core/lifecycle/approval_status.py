@@ -32,7 +32,7 @@ def shown_before(snapshot: Snapshot, rest: Wait) -> list[dict[str, Any]]:
 
 def _cut_short(rest: Wait) -> bool:
     """Whether nobody was asked about, as something else comes first."""
-    return bool(rest.waiting or rest.authorized or rest.attested or rest.suspended or rest.owed)
+    return bool(rest.waiting or rest.authorized or rest.attested or rest.suspended or rest.pending)
 
 
 def _pending(awaiting: PendingApproval) -> dict[str, Any]:
@@ -124,11 +124,11 @@ def verdicts(snapshot: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Fin
             )
         elif approval.task_uid == snapshot.task.uid and approval.digest in asked:
             finding = _standing(approval, asked[approval.digest], snapshot)
-        elif approval.said[0] in (Reason.USED, Reason.COUNTS) or _cut_short(rest):
+        elif approval.said[0] in (Reason.USED, Reason.ACCEPTED) or _cut_short(rest):
             continue  # it was heard, and what it led to is told elsewhere; or nobody listened
         else:
             finding = false(
-                Reason.VOID,
+                Reason.SUPERSEDED,
                 "What it names is not asked for; `status.pendingApprovals` of the task has what is",
             )
         if approval.said != (finding.reason, finding.message):
@@ -141,11 +141,11 @@ def _standing(approval: TaskApproval, awaiting: PendingApproval, snapshot: Snaps
         task, origin = snapshot.live_task, asked_for_by(snapshot)
         each = (objection(approval, h.policy, task, origin) for h in judgement.heard)
         why = next(filter(None, each), "")
-        return false(Reason.COUNTS_NOT, f"It does not count: {why}")
+        return false(Reason.NOT_ELIGIBLE, f"It does not count: {why}")
     if approval.decision is Verdict.DENIED:
-        return true(Reason.COUNTS, f"{_named(awaiting)} is denied while this is there")
+        return true(Reason.ACCEPTED, f"{_named(awaiting)} is denied while this is there")
     if judgement.lapsed:
         return false(Reason.ENDED, "Its time was over before it could be used; approve again")
     missing = [h for h in judgement.heard if h.given < h.needed]
     more = " and ".join(needed_of(h.policy, h.needed, h.given) for h in missing)
-    return true(Reason.COUNTS, f"It counts; still needed: {more}" if more else "It counts")
+    return true(Reason.ACCEPTED, f"It counts; still needed: {more}" if more else "It counts")

@@ -25,7 +25,7 @@ def authorize(
 ) -> Decision:
     """Return the decision on a request, for the phase that has settled if no other is named."""
     if switch := stopped(snapshot, request):
-        return Decision(allowed=False, reason=DecisionReason.KILL_SWITCH, message=switch.told)
+        return Decision(allowed=False, reason=DecisionReason.KILL_SWITCH, message=switch.message)
     question = _question(snapshot, request, phase)
     decision = evaluate(question, snapshot.policies, _answers(snapshot, question, now))
     if not decision.allowed or not snapshot.live_task.parent:

@@ -73,7 +73,7 @@ def anything_new(snapshot: Snapshot, now: datetime) -> Step:
     """Decide, issue, deliver and lift the gate, one after the other; else rest."""
     held = current(live(snapshot))
     rest = Wait(
-        owed=snapshot.own_pending_revocations,
+        pending=snapshot.own_pending_revocations,
         until=_until(snapshot, held, now),
         retry=undecided(snapshot),
     )

@@ -91,9 +91,9 @@ def _of_the_gone(snapshot: Snapshot) -> Step | None:
     for record in snapshot.gone_records:
         if record.secret_written and not snapshot.withdrawal_failed:
             return Withdraw(record=record)
-        return Forget(record=record, owed=sum(g.task.uid == record.task.uid for g in strangers))
+        return Forget(record=record, pending=sum(g.task.uid == record.task.uid for g in strangers))
     if snapshot.task is None:
-        return Wait(owed=tuple(strangers))
+        return Wait(pending=tuple(strangers))
     return None
 
 
@@ -133,7 +133,7 @@ def _at_the_end(snapshot: Snapshot, now: datetime) -> Step | None:
         )
     if not snapshot.enrolled:
         return teardown(snapshot, RevokeReason.NOT_ENROLLED) or Wait(
-            enrolled=False, owed=snapshot.own_pending_revocations
+            enrolled=False, pending=snapshot.own_pending_revocations
         )
     return None
 
@@ -144,18 +144,18 @@ def _deleted(snapshot: Snapshot, now: datetime) -> Step:
     # An end that is further away than it can be is a clock that went back: it must wedge nobody.
     held = snapshot.own_pending_revocations or snapshot.below
     if held and now < end <= now + 2 * DELETION_PATIENCE:
-        return Wait(owed=snapshot.own_pending_revocations, until=end)
+        return Wait(pending=snapshot.own_pending_revocations, until=end)
     return (
         Release()
         if task.has_finalizer and not snapshot.released
-        else Wait(owed=snapshot.own_pending_revocations)
+        else Wait(pending=snapshot.own_pending_revocations)
     )
 
 
 def _finished(snapshot: Snapshot, outcome: Outcome, now: datetime) -> Step:
     record, task = snapshot.record, snapshot.live_task
     if snapshot.own_pending_revocations:
-        return Wait(owed=snapshot.own_pending_revocations)
+        return Wait(pending=snapshot.own_pending_revocations)
     if record.finished_at is None:
         return Finish(outcome=outcome)
     if task.ttl_seconds_after_finished is None:
@@ -177,7 +177,7 @@ def _of_phase(snapshot: Snapshot, now: datetime) -> Step | None:
             return Enter(left=record.blocked_branch, phase=wanted)  # it went back
         rest = Wait(
             blocked=record.blocked_branch,
-            owed=snapshot.own_pending_revocations,
+            pending=snapshot.own_pending_revocations,
             until=deadline_of(snapshot),
             retry=task.workload is not None and not record.pod_uid,  # its end makes no event
         )

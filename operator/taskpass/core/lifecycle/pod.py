@@ -104,7 +104,7 @@ def of_new_pod(snapshot: Snapshot, now: datetime) -> Step | None:
             attested=conditions.unknown(
                 Reason.CHECK_FAILED, snapshot.sight.issuance_blocked_reason
             ),
-            owed=snapshot.own_pending_revocations,
+            pending=snapshot.own_pending_revocations,
             until=deadline_of(snapshot),
             retry=True,
         )
@@ -129,13 +129,13 @@ def of_new_pod(snapshot: Snapshot, now: datetime) -> Step | None:
     if unanswered:
         return Wait(
             attested=conditions.unknown(Reason.CHECK_FAILED, next(iter(unanswered.values()))),
-            owed=snapshot.own_pending_revocations,
+            pending=snapshot.own_pending_revocations,
             until=deadline_of(snapshot),
             retry=True,
         )
     return Wait(
         attested=false(Reason.POD_MISSING, _missing(snapshot)),
-        owed=snapshot.own_pending_revocations,
+        pending=snapshot.own_pending_revocations,
         until=deadline_of(snapshot),
         retry=task.workload is not None,  # its end makes no event
     )
@@ -214,7 +214,7 @@ def _refuse(snapshot: Snapshot, pod: PodView, failure: AttestationFailed) -> Ste
     # What is missing (a workload, say) may be made later, and no event of ours says so.
     return Wait(
         attested=finding,
-        owed=snapshot.own_pending_revocations,
+        pending=snapshot.own_pending_revocations,
         until=deadline_of(snapshot),
         retry=True,
     )

@@ -77,7 +77,7 @@ def findings(snapshot: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Find
         attested = authorized = suspended = over
         issued = (
             false(Reason.REVOKING, _owing(rest))
-            if rest.owed
+            if rest.pending
             else false(Reason.REVOKED, "Nothing is held any more")
         )
         ready = over
@@ -174,9 +174,9 @@ def _issued(snapshot: Snapshot, rest: Wait, authorized: Finding) -> Finding:
     if rest.suspended:
         return false(Reason.REVOKED, "Nothing is held while the task is suspended")
     if rest.waiting:
-        return false(Reason.NOT_YET, rest.waiting)
+        return false(Reason.PENDING, rest.waiting)
     if _not(authorized):
-        return false(Reason.NOT_YET, "Nothing is issued before policy allows all of it")
+        return false(Reason.PENDING, "Nothing is issued before policy allows all of it")
     held = {g.name for g in live(snapshot)}
     failed = [name for name in snapshot.failures if name not in held]
     if failed:
@@ -217,8 +217,8 @@ def _finished(snapshot: Snapshot, rest: Wait) -> Finding:
     if outcome is None:
         return false(Reason.RUNNING, "The task goes on")
     if snapshot.record.finished_at is None:
-        if rest.owed or not rest.waiting:
-            reason = Reason.REVOCATION_PENDING if rest.owed else Reason.REVOKING
+        if rest.pending or not rest.waiting:
+            reason = Reason.REVOCATION_PENDING if rest.pending else Reason.REVOKING
             return false(reason, _owing(rest))
         return false(Reason.REVOKING, rest.waiting)
     return true(outcome.value, "The task is over, and nothing is held any more")
@@ -266,19 +266,21 @@ def _branch(snapshot: Snapshot, rest: Wait) -> str:
 
 
 def _owing(rest: Wait) -> str:
-    if not rest.owed:
+    if not rest.pending:
         return "Credentials are being taken back"
-    waiting = sorted({g.provider for g in rest.owed})
+    waiting = sorted({g.provider for g in rest.pending})
     return (
-        f"{len(rest.owed)} still to be taken back: {', '.join(waiting)} has not confirmed it; it "
-        "is tried again until it does"
+        f"{len(rest.pending)} still to be taken back: {', '.join(waiting)} has not confirmed it; "
+        "it is tried again until it does"
     )
 
 
 def _settled_phase(snapshot: Snapshot, rest: Wait) -> str:
     """Return the phase whose requests are decided; until then the last one that was."""
     failed = snapshot.failures.keys() - {g.name for g in live(snapshot)}
-    unsettled = rest.owed or rest.waiting or rest.suspended or failed or snapshot.delivery_failure
+    unsettled = (
+        rest.pending or rest.waiting or rest.suspended or failed or snapshot.delivery_failure
+    )
     asking = rest.awaiting or rest.asking_later
     if not snapshot.record.attempt or unsettled or asking or rest.attested is not None:
         return str(snapshot.live_task.status.get("phaseName", ""))

@@ -49,7 +49,7 @@ class RevokeReason(enum.StrEnum):
     ISSUE_FAILED = "IssueFailed"
     RENEWED = "Renewed"
     REPLACED = "Replaced"
-    """Recorded by versions that did not renew; their debts are told of by it."""
+    """Recorded by versions that did not renew; their pending revocations are told of by it."""
     RELEASED = "Released"
     ORPHANED = "Orphaned"
 
@@ -113,7 +113,7 @@ class Forget:
     """Drop the record of a task that is gone; `owed` credentials stay in the ledger."""
 
     record: TaskRecord
-    owed: int
+    pending: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +328,7 @@ class Wait:
     """Nothing to do before something changes, or `until`. The rest is for the status."""
 
     until: datetime | None = None
-    owed: tuple[Grant, ...] = ()
+    pending: tuple[Grant, ...] = ()
     """Revocations that a provider has not confirmed; retried with back-off."""
     enrolled: bool = True
     attested: Finding | None = None

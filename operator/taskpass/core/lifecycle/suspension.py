@@ -48,7 +48,7 @@ def suspension_of(snapshot: Snapshot, now: datetime) -> Suspension | None:
     for switch in snapshot.kill_switches:
         if switch.stops(snapshot.live_task):
             return Suspension(
-                reason=Reason.KILL_SWITCH, message=switch.told, revoking=RevokeReason.KILL_SWITCH
+                reason=Reason.KILL_SWITCH, message=switch.message, revoking=RevokeReason.KILL_SWITCH
             )
     if said := inactive(snapshot.live_task, snapshot.lineage):
         return Suspension(
@@ -112,7 +112,7 @@ def of_suspension(snapshot: Snapshot, now: datetime) -> Step | None:
         or of_progress(snapshot, now)
         or Wait(
             suspended=True,
-            owed=snapshot.own_pending_revocations,
+            pending=snapshot.own_pending_revocations,
             until=deadline_of(snapshot),
             # The end of a workload makes no event of ours; its pod's does.
             retry=snapshot.live_task.workload is not None

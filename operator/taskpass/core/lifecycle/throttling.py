@@ -139,7 +139,7 @@ def _waiting(snapshot: Snapshot, step: Step, spending: Spending, text: str, *, f
     """
     all_wait = snapshot.issuance_blocked_reason if full else ""
     rest = Wait(
-        owed=snapshot.own_pending_revocations,
+        pending=snapshot.own_pending_revocations,
         waiting=all_wait or text,
         retry=_may_end_unseen(snapshot),
     )

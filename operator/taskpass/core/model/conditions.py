@@ -77,8 +77,6 @@ class Reason(enum.StrEnum):
     # CredentialsIssued
     ISSUED = "Issued"
     """Every credential of the phase is in the Secret."""
-    NOT_YET = "NotYet"
-    """Something must come first; the message says what."""
     PROVIDER_REFUSED = "ProviderRefused"
     """The provider said no; the message says why."""
     PROVIDER_UNAVAILABLE = "ProviderUnavailable"
@@ -121,15 +119,15 @@ class Reason(enum.StrEnum):
     NOT_STALLED = "NotStalled"
     """Nobody needs to act."""
     # of a TaskApproval
-    COUNTS = "Counts"
+    ACCEPTED = "Accepted"
     """It counts for what it names."""
-    COUNTS_NOT = "CountsNot"
+    NOT_ELIGIBLE = "NotEligible"
     """Whoever made it is not among those whose approval is asked for, or has changed the task."""
     ENDED = "Ended"
     """Its time was over before it was used."""
     USED = "Used"
     """What it approved is issued."""
-    VOID = "Void"
+    SUPERSEDED = "Superseded"
     """What it names is not asked for (any more)."""
     # Throttled
     BUDGET_EXCEEDED = "BudgetExceeded"
@@ -144,7 +142,7 @@ class Reason(enum.StrEnum):
     FINISHED = "Finished"
     """The task is over."""
     PENDING = "Pending"
-    """Not looked at yet."""
+    """Something must come first; the message says what."""
     NOT_ENROLLED = "NotEnrolled"
     """The namespace is not among those that the operator serves."""
 

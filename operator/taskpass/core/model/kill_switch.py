@@ -52,7 +52,7 @@ class KillSwitch:
         return whole or self.blocks(grant.class_name)
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """Say in a sentence that it holds something back, and how that ends."""
         return (
             f"KillSwitch '{self.name}' holds it back ({self.reason}); whoever may delete the "

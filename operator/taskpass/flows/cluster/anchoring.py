@@ -20,7 +20,7 @@ from taskpass.ports.clock import Clock
 from taskpass.ports.tasks import EventPoster
 
 logger = logging.getLogger(__name__)
-LOOK_SECONDS = 10.0
+POLL_SECONDS = 10.0
 COMPARE_SECONDS = 60.0
 RETRY_SECONDS = 2.0
 
@@ -63,10 +63,10 @@ class Anchoring:
         size, at = self._done
         due = self._clock.monotonic() - at >= COMPARE_SECONDS
         if due or self._size() != size or _reason(self._concern()) != _reason(self._shown):
-            return timedelta(seconds=LOOK_SECONDS if await self.look() else RETRY_SECONDS)
-        return timedelta(seconds=LOOK_SECONDS)
+            return timedelta(seconds=POLL_SECONDS if await self.compare() else RETRY_SECONDS)
+        return timedelta(seconds=POLL_SECONDS)
 
-    async def look(self) -> bool:
+    async def compare(self) -> bool:
         """Compare, and remember what has grown; tell whether that could be done."""
         try:
             seen = await self._anchor.read()

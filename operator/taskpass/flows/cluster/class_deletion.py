@@ -12,7 +12,7 @@ from taskpass.core.model.task import CredentialClass
 from taskpass.flows.context import Ports
 
 logger = logging.getLogger(__name__)
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 
 
 class Classes(Protocol):
@@ -36,7 +36,7 @@ class ClassDeletions:
         """When each class that is deleted was first seen so, by UID, of the monotonic clock."""
         self._released: set[str] = set()
 
-    async def look(self) -> None:
+    async def release_unused(self) -> None:
         """Release every class that may go: four times a second, and no call where none is."""
         found = [c for c in self._classes.all_classes() if c.has_finalizer and self._ends(c)]
         # What was being issued when it was deleted is in the ledger by the next look.
@@ -79,6 +79,6 @@ class ClassDeletions:
             uid=credential_class.uid,
             unique=f"owed-{credential_class.uid}", reason=Reason.REVOCATION_PENDING,
             message=f"Deleted while {len(held)} of it are not confirmed to be revoked; that is "
-            "tried again until it is: taskpass debts lists them",
+            "tried again until it is: taskpass pending lists them",
             severity=Severity.WARNING, at=self._ports.now(),
         )  # fmt: skip

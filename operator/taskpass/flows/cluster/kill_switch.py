@@ -13,7 +13,7 @@ from taskpass.flows.context import Ports
 from taskpass.ports.ledger import Batch
 
 logger = logging.getLogger(__name__)
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class Switches(Protocol):
@@ -32,36 +32,36 @@ class KillSwitchRecorder:
 
     def __init__(
         self, ports: Ports, switches: Switches,
-        thrown: Callable[[], Mapping[str, str]] = dict,
+        activated: Callable[[], Mapping[str, str]] = dict,
     ) -> None:  # fmt: skip
-        """`thrown` reads what the log tells of as thrown and not as lifted; it may block."""
+        """`activated` reads what the log tells of as activated and not as lifted; it may block."""
         self._ports = ports
         self._switches = switches
-        self._read = thrown
+        self._read = activated
         self._begun = False
-        self._thrown: dict[str, str] = {}
+        self._activated: dict[str, str] = {}
 
-    def begin(self, thrown: Mapping[str, str]) -> None:
-        """Take over what the log tells of as thrown and not as lifted: name by UID."""
-        self._thrown, self._begun = dict(thrown), True
+    def begin(self, activated: Mapping[str, str]) -> None:
+        """Take over what the log tells of as activated and not as lifted: name by UID."""
+        self._activated, self._begun = dict(activated), True
 
     async def once(self) -> None:
         """Look, twice a second; the first time, read what the log tells of before."""
         if not self._begun:
             self.begin(await asyncio.to_thread(self._read))
-        await self.look()
+        await self.record_changes()
 
-    async def look(self) -> None:
+    async def record_changes(self) -> None:
         """Record what has changed since the look before."""
         # Remembered only once it is on record: what fails is recorded by the next look.
         now = {switch.uid: switch for switch in self._switches.kill_switches()}
-        for uid in now.keys() - self._thrown.keys():
-            await self._record(audit.kill_switch_thrown(now[uid], self._ports.now()))
-            self._thrown[uid] = now[uid].name
-        for uid in self._thrown.keys() - now.keys():
-            name = self._thrown[uid]
+        for uid in now.keys() - self._activated.keys():
+            await self._record(audit.kill_switch_activated(now[uid], self._ports.now()))
+            self._activated[uid] = now[uid].name
+        for uid in self._activated.keys() - now.keys():
+            name = self._activated[uid]
             await self._record(audit.kill_switch_lifted(uid, name, self._ports.now()))
-            del self._thrown[uid]
+            del self._activated[uid]
 
     async def _record(self, entry: Entry) -> None:
         try:

@@ -27,10 +27,10 @@ PATIENCE_SECONDS = 60.0
 class Sweeper:
     """Remembers the suspects of the last sweep."""
 
-    def __init__(self, ports: Ports, look: Callable[[Key], None]) -> None:
+    def __init__(self, ports: Ports, enqueue: Callable[[Key], None]) -> None:
         """`look` has the task of a key looked at."""
         self._ports = ports
-        self._look = look
+        self._enqueue = enqueue
         self._suspects: dict[str, set[str]] = {}
         self._missed: dict[str, set[str]] = {}
 
@@ -88,7 +88,7 @@ class Sweeper:
                 extra={"provider": name, "grant": grant_id, "task": str(grant.task)},
             )
             self._ports.missing_at_provider.add(grant_id)
-            self._look(grant.task.key)
+            self._enqueue(grant.task.key)
 
     async def _undone(
         self, name: str, provider: CredentialProvider, grant_id: str, state: Mapping[str, Any]

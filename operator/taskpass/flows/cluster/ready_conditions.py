@@ -16,7 +16,7 @@ from taskpass.flows.context import Ports
 from taskpass.ports.tasks import ReadyCondition
 
 logger = logging.getLogger(__name__)
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class Stock(Protocol):
@@ -54,7 +54,7 @@ class ReadyConditionReporter:
         self._seen: set[str] = set()
         """UIDs of the kill switches of the look before."""
 
-    async def look(self) -> None:
+    async def write_changes(self) -> None:
         """Write what has changed: the condition `Ready`, and an Event.
 
         Twice a second it is asked whether anything changed, and only then what.

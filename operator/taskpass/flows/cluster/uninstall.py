@@ -16,19 +16,19 @@ class Uninstall:
     ports: Ports
     task_keys: Callable[[], Iterable[Key]]
     classes: Callable[[], Iterable[CredentialClass]]
-    look: Callable[[Key], None]
+    enqueue: Callable[[Key], None]
 
     def begin(self) -> None:
         """Have every task looked at, in the mode that gives up; it lets classes go as well."""
         self.ports.modes.uninstalling = True
         for key in {*self.task_keys(), *(g.task.key for g in self.ports.ledger.held())}:
-            self.look(key)
+            self.enqueue(key)
 
     def end(self) -> None:
         """Serve every task again: what it asks for is decided anew. Finalizers stay off."""
         self.ports.modes.uninstalling = False
         for key in self.task_keys():
-            self.look(key)
+            self.enqueue(key)
 
     def left(self) -> tuple[list[Key], list[str], list[Grant]]:
         """Return the tasks and the classes that still have our finalizer, and what is held."""

@@ -97,7 +97,7 @@ class Reconciler:
                     await templates.make_task(self._ports, key)
                     told = await missing_task.tell_pods(self._ports, key)
                     until = min(filter(None, (until, told)), default=None)
-                again = step.retry or bool(step.owed or run.unanswered)
+                again = step.retry or bool(step.pending or run.unanswered)
                 if seen.issuance_blocked_reason and seen.issuance_blocked_reason in (
                     step.waiting,
                     step.unrenewed,
@@ -195,12 +195,12 @@ class Reconciler:
         if isinstance(step, FetchOwners):
             rest = Wait(
                 attested=unknown(Reason.CHECK_FAILED, str(error)),
-                owed=snapshot.own_pending_revocations,
+                pending=snapshot.own_pending_revocations,
             )
         elif isinstance(step, ReviewAccess | ResolvePermissions):
             rest = Wait(
                 authorized=unknown(Reason.EVALUATION_FAILED, str(error)),
-                owed=snapshot.own_pending_revocations,
+                pending=snapshot.own_pending_revocations,
             )
         else:
             return
@@ -293,6 +293,6 @@ def _waiting(snapshot: Snapshot) -> Wait:
     )
     return Wait(
         attested=unbound,
-        owed=snapshot.own_pending_revocations,
+        pending=snapshot.own_pending_revocations,
         waiting=snapshot.issuance_blocked_reason,
     )

@@ -11,7 +11,7 @@ from taskpass.flows.context import Ports
 def enqueue_descendants(ports: Ports, key: Key) -> None:
     """Have everything below a task looked at: it may hold less from now on."""
     for each in everyone_below(key, lambda of: (child.key for child in ports.world.children(of))):
-        ports.look(each)
+        ports.enqueue(each)
 
 
 def enqueue_ancestors(ports: Ports, gone: Iterable[Grant]) -> None:
@@ -19,4 +19,4 @@ def enqueue_ancestors(ports: Ports, gone: Iterable[Grant]) -> None:
     for uid in {uid for grant in gone for uid in grant.chain}:
         record = ports.ledger.record(uid)
         if record is not None:
-            ports.look(record.task.key)
+            ports.enqueue(record.task.key)

@@ -149,7 +149,7 @@ async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView
 
 
 async def forget(ports: Ports, step: Forget) -> None:
-    """Drop the record of a task that is gone; entries, bindings and debts stay."""
-    entry = audit.forgotten(step.record, step.owed, ports.now())
+    """Drop the record of a task that is gone; entries, bindings and pending revocations stay."""
+    entry = audit.forgotten(step.record, step.pending, ports.now())
     await ports.ledger.commit(Batch(entries=(entry,), forgets=(step.record.task.uid,)))
     ports.budgets.forget(step.record.task.uid)

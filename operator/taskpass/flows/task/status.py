@@ -23,7 +23,11 @@ class Reporter:
     async def report(self, snapshot: Snapshot, rest: Wait) -> None:
         """Patch `/status` where it says something else than it should."""
         task = snapshot.task
-        if task is None or (task.deleting_since is not None and not rest.owed) or snapshot.deleted:
+        if (
+            task is None
+            or (task.deleting_since is not None and not rest.pending)
+            or snapshot.deleted
+        ):
             return
         await self._tell_waiting(snapshot)
         trail = self._ports.ledger.trail(task.uid)

@@ -12,9 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
-
-import orjson
+from typing import Any
 
 from taskpass.core.errors import EvaluationFailed
 from taskpass.core.lifecycle.approval import TaskApproval
@@ -28,30 +26,24 @@ from taskpass.core.model.kill_switch import KillSwitch, Target
 from taskpass.core.model.task import LABEL, NO_LABELS, TEMPLATE_LABEL, CredentialClass, Task
 from taskpass.core.policy.evaluate import CompiledPolicy
 from taskpass.kube.api.client import KubeClient
+from taskpass.kube.cache.bounded import BoundedObjects
 from taskpass.kube.cache.convert import (
-    approval_from,
     class_from,
     kill_switch_from,
-    pod_from,
     policy_from,
-    task_from,
-    template_from,
 )
 from taskpass.kube.cache.enqueue import EnqueueThrottle, OnChange
 from taskpass.kube.cache.enrolment import Enrolment
-from taskpass.kube.cache.memory_limit import MOST_OF_OTHERS, TOO_MUCH, NamespaceMemory, NoRoom
+from taskpass.kube.cache.memory_limit import NoRoom
 from taskpass.kube.cache.policies import Policies
 from taskpass.kube.cache.reflector import Reflector, key_of
 from taskpass.kube.cache.store import Change, Store, mark
-from taskpass.kube.cache.trim import cut, without_spec
+from taskpass.kube.cache.trim import cut
 from taskpass.kube.kinds import AGENT_TASK, WATCHED, Kind
 
 TASKS_EVERY = 10
 """Every how many resyncs tasks are listed as well: their finalizer already makes every deletion
 be seen, and there are many of them."""
-POD_BYTES = 512
-"""What is kept of a pod beside its labels and images."""
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -73,14 +65,8 @@ class InformerCache:
         """
         self._client = client
         self._tenants = tuple(sorted(set(tenants)))
-        self._looks = EnqueueThrottle(on_change)
-        self._room = NamespaceMemory()
-        self._left_out: set[Key] = set()
-        """Tasks for which there is no room."""
-        self._room_of = {
-            kind: NamespaceMemory(MOST_OF_OTHERS)
-            for kind in ("AgentTaskTemplate", "TaskApproval", "pod")
-        }
+        self._enqueue = EnqueueThrottle(on_change)
+        self._bounded = BoundedObjects(self._tenants)
         self._tasks: Store[Task] = Store()
         self._classes: Store[CredentialClass] = Store()
         self._policies = Policies()
@@ -89,14 +75,11 @@ class InformerCache:
         self._templates: Store[Template] = Store()
         self._approvals: Store[TaskApproval] = Store()
         self._kinds: Mapping[str, tuple[Store[Any], Callable[[Mapping[str, Any]], Any]]] = {
-            "AgentTask": (self._tasks, self._task),
+            "AgentTask": (self._tasks, self._bounded.task),
             "CredentialClass": (self._classes, class_from),
             "KillSwitch": (self._switches, kill_switch_from),
-            "AgentTaskTemplate": (
-                self._templates,
-                self._bounded("AgentTaskTemplate", template_from),
-            ),
-            "TaskApproval": (self._approvals, self._bounded("TaskApproval", approval_from)),
+            "AgentTaskTemplate": (self._templates, self._bounded.template),
+            "TaskApproval": (self._approvals, self._bounded.approval),
             **{kind: (store, self._compiled) for kind, store in self._policies.stores.items()},
         }
         self._approvals_of: dict[Key, set[Key]] = defaultdict(set)
@@ -118,15 +101,15 @@ class InformerCache:
         self._sights: dict[str, tuple[bool, Sight]] = {}
         self._namespaces = Reflector(
             client, "/api/v1/namespaces", self._labels, self._namespace_changed,
-            on_state=self._look_at_all_sights,
+            on_state=self._check_all_sights,
         )  # fmt: skip
         self._pods: dict[str, Reflector[PodView]] = {}
         self._accounts: dict[str, Reflector[str]] = {}
         for namespace in self._tenants:
             base = f"/api/v1/namespaces/{namespace}"
-            changed = partial(self._look_at_sight, namespace)
+            changed = partial(self._check_sight, namespace)
             self._pods[namespace] = Reflector(
-                client, f"{base}/pods", self._pod, self._pod_changed, label_selector=LABEL,
+                client, f"{base}/pods", self._bounded.pod, self._pod_changed, label_selector=LABEL,
                 on_state=changed,
             )  # fmt: skip
             self._accounts[namespace] = Reflector(
@@ -161,7 +144,7 @@ class InformerCache:
         except BaseException:
             self.missed = self.missed or missed
             raise
-        self._look_at_all_sights()
+        self._check_all_sights()
 
     @property
     def synced(self) -> bool:
@@ -214,7 +197,9 @@ class InformerCache:
     def _may_fit_now(self, kind: str, obj: Mapping[str, Any]) -> bool:
         """Tell whether it is a task that was left out, as it was then."""
         key = key_of(obj)
-        known = self._tasks.get(key) if kind == "AgentTask" and key in self._left_out else None
+        known = (
+            self._tasks.get(key) if kind == "AgentTask" and key in self._bounded.left_out else None
+        )
         return known is not None and known.resource_version == obj["metadata"]["resourceVersion"]
 
     def task_keys(self) -> list[Key]:
@@ -344,40 +329,6 @@ class InformerCache:
         served = obj["metadata"]["name"] in self._tenants
         return dict(obj["metadata"].get("labels") or {}) if served else NO_LABELS
 
-    def _task(self, obj: Mapping[str, Any]) -> Task:
-        key = key_of(obj)
-        if key[0] not in self._tenants:
-            return task_from(without_spec(obj))
-        if self._room.take(key, len(orjson.dumps(obj["spec"]))):
-            self._left_out.discard(key)
-            return task_from(obj)
-        self._room.leave(key)
-        self._left_out.add(key)
-        return replace(task_from(without_spec(obj)), left_out=TOO_MUCH.format(key[0]))
-
-    def _bounded(
-        self, kind: str, convert: Callable[[Mapping[str, Any]], T]
-    ) -> Callable[[Mapping[str, Any]], T]:
-        """Return what converts an object of a kind for which there is room; else `NoRoom`."""
-        room = self._room_of[kind]
-
-        def converted(obj: Mapping[str, Any]) -> T:
-            key = key_of(obj)
-            served = key[0] in self._tenants
-            if served and not room.take(key, len(orjson.dumps(obj["spec"]))):
-                raise NoRoom(kind, key[0], room.most)
-            return convert(obj)
-
-        return converted
-
-    def _pod(self, obj: Mapping[str, Any]) -> PodView:
-        pod, room = pod_from(obj), self._room_of["pod"]
-        texts = (*pod.images, *pod.labels, *pod.labels.values())
-        key = (pod.namespace, pod.name)
-        if not room.take(key, POD_BYTES + sum(map(len, texts))):
-            raise NoRoom("pod", pod.namespace, room.most)
-        return pod
-
     def _compiled(self, obj: Mapping[str, Any]) -> CompiledPolicy:
         return CompiledPolicy(policy=policy_from(obj))
 
@@ -410,20 +361,20 @@ class InformerCache:
     def _changed(self, kind: str, change: Change[Any] | None) -> None:
         if change is None:
             return
-        if change.new is None and kind in self._room_of:
-            self._room_of[kind].leave(change.key)
+        if change.new is None:
+            self._bounded.leave(kind, change.key)
         if kind == "AgentTask":
             self._index(change)
-            self._looks.at([change.key])
+            self._enqueue.at([change.key])
             if not change.only_status and change.key in self._children_of:
-                self._looks.at_many(change.key, lambda: self._below(change.key))
+                self._enqueue.at_many(change.key, lambda: self._below(change.key))
             return
         if kind == "TaskApproval":
             self._approval_changed(change)
             return
         if kind == "AgentTaskTemplate":
             self._revision += 1
-            self._looks.at_many(change.key, lambda: self._naming(change.key))
+            self._enqueue.at_many(change.key, lambda: self._naming(change.key))
             return
         self._revision += 1
         if kind == "KillSwitch":
@@ -435,15 +386,15 @@ class InformerCache:
         if kind == "KillSwitch":
             for stored in filter(None, (change.old, change.new)):
                 found = list(self._matched(stored.value))
-                self._looks.at(
+                self._enqueue.at(
                     dict.fromkeys(found + [b for key in found for b in self._below(key)])
                 )
         elif kind == "CredentialClass":
-            self._looks.at(self._tasks_of_class.get(change.key[1], ()))
+            self._enqueue.at(self._tasks_of_class.get(change.key[1], ()))
         elif kind == "AgentPolicy":
-            self._looks.at_many(change.key, lambda: self._tasks_in.get(change.key[0], ()))
+            self._enqueue.at_many(change.key, lambda: self._tasks_in.get(change.key[0], ()))
         else:
-            self._looks.at(self._tasks.keys())
+            self._enqueue.at(self._tasks.keys())
 
     def _naming(self, template: Key) -> Iterator[Key]:
         """Yield the keys of tasks, made or not, whose pods name a template."""
@@ -457,7 +408,7 @@ class InformerCache:
                 task = (stored.value.namespace, stored.value.task_name)
                 mark(self._approvals_of, task, change.key, put)
                 if not change.only_status:
-                    self._looks.at([task])
+                    self._enqueue.at([task])
 
     def _below(self, key: Key) -> Iterator[Key]:
         return everyone_below(key, lambda of: self._children_of.get(of, ()))
@@ -478,9 +429,6 @@ class InformerCache:
                 return self._tasks
 
     def _index(self, change: Change[Task]) -> None:
-        if change.new is None:
-            self._room.leave(change.key)
-            self._left_out.discard(change.key)
         for stored, put in ((change.old, False), (change.new, True)):
             if stored is None:
                 continue
@@ -497,7 +445,7 @@ class InformerCache:
 
     def _pod_changed(self, key: Key, old: PodView | None, new: PodView | None) -> None:
         if new is None:
-            self._room_of["pod"].leave(key)
+            self._bounded.leave("pod", key)
         touched = []
         for pod, put in ((old, False), (new, True)):
             if pod is None:
@@ -511,29 +459,29 @@ class InformerCache:
                 if not self._pods_of[owner]:
                     del self._pods_of[owner]
             mark(self._awaited_in, pod.namespace, owner, owner in self._pods_of)
-        self._looks.at(dict.fromkeys(touched))
+        self._enqueue.at(dict.fromkeys(touched))
 
     def _account_changed(self, key: Key, old: str | None, new: str | None) -> None:
         if old != new:
-            self._looks.at_many(key, lambda: self._tasks_of_account.get(key, ()))
+            self._enqueue.at_many(key, lambda: self._tasks_of_account.get(key, ()))
 
     def _namespace_changed(
         self, key: Key, old: Mapping[str, str] | None, new: Mapping[str, str] | None
     ) -> None:
         if old != new:
-            self._looks.at(self._tasks_in.get(key[1], ()))
+            self._enqueue.at(self._tasks_in.get(key[1], ()))
 
-    def _look_at_sight(self, namespace: str) -> None:
+    def _check_sight(self, namespace: str) -> None:
         """Have the tasks of a namespace looked at where it is seen otherwise than before."""
         now = (self.enrolled(namespace), self.sight(namespace))
         if self._sights.get(namespace) != now:
             self._sights[namespace] = now
             waiting = [key for key in self._pods_of if key[0] == namespace]
-            self._looks.at({*self._tasks_in.get(namespace, ()), *waiting})
+            self._enqueue.at({*self._tasks_in.get(namespace, ()), *waiting})
 
-    def _look_at_all_sights(self) -> None:
+    def _check_all_sights(self) -> None:
         for namespace in self._tenants:
-            self._look_at_sight(namespace)
+            self._check_sight(namespace)
 
 
 def _uid(obj: Mapping[str, Any]) -> str:

@@ -20,12 +20,12 @@ from taskpass.core.model.key import Key
 from taskpass.ports.cluster import ApiClient
 
 NAME = "taskpass-release"
-LOOK_SECONDS = 3.0
+POLL_SECONDS = 3.0
 ASK_SECONDS = 1.0
 WITHIN_SECONDS = 300
 """How long a request is good for that does not say: what the chart gives the Job by default."""
 PATIENCE_SECONDS = 60.0
-"""How long debts are waited for before they are reported."""
+"""How long pending revocations are waited for before they are reported."""
 AFTERWARDS_SECONDS = 60.0
 """How long after an answer an uninstall may take to end us, before we take it for given up."""
 logger = logging.getLogger(__name__)
@@ -48,14 +48,14 @@ class ReleaseRequests:
     """The operator's side."""
 
     def __init__(
-        self, client: ApiClient, namespace: str, giving: UninstallSteps, now: Callable[[], datetime]
+        self, client: ApiClient, namespace: str, steps: UninstallSteps, now: Callable[[], datetime]
     ) -> None:
         self._client = client
         self._now = now
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{NAME}"
-        self._giving = giving
+        self._steps = steps
         self._told = False
-        self._given_up_at: float | None = None
+        self._answered_at: float | None = None
 
     async def once(self) -> None:
         """Look for a request: carry it out and answer it.
@@ -68,17 +68,17 @@ class ReleaseRequests:
             asked = {}
         data = asked.get("data") or {}
         if asked and data.get("state") != "done" and self._in_time(asked):
-            self._given_up_at = time.monotonic()
+            self._answered_at = time.monotonic()
             try:
                 await self._answer()
             finally:
-                self._given_up_at = time.monotonic()
-        elif self._given_up_at is not None and (
-            time.monotonic() - self._given_up_at >= AFTERWARDS_SECONDS
+                self._answered_at = time.monotonic()
+        elif self._answered_at is not None and (
+            time.monotonic() - self._answered_at >= AFTERWARDS_SECONDS
         ):
             logger.warning("Nobody has uninstalled taskpass after all, will serve again")
-            self._given_up_at = None
-            self._giving.end()
+            self._answered_at = None
+            self._steps.end()
 
     def _in_time(self, asked: Mapping[str, Any]) -> bool:
         """Tell whether whoever asked may still be waiting."""
@@ -94,11 +94,11 @@ class ReleaseRequests:
 
     async def _answer(self) -> None:
         logger.warning("Giving up everything, as taskpass is being uninstalled")
-        tasks = len(list(self._giving.left()[0]))
-        self._giving.begin()
+        tasks = len(list(self._steps.left()[0]))
+        self._steps.begin()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            waiting, classes, held = self._giving.left()
+            waiting, classes, held = self._steps.left()
             if not (waiting or classes or held) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.2)

@@ -5,7 +5,7 @@ from taskpass.tlog import tiles
 from taskpass.tlog.merkle import TILE_HEIGHT, TILE_WIDTH, leaf_hash, subtree_root
 
 
-def edge(stored: LogReader) -> list[list[bytes]]:
+def partial_tiles(stored: LogReader) -> list[list[bytes]]:
     """Return the hashes of the unfinished tiles, each computed from what lies below it.
 
     The bundles under the last tiles are hashed as well: those are the entries that a crash or a

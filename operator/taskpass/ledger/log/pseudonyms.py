@@ -22,9 +22,9 @@ class People:
         """Forget who was drawn for entries that were then refused."""
         self._new.clear()
 
-    def told(self, people: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    def fields(self, people: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
         """Return what an entry says of people; nothing is written."""
-        return {role: self._told(name) for role, name in people.items() if name}
+        return {role: self._fields(name) for role, name in people.items() if name}
 
     def write(self) -> None:
         """Write down who is new, with the entry that is about them."""
@@ -39,14 +39,14 @@ class People:
         row = self._db.execute(sql, (name,)).fetchone()
         return "" if row is None else str(row[0])
 
-    def _told(self, name: str) -> Mapping[str, str]:
+    def _fields(self, name: str) -> Mapping[str, str]:
         if not is_person(name):
             return {"name": name}
         if name in self._new:
-            return self._new[name].told()
+            return self._new[name].fields()
         row = self._db.execute("SELECT ref, salt FROM person WHERE name = ?", (name,)).fetchone()
         if row is not None:
-            return Person(row[0], name, bytes(row[1])).told()
+            return Person(row[0], name, bytes(row[1])).fields()
         person = Person(f"p-{secrets.token_hex(8)}", name, secrets.token_bytes(SALT_BYTES))
         self._new[name] = person
-        return person.told()
+        return person.fields()

@@ -20,7 +20,7 @@ from taskpass.core.audit.terms import moment, notice_digest
 from taskpass.core.errors import EntryRefused, LedgerError
 from taskpass.core.model.entry import Entry, EventType, Stage
 from taskpass.core.model.grant import SecretValue
-from taskpass.ledger.log.frontier import edge
+from taskpass.ledger.log.frontier import partial_tiles
 from taskpass.ledger.log.index import IndexRow, Rows, identity_of
 from taskpass.ledger.log.pseudonyms import People
 from taskpass.ledger.log.reader import HANDOVER, LogReader, TamperEvidence, unzipped
@@ -111,7 +111,7 @@ class Log:
             checkpoint = open_checkpoint(stored.note, self._key, verify_signature)
             if (checkpoint.size, checkpoint.root) != (stored.size, stored.root):
                 raise TamperEvidence("the head does not say what its checkpoint says")
-            self._tree = Tree(edge(stored))
+            self._tree = Tree(partial_tiles(stored))
         except (BadCheckpoint, TamperEvidence) as error:
             raise LedgerError(f"The ledger does not hold together: {error}; {_REMEDY}") from error
         if self._tree.root() != stored.root or self._tree.frontier() != stored.frontier:
@@ -175,7 +175,7 @@ class Log:
         entries: then there is an entry though none was about them.
         """
         if known:
-            self._people.told({"known": name})
+            self._people.fields({"known": name})
             self._people.write()
         ref = self._people.erase(name)
         if not ref:
@@ -231,7 +231,7 @@ class Log:
         adjusted = time != own
         body = entry_bytes(
             entry, source=self.origin, time=time, adjusted=adjusted, live=live,
-            by=self._people.told(entry.people),
+            by=self._people.fields(entry.people),
             notice="" if entry.notice is None else notice_digest(entry.notice),
         )  # fmt: skip
         opens = entry.type is EventType.CREDENTIAL_ISSUE and entry.data.get("stage") == Stage.INTENT

@@ -88,7 +88,7 @@ def _verified(log: LogReader) -> Replay:
     verified = Verification(log, "", (), ())
     verified.walk(verified.pieces(NOTHING).all(), lambda done, size: None)
     verified.report()
-    return verified.told
+    return verified.replay
 
 
 def _planned(log: LogReader, limit: Limit, now: datetime, replay: Replay) -> Plan:

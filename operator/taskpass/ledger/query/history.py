@@ -51,7 +51,7 @@ class History:
             return consistency_proof(old, size, TileSubtrees(log.size, log.tile))
 
     def kill_switches(self) -> dict[str, str]:
-        """Return those that were thrown and not lifted, of what is not pruned: name by UID."""
+        """Return those that were activated and not lifted, of what is not pruned: name by UID."""
         open_: dict[str, str] = {}
         query = Query(type="kill_switch.")
         with proven(LogLocation(database=self._path), query, alone=True) as log:

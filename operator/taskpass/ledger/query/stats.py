@@ -49,10 +49,10 @@ def stats(log: VerifiedLog, size: int) -> Stats:
     """Count what was verified; `size` is what it takes on disk."""
     types: dict[str, int] = {}
     days: dict[str, int] = {}
-    for (kind, day), count in sorted(log.told.counts.items()):
+    for (kind, day), count in sorted(log.replay.counts.items()):
         types[kind] = types.get(kind, 0) + count
         days[day] = days.get(day, 0) + count
-    held = log.told.held.values()
+    held = log.replay.held.values()
     return Stats(
         origin=log.report.origin, entries=log.report.size, pruned=log.report.pruned, bytes=size,
         by_type=types, by_day={day: days[day] for day in sorted(days)[-30:]}, held=len(held),
@@ -62,7 +62,7 @@ def stats(log: VerifiedLog, size: int) -> Stats:
 
 def open_operations(log: VerifiedLog) -> list[OpenOperation]:
     """Return what has begun and not ended, oldest first; what is in use is not of it."""
-    going = sorted(log.told.held.items(), key=lambda each: each[1].first)
+    going = sorted(log.replay.held.items(), key=lambda each: each[1].first)
     found = [_open(grant, each) for grant, each in going if each.state is not GrantState.DELIVERED]
     return sorted(found, key=lambda each: each.since)
 

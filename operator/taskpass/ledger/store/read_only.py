@@ -36,7 +36,7 @@ from taskpass.ledger.store import lockfile
 from taskpass.ledger.store.read_model import LiveReads, Mirror
 from taskpass.ledger.store.recover import origin_of
 from taskpass.ledger.store.sqlite import SqliteLedger
-from taskpass.ledger.store.transaction import Written, told
+from taskpass.ledger.store.transaction import Written, describe_error
 from taskpass.ports.ledger import Batch
 from taskpass.tlog.checkpoint import PublicKey
 
@@ -111,7 +111,7 @@ class ReadOnlyLedger(LiveReads):
             # SQLite's own words about a damaged file need not be UTF-8.
             kinds = (sqlite3.Error, OSError, TamperEvidence, ValueError, TypeError, LedgerError)
             if isinstance(error, kinds):
-                raise LedgerError(f"{why}. Nor can it be read ({told(error)})") from error
+                raise LedgerError(f"{why}. Nor can it be read ({describe_error(error)})") from error
             raise
 
     @property
@@ -146,7 +146,7 @@ class ReadOnlyLedger(LiveReads):
         try:
             return state.bound_task(self._db, pod_uid)
         except sqlite3.Error as error:
-            raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+            raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
 
     def gate_lifted(self, pod_uid: str) -> bool:
         """See `ports.Ledger`. Nothing is issued here, and the file may be of an earlier version."""

@@ -37,7 +37,7 @@ from taskpass.ledger.store.transaction import (
     Store,
     Upkeep,
     Written,
-    told,
+    describe_error,
 )
 from taskpass.ledger.store.write_ahead import readers
 from taskpass.ledger.verify.integrity import compare, examine
@@ -216,7 +216,7 @@ class SqliteLedger(LiveReads):
         try:
             found = state.bound_task(self._reader, pod_uid)
         except sqlite3.Error as error:
-            raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+            raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
         if found is not None:
             self._bound[pod_uid] = found
             if len(self._bound) > MOST_BOUND:
@@ -228,14 +228,14 @@ class SqliteLedger(LiveReads):
         try:
             return state.gate_lifted(self._reader, pod_uid)
         except sqlite3.Error as error:
-            raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+            raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
 
     def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
         """See `ports.Ledger`."""
         try:
             return state.leftover_bindings(self._reader, after, most)
         except sqlite3.Error as error:
-            raise LedgerError(f"The ledger cannot be read ({told(error)})") from error
+            raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
 
     async def compare(self) -> str:
         """Hold every table against the log; return what differs in a sentence, '' if nothing does.
@@ -283,7 +283,9 @@ class SqliteLedger(LiveReads):
                 )
             self._store.close()
         except (sqlite3.Error, OSError) as error:
-            logger.error("The ledger could not be closed whole", extra={"error": told(error)})
+            logger.error(
+                "The ledger could not be closed whole", extra={"error": describe_error(error)}
+            )
 
     async def _written(self, change: Change | Upkeep) -> tuple[int, ...]:
         loop = asyncio.get_running_loop()
@@ -354,9 +356,9 @@ class SqliteLedger(LiveReads):
 
     def _fail(self, error: BaseException, taken: list[_Waiting]) -> None:
         failure = LedgerError(
-            f"The ledger could not make an entry durable ({told(error)}); nothing is retried, the "
-            "operator ends and starts again from what is durable. See to the volume's space and "
-            "health if this repeats"
+            f"The ledger could not make an entry durable ({describe_error(error)}); nothing is "
+            "retried, the operator ends and starts again from what is durable. See to the volume's "
+            "space and health if this repeats"
         )
         failure.__cause__ = error
         with self._changed:

@@ -76,7 +76,7 @@ class Prune:
     """That tells of it."""
     min_index: int
     """It begins a bundle."""
-    told: Replay
+    replay: Replay
     """What the entries come to, verified; the log may have grown since."""
 
 
@@ -169,14 +169,14 @@ class Store:
                 lock.release()
             if is_of_volume(error):
                 raise LedgerUnwritable(
-                    f"The ledger {path} cannot be written ({told(error)}); see to its volume's "
-                    "space and health"
+                    f"The ledger {path} cannot be written ({describe_error(error)}); see to its "
+                    "volume's space and health"
                 ) from error
             # SQLite's own words about a damaged file need not be UTF-8.
             if isinstance(error, _UNUSABLE):
                 raise LedgerError(
-                    f"The ledger {path} cannot be opened ({told(error)}); check its volume, or "
-                    "restore a copy that `taskpass audit verify` accepts"
+                    f"The ledger {path} cannot be opened ({describe_error(error)}); check its "
+                    "volume, or restore a copy that `taskpass audit verify` accepts"
                 ) from error
             raise
         return store
@@ -300,8 +300,8 @@ class Store:
         bodies = [(i, stored.entry(i)) for i in kept]
         self.db.execute("PRAGMA secure_delete = ON")
         self._begin()
-        caught_up(asked.told, LogReader(self.db), NOTHING)
-        again = retellings(asked.told, min_index, self.log.origin, entry.time)
+        caught_up(asked.replay, LogReader(self.db), NOTHING)
+        again = retellings(asked.replay, min_index, self.log.origin, entry.time)
         admitted = self.log.admit((*again, entry))
         index = [self.log.append(each) for each in admitted][-1]
         self.db.execute("DELETE FROM trail WHERE audit_index < ?", (min_index,))
@@ -414,7 +414,7 @@ def _ids(change: Change) -> list[str]:
     return [entry.id for entry in change.entries] if isinstance(change, Batch) else []
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what an error of the disk, of SQLite or of ours says, in a few words."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__

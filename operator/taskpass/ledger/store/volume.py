@@ -10,7 +10,7 @@ from taskpass.core.audit.anchor import AnchorReason, IntegrityAlert
 from taskpass.core.errors import LedgerError
 from taskpass.core.model.diagnosis import Diagnosis, doubtful, failed, well
 from taskpass.ledger.store.lockfile import refuse_network
-from taskpass.ledger.store.transaction import told
+from taskpass.ledger.store.transaction import describe_error
 from taskpass.ledger.store.write_ahead import size_of
 
 ABOUT = "ledger volume"
@@ -26,7 +26,7 @@ RECENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class DiskUsage:
     """Bytes."""
 
     used: int
@@ -62,7 +62,7 @@ class Room:
         return AnchorReason.LEDGER_VOLUME_TIGHT, f"{left}: once it is full nothing is issued"
 
 
-def room(path: Path) -> Room:
+def disk_usage(path: Path) -> DiskUsage:
     """Return how much the ledger takes, and what its volume has left; zeros where nobody knows."""
     used = journal = size_of(path)
     with contextlib.suppress(OSError):
@@ -70,8 +70,8 @@ def room(path: Path) -> Room:
     try:
         volume = os.statvfs(path.parent)
     except OSError:
-        return Room(used=used, journal=journal, free=0, whole=0)
-    return Room(
+        return DiskUsage(used=used, journal=journal, free=0, whole=0)
+    return DiskUsage(
         used=used,
         journal=journal,
         free=volume.f_bavail * volume.f_frsize,
@@ -84,14 +84,14 @@ class RecentFreeSpace:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found: Room | None = None
+        self._found: DiskUsage | None = None
         self._at = 0.0
 
-    def __call__(self) -> Room:
+    def __call__(self) -> DiskUsage:
         """Return what was found within the last second, or find it out."""
         now = time.monotonic()
         if self._found is None or now - self._at >= RECENT_SECONDS:
-            self._found, self._at = room(self._path), now
+            self._found, self._at = disk_usage(self._path), now
         return self._found
 
 
@@ -109,7 +109,7 @@ def examine(path: Path) -> Diagnosis:
             f"a file in {path.parent} could not be written ({problem})",
             "see to the volume: its space, its mount and its owner (user 65532)",
         )
-    here = room(path)
+    here = disk_usage(path)
     said = f"{_mebibytes(here.used)} used by the ledger, {_mebibytes(here.free)} free"
     if here.free < FULL:
         return failed(ABOUT, said, "enlarge the volume: without space nothing is issued")
@@ -130,7 +130,7 @@ def _written(directory: Path) -> str:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        return told(error)
+        return describe_error(error)
     return ""
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import orjson
 
 from taskpass.core.audit.redaction import as_logged
-from taskpass.core.audit.terms import moment, notice_digest, told_at
+from taskpass.core.audit.terms import is_time_of, moment, notice_digest
 from taskpass.core.lifecycle.records import PodBinding, TaskRecord
 from taskpass.core.model.grant import Grant
 from taskpass.core.model.notice import Notice, Severity
@@ -200,7 +200,7 @@ def _check_item(uid: str, index: int, time: str, words: list[Any], event: dict[s
         ) from None
     if (
         said[0] != uid
-        or not told_at(said[1], event)
+        or not is_time_of(said[1], event)
         or ("notice" in data and data["notice"] != notice_digest(notice))
         or on_pod not in (0, 1)
     ):

@@ -130,12 +130,12 @@ def verify_state(path: Path, progress: Progress) -> None:
 
 def _held_against(log: LogReader, rows: Rows, verified: "Verification") -> Report:
     """Hold every table against what the entries came to."""
-    if log.min_index != verified.told.min_index:
+    if log.min_index != verified.replay.min_index:
         raise TamperEvidence("entries are absent, and no entry says that they were pruned")
     report = verified.report()
-    check_head(log, verified.head, verified.told)
+    check_head(log, verified.head, verified.replay)
     rows.conclude(log.kept())
-    check_state(log, verified.told)
+    check_state(log, verified.replay)
     return report
 
 
@@ -169,7 +169,7 @@ def verify_files(
 def concluded(files: FileReader, verified: "Verification") -> Report:
     """Look at what is in files only."""
     verified.compare_partial_tiles()
-    if files.bodies.start > verified.told.min_index and not files.is_part:
+    if files.bodies.start > verified.replay.min_index and not files.is_part:
         raise Incomplete(
             f"Entries before {files.bodies.start} cannot be read: they are not there, and no entry "
             "says that they were pruned"
@@ -209,7 +209,7 @@ class Verification:
         return self._walk.keys
 
     @property
-    def told(self) -> Replay:
+    def replay(self) -> Replay:
         """What the entries come to."""
         return self._walk
 

@@ -24,7 +24,7 @@ def known(log: LogReader, replay: Replay) -> dict[str, Person]:
             raise TamperEvidence(f"there is a name for {ref}, and an entry says that it was erased")
         if not commitments and not replay.untold:
             raise TamperEvidence(f"there is a name for {ref}, of whom no entry speaks")
-        if commitments - {person.told()["c"]}:
+        if commitments - {person.fields()["c"]}:
             raise TamperEvidence(f"the name noted for {ref} is not whom the log's entries mean")
         if commitments:
             found[ref] = person

@@ -43,7 +43,7 @@ class VerifiedLog:
     report: Report
     entries: Entries
     """Index and bytes, oldest first."""
-    told: Replay
+    replay: Replay
     people: dict[str, Person]
     """By reference, those whose commitments were opened: all who were not erased."""
     source: LogReader | FileReader
@@ -77,14 +77,18 @@ def proven(
         verified.walk(pieces, progress, found.extend)
         people: dict[str, Person] = {}
         if isinstance(source, LogReader):
-            if source.min_index != verified.told.min_index:
+            if source.min_index != verified.replay.min_index:
                 raise TamperEvidence("entries are absent, and no entry says that they were pruned")
             report = verified.report()
-            people = known(source, verified.told)
+            people = known(source, verified.replay)
         else:
             report = concluded(source, verified)
         yield VerifiedLog(
-            report=report, entries=tuple(found), told=verified.told, people=people, source=source
+            report=report,
+            entries=tuple(found),
+            replay=verified.replay,
+            people=people,
+            source=source,
         )
 
 

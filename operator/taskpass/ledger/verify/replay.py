@@ -47,7 +47,7 @@ class Replay:
         """By UID, of the pods that were attested, and that were not forgotten."""
         self.unplaced: set[str] = set()
         """Those of them that a version of before may have noted without where they were."""
-        self.told_at: dict[str, int] = {}
+        self.last_told: dict[str, int] = {}
         """By UID of a pod or reference of a person: an index at or before the last entry that tells
         of the binding or has the commitment."""
         self.unbound: set[str] = set()
@@ -130,13 +130,13 @@ class Replay:
         before = self.bindings.get(pod)
         if before is not None and before.task_uid != task:
             raise TamperEvidence(f"pod {pod} is attested as of two tasks; its row was taken away")
-        self.told_at[pod] = at
+        self.last_told[pod] = at
         self.bindings[pod] = PodBinding(
             pod_uid=pod, task_uid=task, namespace=namespace, name=name
         )  # fmt: skip
 
     def _meet(self, ref: str, commitments: Iterable[str], at: int) -> None:
-        self.told_at[ref] = at
+        self.last_told[ref] = at
         self.people.setdefault(ref, set()).update(commitments)
 
     def _heed(self, event: dict[str, Any], index: int) -> None:
@@ -155,7 +155,7 @@ class Replay:
             elif event["type"] == _FORGET_PODS:
                 for pod in event["data"].get("pods", ()):
                     self.bindings.pop(str(pod), None)
-                    self.told_at.pop(str(pod), None)
+                    self.last_told.pop(str(pod), None)
                     self.unbound.add(str(pod))
             elif event["type"] == _RETELL:
                 for each in event["data"].get("bound", ()):

@@ -36,14 +36,14 @@ def retellings(replay: Replay, min_index: int, origin: str, now: datetime) -> It
     pods = [
         each
         for pod, each in sorted(replay.bindings.items())
-        if pod not in done and replay.told_at[pod] < min_index
+        if pod not in done and replay.last_told[pod] < min_index
     ]
     for some in _parts(pods):
         yield audit_log.retold(origin, min_index, next(numbers), some, (), now, replay.unplaced)
     people = [
         (ref, commitment)
         for ref, commitments in sorted(replay.people.items())
-        if ref not in replay.erased and replay.told_at[ref] < min_index
+        if ref not in replay.erased and replay.last_told[ref] < min_index
         for commitment in sorted(commitments)
     ]
     for each in _parts(people):

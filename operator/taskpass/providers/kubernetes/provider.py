@@ -56,7 +56,12 @@ from taskpass.providers.kubernetes.objects import (
     token_request,
 )
 from taskpass.providers.kubernetes.removal import remove
-from taskpass.providers.kubernetes.roles import escapes, representative, rules_digest, streams
+from taskpass.providers.kubernetes.roles import (
+    privilege_escalation,
+    representative,
+    rules_digest,
+    streams,
+)
 from taskpass.providers.kubernetes.state import State, initial_state
 
 MINIMUM_SECONDS = 600
@@ -290,13 +295,13 @@ class KubernetesProvider:
                     "narrow the role, or set spec.kubernetes.streams of the CredentialClass to "
                     "Allowed"
                 )
-            escape = escapes(found, self._harmless)
-            if escape and not state.escapes_allowed:
+            escape = privilege_escalation(found, self._harmless)
+            if escape and not state.privilege_escalation_allowed:
                 raise ProviderRefused(
                     f"{label} grants {escape}: its holder could get another credential, which "
                     "revocation does not reach; narrow the role, have the resource listed in the "
-                    "value `harmlessWrites` of the chart, or set spec.kubernetes.escapes of the "
-                    "CredentialClass to Allowed"
+                    "value `harmlessWrites` of the chart, or set "
+                    "spec.kubernetes.privilegeEscalation of the CredentialClass to Allowed"
                 )
             each["rules_digest"] = rules_digest(found)
         return {path: each for path, each in rules.items() if each is not None}

@@ -9,7 +9,7 @@ STREAMED = frozenset({"exec", "attach", "portforward", "proxy", "log"})
 """Subresources that open a connection which outlives the right to open it (a log that is followed
 is sent on after its reader's rights are gone, tried)."""
 READS = frozenset({"get", "list", "watch"})
-LOOKS_THAT_ESCAPE = frozenset(
+READS_THAT_ESCALATE = frozenset(
     {("", "secrets"), ("", "pods/exec"), ("", "pods/attach"), ("", "pods/portforward")}
 )
 """(group, resource) of which a read alone gives its reader another credential: what Secrets or pods
@@ -66,7 +66,7 @@ def streams(rules: Sequence[Rule]) -> str:
     return ""
 
 
-def escapes(rules: Sequence[Rule], harmless: Collection[tuple[str, str]] = ()) -> str:
+def privilege_escalation(rules: Sequence[Rule], harmless: Collection[tuple[str, str]] = ()) -> str:
     """Return what may let the holder get another credential, for people; '' where nothing does.
 
     `harmless` are (group, resource) that may be written as well, as an installation knows them.
@@ -75,7 +75,7 @@ def escapes(rules: Sequence[Rule], harmless: Collection[tuple[str, str]] = ()) -
         for verb in rule.get("verbs") or ():
             for resource in rule.get("resources") or ():
                 for group in rule.get("apiGroups") or ():
-                    if _escapes(verb, group, resource, harmless):
+                    if _escalates(verb, group, resource, harmless):
                         return f"'{verb}' on '{resource}'"
     return ""
 
@@ -118,11 +118,11 @@ def access_review(
     }
 
 
-def _escapes(verb: str, group: str, resource: str, harmless: Collection[tuple[str, str]]) -> bool:
+def _escalates(verb: str, group: str, resource: str, harmless: Collection[tuple[str, str]]) -> bool:
     if verb in READS:
         return any(
             group in ("*", known_group) and resource in ("*", known, f"*/{known.partition('/')[2]}")
-            for known_group, known in LOOKS_THAT_ESCAPE
+            for known_group, known in READS_THAT_ESCALATE
         )
     verbs = CHANGES if (group, resource) in harmless else HARMLESS.get((group, resource), NONE)
     return not (verb in verbs or (verb == "*" and verbs >= CHANGES))

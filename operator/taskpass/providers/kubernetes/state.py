@@ -24,7 +24,7 @@ class State:
         self.server: str = recorded["server"]
         self.streams_allowed: bool = recorded["streams"] == "Allowed"
         # An earlier version did not record it.
-        self.escapes_allowed: bool = recorded.get("escapes", "Refused") == "Allowed"
+        self.privilege_escalation_allowed: bool = recorded.get("escapes", "Refused") == "Allowed"
 
     @classmethod
     def found(cls, grant_id: str, grants_namespace: str) -> "State":
@@ -70,7 +70,7 @@ class State:
             "audience": self.audience,
             "server": self.server,
             "streams": "Allowed" if self.streams_allowed else "Refused",
-            "escapes": "Allowed" if self.escapes_allowed else "Refused",
+            "escapes": "Allowed" if self.privilege_escalation_allowed else "Refused",
         }
 
 
@@ -109,7 +109,7 @@ def initial_state(
         "audience": config.get("audience", ""),
         "server": request.location or server,
         "streams": config.get("streams", "Refused"),
-        "escapes": config.get("escapes", "Refused"),
+        "escapes": config.get("privilegeEscalation", "Refused"),
     }
 
 
