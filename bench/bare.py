@@ -30,7 +30,7 @@ from taskpass.kube.writers.secrets import SecretSink
 from taskpass.kube.writers.tasks import KubeTasks
 from taskpass.ports.credentials import Delivery
 from taskpass.providers.kubernetes import KubernetesProvider
-from taskpass.runtime.app import SystemClock
+from taskpass.runtime.clock import SystemClock
 
 Object = Mapping[str, Any]
 CONDITIONS = ("Attested", "Authorized", "CredentialsIssued", "Ready", "Finished", "Stalled")

@@ -14,9 +14,9 @@ from taskpass.flows.context import Modes
 from taskpass.ledger.log.key_file import make_seed_file
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.verify.log import verify_database
-from taskpass.runtime.app import seeds_of
 from taskpass.runtime.background import BackgroundWork
 from taskpass.runtime.settings import Settings
+from taskpass.runtime.start import seeds_of
 from taskpass.server.health import Health
 from tests.unit.kube.scripted_server import Answer, Script, scripted, status_body
 from tests.unit.ledger import objects
@@ -93,8 +93,8 @@ def duties(ledger: object) -> BackgroundWork:
     none: Any = None
     return BackgroundWork(
         settings=none, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
-        caches=none, queue=none, health=health, anchoring=none, witnessing=None, log_server=None,
-        evaluator=none,
+        caches=none, queue=none, health=health, events=none, anchoring=none, witnessing=None,
+        log_server=None, evaluator=none,
     )  # fmt: skip
 
 
@@ -113,6 +113,7 @@ async def test_damage_that_is_found_after_the_start_stops_issuing_and_is_told(
     ledger.close()
     assert "bundle 0 is damaged" in looked_after.ports.modes.issuance_blocked_reason
     assert "bundle 0 is damaged" in looked_after.health.ledger
+    assert looked_after.ports.modes.unproven
     assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [
         "The ledger does not hold: nothing is issued"
     ]
@@ -122,9 +123,11 @@ async def test_a_ledger_that_is_well_holds_nothing_back(tmp_path: Path) -> None:
     ledger = objects.opened(tmp_path / "ledger.db")
     await objects.filled(ledger, 600)
     looked_after = duties(ledger)
+    looked_after.ports.modes.unproven = True
 
     await looked_after.check_integrity()
 
     ledger.close()
+    assert not looked_after.ports.modes.unproven
     assert looked_after.ports.modes.issuance_blocked_reason == ""
     assert looked_after.health.ledger == ""

@@ -25,7 +25,7 @@ from taskpass.ledger.query.history import History
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.verify.log import verify_database
 from taskpass.ports.ledger import Batch
-from taskpass.runtime.app import SystemClock
+from taskpass.runtime.clock import SystemClock
 from taskpass.tlog.trust_policy import parse_policy
 from taskpass.witness.client import HttpWitnesses
 from tests.unit.ledger import objects

@@ -25,6 +25,7 @@ from taskpass.kube.api.client import KubeClient
 from taskpass.kube.cache.cluster_view import InformerCache
 from taskpass.kube.cache.kopf_watch import Watcher
 from taskpass.kube.guardrails import verify_guardrails
+from taskpass.kube.writers.events import KubeEvents
 from taskpass.ledger.maintain.prune import archived, limit_of
 from taskpass.ledger.maintain.requests import answer_all
 from taskpass.ledger.store.open import AnyLedger, Opening
@@ -54,6 +55,7 @@ class BackgroundWork:
     caches: InformerCache
     queue: WorkQueue
     health: Health
+    events: KubeEvents
     anchoring: Anchoring
     witnessing: Witnessing | None
     """None where no witness is to be asked."""

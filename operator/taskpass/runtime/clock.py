@@ -17,6 +17,18 @@ HALF_A_SECOND = timedelta(seconds=0.5)
 """A `Date` says whole seconds, and is behind by half of one on average."""
 
 
+class SystemClock:
+    """`ports.Clock` of commands that talk to no API server, or only once."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+
 class SteadyClock:
     """`ports.Clock`.
 

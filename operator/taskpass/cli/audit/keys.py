@@ -77,7 +77,7 @@ def rotate(
 
     Without key files it says what to do for an operator that runs.
     """
-    from taskpass.runtime.app import SystemClock
+    from taskpass.runtime.clock import SystemClock
 
     if old_key_file is None and new_key_file is None:
         click.echo(json.dumps({"what_to_do": RUNNING}) if as_json else RUNNING)

@@ -77,7 +77,7 @@ def erase(subject: str, db: Path | None, key_file: Path | None, as_json: bool) -
     Exit code 1: nothing is known of them; 2: a task that is there names them, or bytes are left,
     and the message says which.
     """
-    from taskpass.runtime.app import SystemClock
+    from taskpass.runtime.clock import SystemClock
 
     with options.exit_on_error():
         path = options.chosen(db)

@@ -43,7 +43,7 @@ def prune(
     verifies, and an entry that somebody kept can still be proven. Whole bundles of 256 entries go;
     none from the first entry of a held grant on.
     """
-    from taskpass.runtime.app import SystemClock
+    from taskpass.runtime.clock import SystemClock
 
     now = SystemClock().now()
     with options.exit_on_error():

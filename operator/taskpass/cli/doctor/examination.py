@@ -30,8 +30,8 @@ from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import SeedSigner, verify_signature
 from taskpass.ledger.store import volume as ledger_volume
 from taskpass.providers.kubernetes import KubernetesProvider
-from taskpass.runtime.app import SystemClock
 from taskpass.runtime.background import roles_of
+from taskpass.runtime.clock import SystemClock
 from taskpass.runtime.settings import Settings, load
 from taskpass.tlog.checkpoint import (
     BadCheckpoint,
