@@ -1,5 +1,5 @@
 # The operator's image. Without an engine, `make image` makes the same of the same parts
-# (hack/image/contents.py); tests/unit/hack/test_image.py compares the two.
+# (e2e/image/contents.py); tests/unit/e2e_cluster/test_image.py compares the two.
 FROM debian:bookworm-slim AS system
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 ca-certificates \
@@ -12,7 +12,7 @@ RUN pip install --require-hashes --only-binary=:all: --no-deps --target /opt/tas
 
 FROM system
 COPY --from=libraries /opt/taskpass/lib /opt/taskpass/lib
-COPY --chmod=755 hack/image/taskpass /usr/local/bin/taskpass
+COPY --chmod=755 e2e/image/taskpass /usr/local/bin/taskpass
 COPY operator/taskpass /opt/taskpass/app/taskpass
 ENV PATH=/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/taskpass/app:/opt/taskpass/lib \

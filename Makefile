@@ -51,7 +51,7 @@ cluster: setup ## Start a cluster: kind where an engine answers, else Kubernetes
 cluster-down: setup ## Stop it; nothing is left behind
 	$(BIN)/python -m e2e.cluster down $(if $(NAME),--name $(NAME))
 image: setup ## localhost/taskpass:dev as an OCI archive, without an engine
-	$(BIN)/python -m hack.image
+	$(BIN)/python -m e2e.image
 e2e: setup ## Tests on a real cluster; T=path, K=pattern
 	$(BIN)/python -m pytest $(or $(T),e2e/cases) $(if $(K),-k "$(K)")
 e2e-node: setup ## Of those, what needs a node

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster import Cluster, ensure, places, remove, tools
-from hack.image import build
+from e2e.image import build
 
 
 @pytest.fixture(scope="session")

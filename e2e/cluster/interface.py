@@ -65,7 +65,7 @@ class Cluster:
         By the engine where one is, else without. A context's nodes pull their images themselves.
         """
         if self.way == "local":
-            from hack.image import build  # it stands on this package
+            from e2e.image import build  # it stands on this package
 
             self.load_image(build())
         elif self.way == "kind":

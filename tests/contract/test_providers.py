@@ -8,8 +8,8 @@ import pytest
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
 from taskpass.core.model.grant import Issued
 from taskpass.core.model.task import CredentialClass, CredentialRequest
-from taskpass.providers.fake import CANARY, Failure, FakeProvider
 from tests.contract.provider_suite import T0, ProviderSuite, Subject, grant_for, issued_grant
+from tests.fake_provider import CANARY, Failure, FakeProvider
 
 
 class StoppedClock:

@@ -22,7 +22,7 @@ from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ports.credentials import Delivery
 from taskpass.ports.ledger import Batch
 from taskpass.ports.tasks import ReadyCondition
-from taskpass.providers.fake import FakeProvider
+from tests.fake_provider import FakeProvider
 from tests.simulation.cluster import Cluster, StoredEvent, StoredSecret
 from tests.simulation.faults import Life
 

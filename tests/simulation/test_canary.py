@@ -7,8 +7,8 @@ import pytest
 
 from taskpass.core.errors import ApiUnavailable, ProviderUnavailable
 from taskpass.ledger.log.reader import reading
-from taskpass.providers.fake import CANARY, Failure
 from taskpass.runtime.log_format import LineFormatter
+from tests.fake_provider import CANARY, Failure
 from tests.simulation.builders import phase, request, task
 from tests.simulation.faults import When
 from tests.simulation.world import SimulatedWorld

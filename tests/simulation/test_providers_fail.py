@@ -9,7 +9,7 @@ from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
 from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.task import issue as issue_flow
-from taskpass.providers.fake import Failure
+from tests.fake_provider import Failure
 from tests.simulation.builders import request, task
 from tests.simulation.faults import When
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left

@@ -23,7 +23,7 @@ from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.verify.log import verify_database
-from taskpass.providers.fake import FakeProvider
+from tests.fake_provider import FakeProvider
 from tests.simulation.adapters import SimulatedCalls, SimulatedLedger, SimulatedProvider
 from tests.simulation.builders import NAME, NAMESPACE, pod
 from tests.simulation.cluster import Clock, Cluster

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hack.image import contents
+from e2e.image import contents
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
@@ -34,7 +34,7 @@ def test_both_install_the_locked_dependencies_with_their_hashes() -> None:
 
 def test_both_hold_the_code_and_the_command_in_the_same_place() -> None:
     assert f"COPY operator/taskpass {contents.CODE}/taskpass" in DOCKERFILE
-    assert f"COPY --chmod=755 hack/image/taskpass /{contents.SCRIPT}" in DOCKERFILE
+    assert f"COPY --chmod=755 e2e/image/taskpass /{contents.SCRIPT}" in DOCKERFILE
 
 
 def test_both_run_as_the_same_user_with_the_same_environment() -> None:

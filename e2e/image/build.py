@@ -13,7 +13,7 @@ from pathlib import Path
 from e2e.cluster import ClusterFailed, oci, packages, places
 from e2e.cluster.say import step
 from e2e.cluster.versions import IMAGE_PACKAGES
-from hack.image import contents
+from e2e.image import contents
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILDER = "1"

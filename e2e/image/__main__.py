@@ -4,7 +4,7 @@ import sys
 
 from e2e.cluster import ClusterFailed
 from e2e.cluster.say import say
-from hack.image.build import build
+from e2e.image.build import build
 
 try:
     print(build())

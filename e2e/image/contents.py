@@ -18,4 +18,4 @@ ENVIRONMENT = {
 }
 ENTRYPOINT = ("taskpass",)
 SCRIPT = "usr/local/bin/taskpass"
-"""The command; its text is hack/image/taskpass."""
+"""The command; its text is e2e/image/taskpass."""
