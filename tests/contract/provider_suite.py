@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.errors import ProviderRefused
+from taskpass.core.errors import ProviderRefused, ProviderUnavailable
 from taskpass.core.model.grant import Grant, GrantState, Issued, SecretValue, TaskRef
 from taskpass.core.model.task import CredentialClass, CredentialRequest
 from taskpass.ports.credentials import CredentialProvider
@@ -129,6 +129,21 @@ class ProviderSuite:
 
     def test_a_class_that_can_be_issued_has_no_problem(self, subject: Subject) -> None:
         assert subject.provider.problem(subject.credential_class) == ""
+
+    async def test_a_record_that_names_what_is_anothers_takes_nothing_back(
+        self, subject: Subject
+    ) -> None:
+        mine, anothers = grant_for(subject), grant_for(subject)
+        held = [(g, await subject.provider.issue(g, "")) for g in (mine, anothers)]
+        (_, first), (_, second) = held
+        edited = replace(issued_grant(mine, first), provider_state=recorded(second.provider_state))
+
+        with pytest.raises(ProviderUnavailable, match="not its own"):
+            await subject.provider.revoke(edited)
+
+        assert await subject.works(second)
+        for grant, issued in held:
+            await subject.provider.revoke(issued_grant(grant, issued))
 
     async def test_a_credential_has_the_fields_that_were_named(self, subject: Subject) -> None:
         grant = grant_for(subject)

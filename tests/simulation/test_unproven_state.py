@@ -93,6 +93,102 @@ async def test_an_edited_end_takes_back_what_is_held_and_is_recorded_nowhere(
     await found_again(world, was)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"actions": ("evil",)}, {"service_account": "somebody"}, {"policy": "AgentPolicy/x/y"},
+     {"credential_ref": "x", "fingerprint": "y"}, {"provider_state": {"name": "g-nobody"}},
+     {"pod_uid": "another"}],
+    ids=lambda changes: "+".join(changes),
+)  # fmt: skip
+async def test_what_was_edited_of_a_grant_is_not_believed_once_it_is_told_with_its_end(
+    world: SimulatedWorld, changes: dict[str, object]
+) -> None:
+    await in_research(world)
+    (grant,) = world.held()
+    world.close()
+    body = encode(replace(grant, **changes)).replace("'", "''")  # type: ignore[arg-type]
+    keep = world.path.read_bytes()
+    execute(world.path, f"UPDATE grant_state SET body = '{body}'")
+    world._start()
+    assert "is not what the log says" in await differs(world)
+    unproven(world, DIFFERS)
+
+    world.end_pod()
+    await world.settle()
+
+    assert await differs(world) != ""
+    world.close()
+    world.path.write_bytes(keep)  # a copy of before, restored
+    for beside in world.path.parent.glob(f"{world.path.name}-*"):
+        beside.unlink()
+    world._start()
+    await world.settle()
+    assert await differs(world) == ""
+    assert world.provider.live == {}
+
+
+async def test_a_grant_that_somebody_added_takes_nobodys_credential_back(
+    world: SimulatedWorld,
+) -> None:
+    await in_research(world)
+    (grant,) = world.held()
+    live = dict(world.provider.live)
+    strange = replace(grant, id="g-" + 32 * "7", task=replace(grant.task, uid="ghost"))
+    world.close()
+    body = encode(strange).replace("'", "''")
+    keep = world.path.read_bytes()
+    execute(world.path, f"INSERT INTO grant_state (id, body) VALUES ('{strange.id}', '{body}')")
+    world._start()
+    assert "never was" in await differs(world)
+    unproven(world, DIFFERS)
+
+    await world.settle()
+
+    assert world.provider.live == live
+    assert "of a grant that was never begun" in await differs(world)
+    world.close()
+    world.path.write_bytes(keep)
+    for beside in world.path.parent.glob(f"{world.path.name}-*"):
+        beside.unlink()
+    world._start()
+    await world.settle()
+    assert await differs(world) == ""
+
+
+async def test_a_task_that_is_gone_waits_for_the_comparison_and_is_forgotten_after_it(
+    world: SimulatedWorld,
+) -> None:
+    await in_research(world)
+    unproven(world, DIFFERS)
+
+    world.delete()
+    await world.settle()
+    held = dict(world.provider.live)
+    unproven(world, "")
+    await world.settle()
+
+    assert held == {}
+    assert world.errors == []
+    assert list(world.ports.ledger.records()) == []
+
+
+async def test_a_move_off_the_path_takes_back_what_is_held_though_it_is_recorded_later(
+    world: SimulatedWorld,
+) -> None:
+    await in_research(world)
+    unproven(world, DIFFERS)
+
+    world.change(phase="deploy")
+    await world.settle()
+    unrecorded = world.entries("task.phase")
+    unproven(world, "")
+    await world.settle()
+
+    assert world.provider.live == {}
+    assert unrecorded == []
+    assert world.condition("Stalled") == ("True", "UnapprovedBranch")
+
+
 async def test_what_had_to_wait_for_the_comparison_goes_on_after_it(world: SimulatedWorld) -> None:
     await in_research(world)
     unproven(world, "Nothing is issued: its state is being compared with its log")

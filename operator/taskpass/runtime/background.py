@@ -124,6 +124,9 @@ class BackgroundWork:
             self.health.ledger = ""
             self.ports.modes.unproven = False
             self.block_issuance_where_due()
+            # What waited for this alone is not issuing, and does not wait for what that waits for.
+            for key in self.ports.modes.waiting:
+                self.queue.add(key)
             found = await self.ledger.examine()
         if not found:
             logger.info("Examined the ledger's file", extra={"entries": self.ledger.size})

@@ -26,6 +26,7 @@ from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import execute
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, SECOND, SEED, another, notice
+from tests.unit.ledger.waiting import put
 
 LATER = NOW + timedelta(days=500)
 
@@ -276,4 +277,44 @@ async def test_a_log_that_a_version_of_before_has_pruned_is_believed_as_it_was(
 
     assert await differs(path) == ""
     assert dropped(path, 600, "two") == 512
+    assert await differs(path) == ""
+
+
+async def test_a_task_that_was_only_refused_is_believed_where_a_version_of_before_pruned(
+    tmp_path: Path,
+) -> None:
+    """That version said `retold`, and told again of no task that had nothing but refusals."""
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    refused = TaskRecord(task=SECOND, denial="d")
+    failed = audit.attestation_failed(SECOND, "pod", "pod-uid-2", "NotOwned", NOW, notice("No"))
+    await ledger.commit(Batch(entries=(failed,), tasks=(refused,)))
+    await objects.filled(ledger, 300)
+    _, drop = archived(path, Limit(before=300), tmp_path / "archive", LATER)
+    told = {key: value for key, value in drop.entry.data.items() if key != "records"}
+    drop.replay.tasks.clear()
+    await ledger.prune(replace(drop, entry=replace(drop.entry, data=told)))
+    ledger.close()
+
+    assert await differs(path) == ""
+    put(path, replace(refused, secret_uid="victim"))
+    assert "secret_uid" in await differs(path)
+
+
+async def test_a_move_without_approval_is_believed_where_a_version_of_before_told_it_again(
+    tmp_path: Path,
+) -> None:
+    """Its `task.retell` had no `blocked`."""
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    record = await objects.life_of_people(ledger)
+    blocked = audit.branch_blocked(SECOND, "research", "deploy", NOW, notice("Unapproved"))
+    stays = replace(record, blocked_branch="deploy")
+    await ledger.commit(Batch(entries=(blocked,), tasks=(stays,)))
+    await objects.filled(ledger, 300)
+    _, drop = archived(path, Limit(before=300), tmp_path / "archive", LATER)
+    drop.replay.tasks[SECOND.uid].blocked = None
+    await ledger.prune(drop)
+    ledger.close()
+
     assert await differs(path) == ""

@@ -1,4 +1,7 @@
-"""What the log's entries say of a grant, to hold the record of it against.
+"""What the log's entries say of a grant, to hold the record of it against, and the next entry.
+
+What a grant is of never changes: an entry that says otherwise than the one before was made of a
+record that somebody had edited.
 
 The record of what is held lies beside the log and is not signed. Each step of a grant is an entry
 in the same transaction, made of the grant as it is afterwards: so the last of them says what the
@@ -25,6 +28,14 @@ _OPTIONAL = frozenset(
 version did not write, and it says nothing of that."""
 
 
+_ISSUED_KEYS = frozenset({"record", "exp", "id", "fp"})
+"""Keys of `cred` that are told with the issue's result, and stay as they are from then on."""
+
+
+class GrantAltered(Exception):
+    """An entry says otherwise of a grant than the one before; the text names the fields."""
+
+
 @dataclass(frozen=True, slots=True)
 class GrantHistory:
     """A grant whose issue was begun, as of the last entry about it."""
@@ -42,11 +53,32 @@ class GrantHistory:
     """Index of the entry that tells of its issue's success; -1 where there is none."""
 
     def after(self, step: "Step") -> "GrantHistory":
-        """Return it as of a later entry."""
+        """Return it as of a later entry.
+
+        Raises:
+            GrantAltered: It says something else of what never changes.
+
+        """
+        if altered := sorted(self._altered(step)):
+            raise GrantAltered(", ".join(altered))
         issued = step.index if step.state is GrantState.ISSUED else self.issued
         return replace(
             self, state=step.state, since=step.time, task=step.task, data=step.data, issued=issued
         )
+
+    def _altered(self, step: "Step") -> Iterator[str]:
+        """Return the names of what a later entry says otherwise."""
+        lenient = "redacted" in self.data or "redacted" in step.data
+        settled = self.state is not GrantState.INTENT
+        for part in _SAID:
+            before, after = self.data.get(part), step.data.get(part)
+            if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+                continue
+            for key in sorted(before.keys() & after.keys()):
+                fixed = settled or part != "cred" or key not in _ISSUED_KEYS
+                same = before[key] == after[key] or (lenient and could_be(before[key], after[key]))
+                if fixed and not same:
+                    yield f"{part}.{key}"
 
     def differences(self, grant: Grant) -> Iterator[str]:
         """Return the names of what a record of it says otherwise than the log does."""

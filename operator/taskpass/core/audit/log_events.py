@@ -47,11 +47,12 @@ def pruned(
 
     Their hashes stay. `archive_sha256` is the digest of the list of checksums of the archive that
     has them, `policy` what was asked for. `retold` says that all that state rests on was told
-    again before, of these entries and of those that went earlier.
+    again before, of these entries and of those that went earlier; `records` that so was every
+    record, also of a task of which nothing but refusals was told.
     """
     data = {
         "min_index": min_index, "archive_sha256": archive_sha256, "policy": dict(policy),
-        "retold": retold,
+        "retold": retold, "records": True,
     }  # fmt: skip
     return entry(
         operation(origin, "prune", str(min_index)), EventType.LOG_PRUNE, Stage.POINT,

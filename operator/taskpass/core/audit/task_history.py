@@ -65,8 +65,9 @@ class TaskHistory:
     """When the first pod was attested; '' where that is not told."""
     phase: str | None = None
     """That it is in; None where no entry of this version names it."""
-    blocked: str = ""
-    """A phase that it went to without approval; '' when it did not."""
+    blocked: str | None = ""
+    """A phase that it went to without approval; '' when it did not. None where a version of before
+    has retold the task, which did not say it."""
     suspended: str = ""
     """Why it holds nothing, '' while it goes on."""
     ending: str = ""
@@ -98,7 +99,8 @@ class TaskHistory:
             yield from _before_any_pod(record)
         if self.phase is not None and not _same(self.phase, record.phase):
             yield "phase"
-        if (self.whole or self.blocked) and not _same(self.blocked, record.blocked_branch):
+        told = self.blocked is not None and (self.whole or self.blocked)
+        if told and not _same(self.blocked, record.blocked_branch):
             yield "blocked_branch"
         if any(number < 1 for number in record.renewals.values()):
             yield "renewals"
@@ -288,7 +290,7 @@ def _retold(step: TaskStep, at: int) -> TaskHistory:
     data = step.data
     return TaskHistory(
         step.task, at, pod=data.get("pod", _NOBODY), data=data, started=data["started"],
-        phase=data.get("phase"), blocked=data.get("blocked", ""), suspended=data["suspend"],
+        phase=data.get("phase"), blocked=data.get("blocked"), suspended=data["suspend"],
         ending=data["ending"], outcome=data["finish"], finished=data["finished"],
         saved=data.get("saved"),
     )  # fmt: skip
@@ -323,8 +325,10 @@ def retelling_of(task: TaskHistory, erased: Set[str]) -> Iterator[dict[str, Any]
 def _base_of(task: TaskHistory, erased: Set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "started": task.started, "suspend": task.suspended, "ending": task.ending,
-        "finish": task.outcome, "finished": task.finished, "blocked": task.blocked,
+        "finish": task.outcome, "finished": task.finished,
     }  # fmt: skip
+    if task.blocked is not None:
+        told["blocked"] = task.blocked
     if task.phase is not None:
         told["phase"] = task.phase
     if task.saved is not None:

@@ -32,6 +32,7 @@ from taskpass.core.lifecycle.steps import (
     Resume,
     ReviewAccess,
     Revoke,
+    RevokeReason,
     Save,
     Step,
     Suspend,
@@ -39,6 +40,7 @@ from taskpass.core.lifecycle.steps import (
     Wait,
     Withdraw,
 )
+from taskpass.core.lifecycle.teardown import teardown
 from taskpass.core.model.conditions import Reason, unknown
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
@@ -276,6 +278,8 @@ class Reconciler:
 def _allowed(modes: Modes, snapshot: Snapshot, step: Step) -> Step:
     """Return the step, or to wait where the ledger's state keeps it from being taken."""
     if modes.unproven:
+        if isinstance(step, Block):  # it left its path: that goes unrecorded, what it held goes
+            step = teardown(snapshot, RevokeReason.UNAPPROVED_BRANCH) or step
         if isinstance(step, Revoke) and step.grants:
             return replace(step, record=None)
         return step if isinstance(step, UNPROVEN) else _waiting(snapshot)
@@ -288,7 +292,7 @@ def _waiting(snapshot: Snapshot) -> Wait:
     """Return the rest of a task whose next step is to wait: whatever must end has ended before."""
     unbound = (
         None
-        if snapshot.record.pod_uid
+        if snapshot.task is None or snapshot.record.pod_uid
         else unknown(Reason.PENDING, snapshot.issuance_blocked_reason)
     )
     return Wait(

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from taskpass.core.audit.grant_history import GrantHistory, Step, step_of
+from taskpass.core.audit.grant_history import GrantAltered, GrantHistory, Step, step_of
 from taskpass.core.audit.task_history import TaskStep, task_step_of
 from taskpass.core.model.entry import PREFIX, EventType
 from taskpass.core.model.grant import GrantState
@@ -61,7 +61,7 @@ class Bundle:
     begun: dict[str, GrantHistory] = field(default_factory=dict)
     """Grants whose intent it tells, and not their end."""
     moved: dict[str, list[Step]] = field(default_factory=dict)
-    """What it tells of grants that were begun before it, and not their end."""
+    """What it tells of grants that were begun before it."""
     over: set[str] = field(default_factory=set)
     """Grants whose end it tells, and not their intent."""
     tasks: list[TaskStep] = field(default_factory=list)
@@ -152,6 +152,8 @@ class Bundles:
             rows.append(row)
             try:
                 _note(bundle, index, row, event)
+            except GrantAltered as altered:
+                raise altered_by(index, altered) from None
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise TamperEvidence(f"entry {index} is not an event of ours") from None
             if query is not None and query.wants(index, row, event):
@@ -257,6 +259,13 @@ def _note(bundle: Bundle, index: int, row: IndexRow, event: dict[str, Any]) -> N
         _meet(bundle, data["started_by"])
 
 
+def altered_by(index: int, altered: GrantAltered) -> TamperEvidence:
+    """Return what to raise of an entry that was made of an edited record."""
+    return TamperEvidence(
+        f"entry {index} says otherwise of its grant than the entries before: {altered}"
+    )
+
+
 def _step(bundle: Bundle, event: dict[str, Any]) -> None:
     moved = task_step_of(event)
     if moved is not None:
@@ -273,8 +282,11 @@ def _move(bundle: Bundle, grant: str, step: Step) -> None:
     if step.state is GrantState.INTENT:
         bundle.begun[grant] = GrantHistory(step.index, step.state, step.time, step.task, step.data)
     elif step.state is GrantState.REVOKED:
-        if bundle.begun.pop(grant, None) is None:
-            bundle.moved.pop(grant, None)
+        begun = bundle.begun.pop(grant, None)
+        if begun is not None:
+            begun.after(step)
+        else:
+            bundle.moved.setdefault(grant, []).append(step)
             bundle.over.add(grant)
     elif grant in bundle.begun:
         bundle.begun[grant] = bundle.begun[grant].after(step)

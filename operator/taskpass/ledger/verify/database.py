@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import orjson
 
 from taskpass.core.audit.redaction import as_logged
+from taskpass.core.audit.task_history import TaskHistory
 from taskpass.core.audit.terms import is_time_of, moment, notice_digest
 from taskpass.core.lifecycle.records import PodBinding, TaskRecord
 from taskpass.core.model.grant import Grant
@@ -132,8 +133,10 @@ def _check_records(db: sqlite3.Connection, replay: Replay, refs: Mapping[str, st
         logged = replay.tasks.get(uid)
         if logged is None and replay.untold:
             continue
-        if logged is None:
+        if logged is None and replay.records_told:
             raise TamperEvidence(f"task {uid} is noted, and no entry tells of it")
+        if logged is None:
+            logged = TaskHistory(str(record.task), 0)
         logged.whole = not replay.untold
         if different := sorted(logged.differences(record, refs, replay.erased)):
             raise TamperEvidence(

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from taskpass.core.audit.grant_history import GrantHistory
+from taskpass.core.audit.grant_history import GrantAltered, GrantHistory, Step
 from taskpass.core.audit.key_history import GENESIS, ROTATE, BadChain, KeyChain
 from taskpass.core.audit.task_history import TaskHistory, follow
 from taskpass.core.lifecycle.records import PodBinding
 from taskpass.core.model.entry import PREFIX, EventType, Result
 from taskpass.ledger.log.reader import TamperEvidence
 from taskpass.ledger.state.tables import TRAIL_LENGTH
-from taskpass.ledger.verify.bundles import Bundle
+from taskpass.ledger.verify.bundles import Bundle, altered_by
 from taskpass.tlog.merkle import Tile, Tree
 
 _PRUNE = PREFIX + EventType.LOG_PRUNE
@@ -64,6 +64,11 @@ class Replay:
         """How many entries there are of each type and day."""
         self.epoch = 0
         """How often the log was opened, as its entries say; 0 where none is there that does."""
+        self._whole = True
+        """Whether every entry so far was there."""
+        self.records_told = True
+        """Whether of every record that is there entries tell; a version of before pruned without
+        telling again that a pod or a request was refused."""
         self._ids = [bytearray() for _ in range(256)]
 
     @property
@@ -98,10 +103,9 @@ class Replay:
                 seen.add(one)
 
     def _follow(self, bundle: Bundle) -> None:
+        self._whole = self._whole and bool(bundle.first_time or not bundle.leaves)
         for grant, steps in bundle.moved.items():
-            if grant in self.held:
-                for step in steps:
-                    self.held[grant] = self.held[grant].after(step)
+            self._advance(grant, steps)
         for grant in bundle.over:
             self.held.pop(grant, None)
         self.held |= bundle.begun
@@ -125,6 +129,18 @@ class Replay:
             self.counts[day] = self.counts.get(day, 0) + count
         for at in range(0, len(bundle.ids), _ID_BYTES):
             self._ids[bundle.ids[at]] += bundle.ids[at : at + _ID_BYTES]
+
+    def _advance(self, grant: str, steps: Iterable[Step]) -> None:
+        """Take in what entries say of a grant that was begun before."""
+        for step in steps:
+            if grant not in self.held:
+                if self._whole:
+                    raise TamperEvidence(f"entry {step.index} is of a grant that was never begun")
+                return  # begun in entries that are archived: it was over when they went
+            try:
+                self.held[grant] = self.held[grant].after(step)
+            except GrantAltered as altered:
+                raise altered_by(step.index, altered) from None
 
     def _bind(self, pod: str, task: str, namespace: str, name: str, at: int) -> None:
         before = self.bindings.get(pod)
@@ -177,6 +193,7 @@ class Replay:
         if type(min_index) is not int or not self.min_index <= min_index <= index:
             raise TamperEvidence(f"entry {index} does not say what is absent from where on")
         self.min_index = min_index
+        self.records_told = self.records_told and told.get("records") is True
         if told.get("retold") is not True:
             self.untold = min_index
 

@@ -215,8 +215,18 @@ class KubernetesProvider:
         )
 
     async def revoke(self, grant: Grant) -> None:
-        """Delete bindings, then the ServiceAccount; return once none of them is there."""
-        await remove(self._client, State(grant.provider_state))
+        """Delete bindings, then the ServiceAccount; return once none of them is there.
+
+        Names follow from the grant's id. A record with others was edited, and would have somebody
+        else's credential deleted, and this one counted as gone.
+        """
+        state = State(grant.provider_state)
+        if not state.is_of(grant.id):
+            raise ProviderUnavailable(
+                f"What is recorded of grant {grant.id} names objects that are not its own; restore "
+                "a copy of the ledger that `taskpass audit verify` accepts"
+            )
+        await remove(self._client, state)
 
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what exists by grant id: ServiceAccounts, and bindings in the target namespaces.

@@ -1,5 +1,6 @@
 """What the Kubernetes provider remembers of a grant: names before the first call, UIDs after."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,13 @@ class State:
                 "streams": "Refused",
                 "escapes": "Refused",
             }
+        )
+
+    def is_of(self, grant_id: str) -> bool:
+        """Tell whether all its names are those that a grant's objects have."""
+        names = {str(each["name"]) for each in self.bindings}
+        return self.service_account == grant_id and all(
+            re.fullmatch(rf"taskpass-{re.escape(grant_id)}-\d+", name) for name in names
         )
 
     @property
