@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.lifecycle.attestation import AttestedPod
+from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.next_step import next_step
-from taskpass.core.lifecycle.ownership import Origin
+from taskpass.core.lifecycle.pod import of_workload
 from taskpass.core.lifecycle.records import Outcome
 from taskpass.core.lifecycle.snapshot import Owners
 from taskpass.core.lifecycle.steps import (
-    Bind,
     FetchOwners,
     Finish,
     RefusePod,
@@ -22,55 +21,34 @@ from taskpass.core.lifecycle.steps import (
     Wait,
 )
 from tests.simulation.builders import T0, job, pod, request, task
-from tests.unit.core.snapshots import GATED, NEW, RUNNING, grant_of, record_of, snapshot
+from tests.unit.core.snapshots import NEW, RUNNING, grant_of, record_of, snapshot
 
 LATER = T0 + timedelta(seconds=10)
 OF_A_JOB = task(request("tickets"), job="ticket-4711")
 BARE: dict[str, Any] = {"secret_written": False, "delivered": ()}
 
 
-def test_a_pod_that_can_be_attested_is_bound() -> None:
-    seen = replace(NEW, pods=(GATED,))
-
-    step = next_step(seen, LATER)
-
-    assert step == Bind(
-        attested=AttestedPod(
-            pod=GATED,
-            service_account_uid="account-1",
-            workload_uid="",
-            origin=Origin(names=("ada",)),
-        )
-    )
-
-
-def test_a_pod_that_cannot_be_attested_is_refused_once() -> None:
-    seen = replace(NEW, pods=(RUNNING,))
-
-    first = next_step(seen, LATER)
-    assert isinstance(first, RefusePod)
-    told = replace(seen, own_record=record_of(attempt=0, pod_uid="", **BARE, denial=first.refusal))
-    second = next_step(told, LATER)
-
-    assert first.finding.reason == "PodReplaced"
-    assert isinstance(second, Wait)
-    assert second.attested == first.finding
-    assert second.retry
-
-
 @pytest.mark.parametrize(
-    "ended",
+    ("made", "template", "ended"),
     [
-        pytest.param(replace(GATED, ended="Failed"), id="terminal"),
-        pytest.param(replace(GATED, deleting_since=LATER), id="being deleted"),
+        pytest.param(0, "", True, id="in the second of the task"),
+        pytest.param(1, "", True, id="after the task"),
+        pytest.param(-1, "", False, id="before the task"),
+        pytest.param(-1, "nightly", True, id="before the task that was made for it"),
+        pytest.param(None, "", False, id="nobody knows when"),
+        pytest.param(None, "nightly", False, id="nobody knows when, and the task was made for it"),
     ],
 )
-def test_a_pod_at_its_end_is_not_looked_at(ended: object) -> None:
-    step = next_step(replace(NEW, pods=(ended,)), LATER)  # type: ignore[arg-type]
+def test_before_its_first_pod_a_task_ends_with_the_workload_that_was_made_for_it(
+    made: int | None, template: str, ended: bool
+) -> None:
+    created = None if made is None else T0 + timedelta(seconds=made)
+    over = replace(job(ended="Succeeded"), created_at=created)
+    of = replace(OF_A_JOB, template=template)
 
-    assert isinstance(step, Wait)
-    assert step.attested is not None
-    assert step.attested.reason == "PodMissing"
+    step = of_workload(replace(NEW, task=of, looked=Owners(workload=over, owners={})), LATER)
+
+    assert step == (Finish(outcome=Outcome.SUCCEEDED) if ended else None)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +97,7 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
     kept = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1", **BARE)
     seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=())
 
-    goes_on = next_step(replace(seen, owners=Owners(workload=job(), by_pod={})), LATER)
+    goes_on = next_step(replace(seen, looked=Owners(workload=job(), owners={})), LATER)
 
     assert next_step(seen, LATER) == FetchOwners(pods=())
     assert isinstance(goes_on, Wait)
@@ -137,21 +115,31 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
 )
 def test_the_workloads_end_is_the_tasks(workload: object, outcome: Outcome) -> None:
     kept = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1", **BARE)
-    looked = Owners(workload=workload, by_pod={})  # type: ignore[arg-type]
-    seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=(), owners=looked)
+    looked = Owners(workload=workload, owners={})  # type: ignore[arg-type]
+    seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=(), looked=looked)
 
     assert next_step(seen, LATER) == Finish(outcome=outcome)
 
 
-def test_the_owners_of_a_pod_are_read_before_it_is_appraised() -> None:
-    waiting = pod(job=job())
-    looked = Owners(workload=job(), by_pod={})
-    seen = replace(NEW, task=OF_A_JOB, pods=(waiting,), owners=looked)
+def test_what_is_still_held_is_revoked_with_the_workloads_end() -> None:
+    record = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1")
+    looked = Owners(workload=job(ended="Succeeded"), owners={})
+    seen = snapshot(task=OF_A_JOB, own_record=record, pods=(), looked=looked)
 
-    known = replace(seen, owners=Owners(workload=job(), by_pod={waiting.uid: (job(),)}))
+    assert of_workload(seen, LATER) == Revoke(
+        grants=((grant_of(), RevokeReason.WORKLOAD_ENDED),),
+        record=replace(record, outcome=Outcome.SUCCEEDED),
+    )
 
-    assert next_step(seen, LATER) == FetchOwners(pods=(waiting,))
-    assert isinstance(next_step(known, LATER), Bind)
+
+@pytest.mark.parametrize(("suspended", "pods"), [("", (pod(job=job()),)), ("Suspended", ())])
+def test_while_a_task_is_suspended_no_pod_is_looked_at(
+    suspended: str, pods: tuple[PodView, ...]
+) -> None:
+    kept = record_of(OF_A_JOB, pod_uid="", suspended=suspended, **BARE)
+    seen = replace(NEW, task=OF_A_JOB, own_record=kept, pods=(pod(job=job()),))
+
+    assert of_workload(seen, LATER) == FetchOwners(pods=pods)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from taskpass.core.lifecycle.ownership import (
     CONTROLLERS,
+    FORGOTTEN,
     MOST_CHANGERS,
     Origin,
     Owner,
@@ -50,8 +51,10 @@ def test_a_job_that_somebody_made_from_a_cron_job_is_theirs() -> None:
     by_hand = replace(RUN, created_by="eve", changers=("eve",))
 
     assert origin_of(POD, (by_hand, CRON), CONTROLLERS) == Origin(names=("eve",))
-    said = hop_objection(by_hand, CRON, CONTROLLERS)
-    assert "a Job of `kubectl create job --from` is that of who runs it" in said
+    assert hop_objection(by_hand, CRON, CONTROLLERS) == (
+        "Job 'nightly-1' names CronJob 'nightly' as its owner, but was not created by that kind's "
+        "controller; a Job of `kubectl create job --from` is that of who runs it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,6 +111,7 @@ def test_a_controller_that_is_not_known_counts_by_its_own_name() -> None:
         ("StatefulSet", "run `kubectl rollout restart statefulset/agent`"),
         ("Job", "delete Job 'agent' and make it anew"),
         ("Rollout", "change the pod template of Rollout 'agent'"),
+        ("ReplicaSet", "delete the pods of ReplicaSet 'agent'"),
         ("Sandbox", "delete the pods of Sandbox 'agent'"),
     ],
 )
@@ -115,3 +119,56 @@ def test_what_is_from_before_the_stamps_is_told_its_remedy(kind: str, remedy: st
     above: Any = replace(CRON, kind=kind, name="agent")
 
     assert remedy in hop_objection(replace(pod(), created_for=None), above, CONTROLLERS)
+
+
+@pytest.mark.parametrize("kind", ["ReplicaSet", "StatefulSet", "Job"])
+def test_only_a_run_of_a_cron_job_is_told_of_runs_by_hand(kind: str) -> None:
+    above = replace(CRON, kind=kind, name="agent")
+
+    assert hop_objection(replace(RUN, created_by="eve"), above, CONTROLLERS) == (
+        f"Job 'nightly-1' names {kind} 'agent' as its owner, but was not created by that kind's "
+        "controller"
+    )
+
+
+def test_of_a_kind_that_is_not_known_it_is_said_which_are() -> None:
+    said = hop_objection(POD, replace(RUN, kind="Robot"), {"Job": ("a",), "CronJob": ("b",)})
+
+    assert said == (
+        "Pods of kind Robot cannot be attested: the controller that creates them is not known; "
+        "known are CronJob, Job"
+    )
+
+
+SOME = Origin(names=("ada", "bob"), unknown="more than bob have changed Job 'nightly-1'")
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("ada", True), ("bob", True), ("nightly", True), ("eve", False), ("night", False)],
+)
+def test_an_origin_mentions_whom_it_lists_and_whom_its_sentence_names(
+    name: str, named: bool
+) -> None:
+    assert SOME.mentions(name) is named
+
+
+def test_whom_only_the_list_has_is_mentioned_as_well() -> None:
+    assert Origin(names=("ada",)).mentions("ada")
+    assert not Origin(names=("ada",)).mentions("bob")
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        pytest.param("ada", Origin(names=("bob",), unknown=SOME.unknown), id="the sentence stays"),
+        pytest.param("bob", Origin(names=("ada",), unknown=FORGOTTEN), id="the sentence goes"),
+    ],
+)
+def test_who_is_forgotten_is_in_neither_list_nor_sentence(name: str, left: Origin) -> None:
+    assert SOME.without(name) == left
+
+
+def test_of_a_full_list_it_is_said_that_it_is_not_full_any_more() -> None:
+    """Who started a pod cannot approve what it asks for: a list that lost a name proves nothing."""
+    assert Origin(names=("ada", "bob")).without("ada") == Origin(names=("bob",), unknown=FORGOTTEN)

@@ -5,7 +5,7 @@ import pytest
 
 from taskpass.core.model.task import LabelSelector
 from taskpass.core.policy.evaluate import DecisionReason, Policy, Question
-from taskpass.core.policy.match import fits
+from taskpass.core.policy.match import fits, not_selected
 from tests.unit.core.policies import (
     ALLOW,
     CLASS,
@@ -41,6 +41,7 @@ def test_nothing_is_allowed_without_a_policy() -> None:
         "No policy with effect Allow applies in namespace 'support'; an AgentPolicy there must "
         "cover the request"
     )
+    assert (decision.policy, decision.policy_digest) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -62,13 +63,14 @@ def test_a_deny_wins_over_an_allow(policies: list[Policy]) -> None:
         assert (decision.allowed, decision.reason) == (False, DecisionReason.DENIED)
 
 
-def test_a_deny_says_who_denies_and_what_must_be_true() -> None:
-    deny = demanding(DENY, "true")
+def test_a_deny_says_who_denies_and_what_its_validations_say() -> None:
+    deny = replace(demanding(DENY, "true", "true"), digest="sha256:freeze")
 
     decision = decide([ALLOW, deny])
 
-    assert decision.message == "AgentPolicy 'support/freeze' denies it: must be true"
+    assert decision.message == "AgentPolicy 'support/freeze' denies it: must be true; must be true"
     assert decision.policy == "AgentPolicy/support/freeze"
+    assert decision.policy_digest == "sha256:freeze"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,13 @@ def test_a_deny_says_who_denies_and_what_must_be_true() -> None:
 )
 def test_a_deny_that_does_not_select_the_request_changes_nothing(deny: Policy) -> None:
     assert decide([ALLOW, deny]).allowed
+
+
+def test_what_keeps_a_deny_from_a_request_is_said_in_one_piece() -> None:
+    elsewhere = replace(DENY, classes=("wiki",), actions=("wiki.read",))
+
+    assert not_selected(elsewhere, QUESTION) == ("nothing of it falls under the policy",)
+    assert not_selected(DENY, QUESTION) == ()
 
 
 BOTH = replace(ALLOW, actions=("tickets.*",), resources=("*",), locations=("*",))
@@ -242,13 +251,15 @@ def test_the_nearest_policy_lacks_least_and_ties_are_broken_by_name() -> None:
         assert decide(policies).nearest == "AgentPolicy/support/mm"
 
 
-def test_a_message_lists_only_a_few_of_what_is_lacking() -> None:
-    question = asking(resources=tuple(f"wiki/{n}" for n in range(7)))
+@pytest.mark.parametrize(("lacking", "more"), [(4, ""), (5, " and 1 more"), (7, " and 3 more")])
+def test_a_message_lists_only_four_of_what_is_lacking(lacking: int, more: str) -> None:
+    question = asking(resources=tuple(f"wiki/{n}" for n in range(lacking)))
 
     decision = decide([ALLOW], question)
 
     assert decision.message.endswith(
-        "resource 'wiki/0', resource 'wiki/1', resource 'wiki/2', resource 'wiki/3' and 3 more"
+        "does not cover: resource 'wiki/0', resource 'wiki/1', resource 'wiki/2', resource "
+        f"'wiki/3'{more}"
     )
 
 
@@ -302,6 +313,15 @@ def test_of_several_allows_that_cover_the_first_by_name_is_named() -> None:
             "'https://tickets.internal'",
             id="the class has no such location",
         ),
+        pytest.param(
+            replace(
+                asking(location="https://evil.example"),
+                credential_class=replace(CLASS, locations=()),
+            ),
+            "CredentialClass 'tickets' has no location 'https://evil.example'; it has none, so "
+            "leave location unset",
+            id="the class has no location",
+        ),
     ],
 )
 def test_what_the_class_does_not_give_no_policy_allows(question: Question, message: str) -> None:
@@ -309,6 +329,7 @@ def test_what_the_class_does_not_give_no_policy_allows(question: Question, messa
 
     decision = decide([everything], question)
 
+    assert decision.allowed is False
     assert (decision.reason, decision.message) == (DecisionReason.DENIED, message)
 
 

@@ -143,6 +143,18 @@ def test_what_fails_at_run_time_is_reported_for_the_policy_s_condition() -> None
     assert decision.policy_errors == (("AgentPolicy/support/aa", "it fails"),)
 
 
+def test_it_is_reported_though_the_answer_is_no() -> None:
+    broken = demanding(ALLOW, AT_RUN_TIME)
+
+    alone, denied = decide([broken]), decide([broken, DENY])
+
+    assert (alone.reason, denied.reason) == (
+        DecisionReason.EVALUATION_FAILED,
+        DecisionReason.DENIED,
+    )
+    assert alone.broken == denied.broken == (("AgentPolicy/support/triage", "it fails"),)
+
+
 def test_what_does_not_compile_is_known_before_and_not_reported_again() -> None:
     broken = demanding(replace(ALLOW, name="aa"), AT_COMPILE)
 

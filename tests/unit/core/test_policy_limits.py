@@ -4,6 +4,7 @@ import pytest
 
 from taskpass.core.model.task import LabelSelector
 from taskpass.core.policy.evaluate import DecisionReason, Policy
+from taskpass.core.policy.limits import Lifetime, lifetime_of
 from tests.unit.core.policies import (
     ALLOW,
     CLASS,
@@ -176,3 +177,35 @@ def test_a_default_above_the_class_maximum_is_cut_to_it() -> None:
     )
 
     assert decide([ALLOW], question).lifetime_seconds == 3600
+
+
+def test_a_lifetime_that_is_refused_is_no_lifetime_and_names_its_policy() -> None:
+    refused = lifetime_of(asking(expiration_seconds=601), CLASS, [limited(ALLOW, 600)])
+
+    assert refused == Lifetime(
+        seconds=0,
+        field="limits.maxExpirationSeconds",
+        owner="AgentPolicy 'support/triage'",
+        policy=limited(ALLOW, 600),
+        refusal="expirationSeconds must be less than or equal to 600 under AgentPolicy "
+        "'support/triage'",
+    )
+
+
+def test_a_lifetime_that_the_class_refuses_names_the_class_and_no_policy() -> None:
+    refused = lifetime_of(asking(expiration_seconds=3601), CLASS, [ALLOW])
+
+    assert (refused.field, refused.owner, refused.policy) == (
+        "maxExpirationSeconds", "CredentialClass 'tickets'", None,
+    )  # fmt: skip
+
+
+def test_of_two_policies_with_the_same_limit_the_first_by_name_is_named() -> None:
+    for policies in (
+        [limited(ALLOW, 600), replace(CONSTRAIN, name="zz")],
+        [replace(CONSTRAIN, name="zz"), limited(ALLOW, 600)],
+    ):
+        decision = decide(policies, asking(expiration_seconds=601))
+
+        assert decision.policy == "AgentPolicy/support/triage"
+        assert decision.policy_digest == "sha256:triage"

@@ -150,3 +150,47 @@ def test_a_deny_for_an_agent_needs_all_that_it_says_of_it() -> None:
     both = Agents(service_account_names=("triage-agent",), image_digests=("sha256:" + "c" * 64,))
 
     assert decide([ALLOW, replace(DENY, agents=both)]).allowed
+
+
+@pytest.mark.parametrize(
+    ("agents", "denied"),
+    [
+        pytest.param(Agents(service_account_names=("other", "triage-agent")), True, id="account"),
+        pytest.param(Agents(service_account_names=("other",)), False, id="another account"),
+        pytest.param(
+            Agents(pod_selector=LabelSelector(match_labels={"app": "triage"})), True, id="label"
+        ),
+        pytest.param(
+            Agents(pod_selector=LabelSelector(match_labels={"app": "other"})),
+            False,
+            id="another label",
+        ),
+        pytest.param(Agents(), True, id="any agent"),
+    ],
+)
+def test_a_deny_is_for_the_agents_that_it_names_and_for_no_other(
+    agents: Agents, denied: bool
+) -> None:
+    assert decide([ALLOW, replace(DENY, agents=agents)]).allowed is not denied
+
+
+def test_an_allow_says_all_that_is_not_as_it_must_be_in_the_agent() -> None:
+    strict = Agents(
+        service_account_names=("other",),
+        pod_selector=LabelSelector(match_labels={"app": "other"}),
+        image_digests=(DIGEST,),
+    )
+    question = replace(QUESTION, agent=replace(AGENT, images=(IMAGE, OTHER_IMAGE)))
+
+    assert decide([for_agents(strict)], question).message.endswith(
+        "does not cover: ServiceAccount 'triage-agent', the labels of the pod (podSelector), "
+        f"image '{OTHER_IMAGE}' (imageDigests)"
+    )
+
+
+def test_a_pod_without_any_image_is_pinned_to_none() -> None:
+    question = replace(QUESTION, agent=replace(AGENT, images=()))
+
+    assert decide([for_agents(PINNED)], question).message.endswith(
+        "does not cover: a pod without any image (imageDigests)"
+    )

@@ -1,9 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from taskpass.core.model.task import Data, Intent, WorkloadRef
+from taskpass.core.model.task import Data, Intent, User, WorkloadRef
 from taskpass.core.policy.variables import FIELDS, values_of
-from tests.unit.core.policies import CLASS, QUESTION, TASK, asking
+from tests.unit.core.policies import AGENT, CLASS, IMAGE, QUESTION, TASK, asking
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "api" / "agentpolicy.md"
 
@@ -30,20 +30,61 @@ def test_the_values_are_those_of_the_question() -> None:
         data=(Data(name="tickets", classification="Internal"),),
         trust_boundary="internal",
     )
-    workload = WorkloadRef(api_group="batch", kind="Job", name="j")
-    question = replace(question, task=replace(TASK, intent=intent, workload=workload))
+    task = replace(
+        TASK,
+        intent=intent,
+        workload=WorkloadRef(api_group="batch", kind="Job", name="j"),
+        requester=User(username="argocd", uid="u-1", groups=("pipelines",)),
+        changed_by=User(username="jane", uid="u-2", groups=("support-platform",)),
+    )
+    agent = replace(AGENT, pod_name="agent-1", created_by="job-controller")
 
-    values = values_of(question, CLASS)
+    assert values_of(replace(question, task=task, agent=agent), CLASS) == {
+        "task.namespace": "support",
+        "task.name": "ticket-4711",
+        "task.uid": "t-1",
+        "task.sponsor": "support-platform",
+        "task.requester.username": "argocd",
+        "task.requester.uid": "u-1",
+        "task.requester.groups": ("pipelines",),
+        "task.changedBy.username": "jane",
+        "task.changedBy.uid": "u-2",
+        "task.changedBy.groups": ("support-platform",),
+        "intent.goal": "Answer",
+        "intent.tools": ("kb.search",),
+        "intent.data": [{"name": "tickets", "classification": "Internal"}],
+        "intent.trustBoundary": "internal",
+        "agent.serviceAccountName": "triage-agent",
+        "agent.podName": "agent-1",
+        "agent.podLabels": {"app": "triage"},
+        "agent.images": (IMAGE,),
+        "agent.createdBy": "job-controller",
+        "agent.workloadRef.apiGroup": "batch",
+        "agent.workloadRef.kind": "Job",
+        "agent.workloadRef.name": "j",
+        "request.name": "tickets",
+        "request.actions": ("tickets.read",),
+        "request.resources": ("ticket/4711",),
+        "request.location": "https://tickets.internal",
+        "request.expirationSeconds": 700,
+        "class.name": "tickets",
+        "class.provider": "Kubernetes",
+        "class.sensitivity": "Internal",
+        "class.actions": ("tickets.read", "tickets.write"),
+        "class.locations": ("https://tickets.internal",),
+        "class.defaultExpirationSeconds": 900,
+        "class.maxExpirationSeconds": 3600,
+        "phase": "research",
+    }
 
-    assert values["task.requester.username"] == "argocd"
-    assert values["task.changedBy.groups"] == ("support-platform",)
-    assert values["intent.data"] == [{"name": "tickets", "classification": "Internal"}]
-    assert values["intent.trustBoundary"] == "internal"
-    assert values["agent.serviceAccountName"] == "triage-agent"
-    assert values["agent.podLabels"] == {"app": "triage"}
-    assert values["agent.workloadRef.kind"] == "Job"
-    assert values["request.expirationSeconds"] == 700
-    assert values["request.location"] == "https://tickets.internal"
-    assert values["class.sensitivity"] == "Internal"
-    assert values["class.maxExpirationSeconds"] == 3600
-    assert values["phase"] == "research"
+
+def test_what_is_not_set_is_empty_and_never_missing() -> None:
+    """An expression that names it is then false and not broken."""
+    values = values_of(QUESTION, CLASS)
+
+    assert values["agent.workloadRef.apiGroup"] == ""
+    assert values["agent.workloadRef.kind"] == ""
+    assert values["agent.workloadRef.name"] == ""
+    assert values["request.expirationSeconds"] == 0
+    assert values["request.location"] == ""
+    assert values["intent.data"] == []
