@@ -64,8 +64,8 @@ bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rate
 	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.files
-PARTS := simulation lives machine admission mutations faults floods ledger chaos cluster
-soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, admission, mutations, faults, floods, ledger, chaos, cluster), MINUTES=60
+PARTS := simulation lives machine decisions admission mutations faults floods ledger chaos cluster
+soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, decisions, admission, mutations, faults, floods, ledger, chaos, cluster), MINUTES=60
 .PHONY: $(PARTS:%=soak-%)
 soak-simulation: setup
 	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
@@ -74,6 +74,8 @@ soak-lives: setup
 soak-machine: setup
 	TASKPASS_SEQUENCES=10000 $(BIN)/python -m pytest -m slow tests/simulation/test_machine.py
 	TASKPASS_SEQUENCES=2000 $(BIN)/python -m pytest -m slow tests/simulation/test_lagging_machine.py
+soak-decisions: setup
+	$(BIN)/python -m hack.mutants --minutes 28
 soak-admission: setup tools
 	TASKPASS_ATTACKS=600 $(BIN)/python -m pytest e2e/cases/attacks/test_generated.py
 soak-mutations: setup tools
