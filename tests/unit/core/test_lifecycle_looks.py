@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskpass.core.lifecycle.attestation import PodView
-from taskpass.core.lifecycle.pod import MOST_OWNERS, worth_a_look
+from taskpass.core.lifecycle.pod import MOST_OWNERS, pods_to_resolve
 from taskpass.core.lifecycle.snapshot import Owners, Snapshot
 from tests.simulation.builders import T0, job, pod, request, task
 from tests.unit.core.snapshots import NEW
@@ -33,14 +33,14 @@ def seeing(pods: Sequence[PodView], **changes: Any) -> Snapshot:
 
 def test_the_owners_of_64_are_read_at_once() -> None:
     assert MOST_OWNERS == 64
-    assert worth_a_look(seeing(claims(64)), T0) == tuple(claims(64))
-    assert len(worth_a_look(seeing(claims(65)), T0)) == 64
+    assert pods_to_resolve(seeing(claims(64)), T0) == tuple(claims(64))
+    assert len(pods_to_resolve(seeing(claims(65)), T0)) == 64
 
 
 def test_pods_of_one_owner_count_once() -> None:
     shared = [pod(f"s-{number}", job=job()) for number in range(100)]
 
-    assert worth_a_look(seeing(shared), T0) == tuple(shared)
+    assert pods_to_resolve(seeing(shared), T0) == tuple(shared)
 
 
 @pytest.mark.parametrize("controllers", [None, {"Job": (CONTROLLER, "another")}])
@@ -49,7 +49,7 @@ def test_what_a_controller_made_comes_before_what_only_says_so(controllers: Any)
     seen = seeing([*claims(200), made], **({"controllers": controllers} if controllers else {}))
 
     for second in range(0, 100, 10):
-        assert made in worth_a_look(seen, T0 + timedelta(seconds=second))
+        assert made in pods_to_resolve(seen, T0 + timedelta(seconds=second))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_pod_that_cannot_be_the_agent_does_not_come_first(changes: dict[str, A
     seen = seeing([wrong, *right], controllers={"Job": (CONTROLLER,), "ReplicaSet": ("replicas",)})
 
     for second in range(0, 100, 10):
-        assert worth_a_look(seen, T0 + timedelta(seconds=second)) == tuple(right)
+        assert pods_to_resolve(seen, T0 + timedelta(seconds=second)) == tuple(right)
 
 
 @pytest.mark.parametrize(
@@ -98,20 +98,20 @@ def test_of_those_that_only_say_so_the_ones_that_could_be_come_first(other: PodV
     seen = seeing([other, *claims(64)])
 
     for second in range(0, 100, 10):
-        assert worth_a_look(seen, T0 + timedelta(seconds=second)) == tuple(claims(64))
+        assert pods_to_resolve(seen, T0 + timedelta(seconds=second)) == tuple(claims(64))
 
 
 def test_whose_it_says_it_is_counts_for_more_than_that_it_waits() -> None:
     running, waiting = claims(64, gated=False), claim(99, of="another")
 
-    assert worth_a_look(seeing([waiting, *running]), T0) == tuple(running)
+    assert pods_to_resolve(seeing([waiting, *running]), T0) == tuple(running)
 
 
 def test_of_the_rest_others_have_their_turn_every_ten_seconds() -> None:
     seen = seeing(claims(200))
-    looks = [worth_a_look(seen, T0 + timedelta(seconds=second)) for second in range(0, 400, 10)]
+    looks = [pods_to_resolve(seen, T0 + timedelta(seconds=second)) for second in range(0, 400, 10)]
 
-    assert worth_a_look(seen, T0 + timedelta(seconds=9.9)) == looks[0]
+    assert pods_to_resolve(seen, T0 + timedelta(seconds=9.9)) == looks[0]
     assert looks[1] != looks[0]
     assert len({each.uid for look in looks for each in look}) == 200
 
@@ -120,9 +120,9 @@ def test_where_the_task_names_no_workload_all_owners_are_alike() -> None:
     nobodys = replace(pod("nobodys"), owner=None)
     seen = replace(NEW, pods=(nobodys, claim(0), claim(1, of="another")))
 
-    assert worth_a_look(seen, T0) == (claim(0), claim(1, of="another"))
+    assert pods_to_resolve(seen, T0) == (claim(0), claim(1, of="another"))
     crowd = replace(NEW, pods=(*claims(100, of="another"), claim(200)))
-    turns = [worth_a_look(crowd, T0 + timedelta(seconds=s)) for s in range(0, 400, 10)]
+    turns = [pods_to_resolve(crowd, T0 + timedelta(seconds=s)) for s in range(0, 400, 10)]
     assert {claim(200) in turn for turn in turns} == {True, False}
 
 
@@ -135,12 +135,12 @@ def test_where_the_task_names_no_workload_all_owners_are_alike() -> None:
     ],
 )
 def test_what_is_refused_without_its_owners_is_not_looked_at(changes: dict[str, Any]) -> None:
-    assert worth_a_look(seeing([claim(0, **changes), claim(1)]), T0) == (claim(1),)
+    assert pods_to_resolve(seeing([claim(0, **changes), claim(1)]), T0) == (claim(1),)
 
 
 def test_what_was_looked_at_in_this_run_is_not_looked_at_again() -> None:
     looked = Owners(
-        workload=job(), owners={claim(0).uid: ()}, unanswered={claim(1).uid: "not served"}
+        workload=job(), by_pod={claim(0).uid: ()}, unanswered={claim(1).uid: "not served"}
     )
 
-    assert worth_a_look(seeing(claims(3), looked=looked), T0) == (claim(2),)
+    assert pods_to_resolve(seeing(claims(3), owners=looked), T0) == (claim(2),)

@@ -103,14 +103,17 @@ HASTY = replace(ASKING, start_deadline_seconds=60)
         pytest.param(
             {
                 "pods": (pod(job=job()),),
-                "looked": Owners(workload=None, owners={}, unanswered={"pod-agent": "not served"}),
+                "owners": Owners(workload=None, by_pod={}, unanswered={"pod-agent": "not served"}),
             },
             "CheckFailed",
             True,
             id="whose its pod is cannot be read",
         ),
         pytest.param(
-            {"sight": Sight(issuance_blocked_reason="not served"), "held_back": "not served"},
+            {
+                "sight": Sight(issuance_blocked_reason="not served"),
+                "issuance_blocked_reason": "not served",
+            },
             "CheckFailed",
             True,
             id="what is there is not known",
@@ -127,7 +130,7 @@ def test_a_task_without_an_agent_says_why_what_it_owes_and_waits_until_its_deadl
     assert isinstance(step, Wait)
     assert step.attested is not None
     assert step.attested.reason == reason
-    assert (step.owed, step.until, step.retry) == ((OWED,), T0 + timedelta(seconds=60), retry)
+    assert (step.pending, step.until, step.retry) == ((OWED,), T0 + timedelta(seconds=60), retry)
 
 
 @pytest.mark.parametrize(
@@ -148,13 +151,13 @@ def test_a_task_without_an_agent_says_why_what_it_owes_and_waits_until_its_deadl
         ),
         pytest.param(
             OF_A_JOB,
-            {"looked": Owners(workload=job(), owners={})},
+            {"owners": Owners(workload=job(), by_pod={})},
             "Waiting for a pod with the label taskpass.dev/task=ticket-4711 in namespace 'support'",
             id="its Job goes on",
         ),
         pytest.param(
             OF_A_JOB,
-            {"looked": Owners(workload=job(ended="Failed"), owners={})},
+            {"owners": Owners(workload=job(ended="Failed"), by_pod={})},
             "Job 'ticket-4711' ended before this task had a pod; delete it and make it anew, its "
             "pod with the label taskpass.dev/task=ticket-4711",
             id="its Job ended before",
@@ -194,8 +197,8 @@ def test_no_pod_is_bound_before_it_is_known_whose_an_older_one_is() -> None:
 
 def test_who_creates_pods_of_a_workload_is_the_settings_to_say() -> None:
     waiting = replace(pod(job=job()), created_by="our-controller")
-    looked = Owners(workload=job(), owners={waiting.uid: (job(),)})
-    seen = replace(NEW, task=OF_A_JOB, pods=(waiting,), looked=looked)
+    looked = Owners(workload=job(), by_pod={waiting.uid: (job(),)})
+    seen = replace(NEW, task=OF_A_JOB, pods=(waiting,), owners=looked)
 
     assert isinstance(of_new_pod(seen, LATER), RefusePod)
     ours = replace(seen, controllers={"Job": ("our-controller",)})
@@ -204,10 +207,10 @@ def test_who_creates_pods_of_a_workload_is_the_settings_to_say() -> None:
 
 def test_the_owners_of_a_pod_are_read_before_it_is_appraised() -> None:
     waiting = pod(job=job())
-    looked = Owners(workload=job(), owners={})
-    seen = replace(NEW, task=OF_A_JOB, pods=(waiting,), looked=looked)
+    looked = Owners(workload=job(), by_pod={})
+    seen = replace(NEW, task=OF_A_JOB, pods=(waiting,), owners=looked)
 
-    known = replace(seen, looked=Owners(workload=job(), owners={waiting.uid: (job(),)}))
+    known = replace(seen, owners=Owners(workload=job(), by_pod={waiting.uid: (job(),)}))
 
     assert next_step(seen, LATER) == FetchOwners(pods=(waiting,))
     assert isinstance(next_step(known, LATER), Bind)

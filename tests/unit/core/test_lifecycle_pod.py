@@ -46,7 +46,7 @@ def test_before_its_first_pod_a_task_ends_with_the_workload_that_was_made_for_it
     over = replace(job(ended="Succeeded"), created_at=created)
     of = replace(OF_A_JOB, template=template)
 
-    step = of_workload(replace(NEW, task=of, looked=Owners(workload=over, owners={})), LATER)
+    step = of_workload(replace(NEW, task=of, owners=Owners(workload=over, by_pod={})), LATER)
 
     assert step == (Finish(outcome=Outcome.SUCCEEDED) if ended else None)
 
@@ -97,7 +97,7 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
     kept = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1", **BARE)
     seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=())
 
-    goes_on = next_step(replace(seen, looked=Owners(workload=job(), owners={})), LATER)
+    goes_on = next_step(replace(seen, owners=Owners(workload=job(), by_pod={})), LATER)
 
     assert next_step(seen, LATER) == FetchOwners(pods=())
     assert isinstance(goes_on, Wait)
@@ -115,16 +115,16 @@ def test_between_two_pods_the_workload_is_looked_at() -> None:
 )
 def test_the_workloads_end_is_the_tasks(workload: object, outcome: Outcome) -> None:
     kept = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1", **BARE)
-    looked = Owners(workload=workload, owners={})  # type: ignore[arg-type]
-    seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=(), looked=looked)
+    looked = Owners(workload=workload, by_pod={})  # type: ignore[arg-type]
+    seen = snapshot(task=OF_A_JOB, own_record=kept, grants=(), pods=(), owners=looked)
 
     assert next_step(seen, LATER) == Finish(outcome=outcome)
 
 
 def test_what_is_still_held_is_revoked_with_the_workloads_end() -> None:
     record = record_of(OF_A_JOB, pod_uid="", workload_uid="job-1")
-    looked = Owners(workload=job(ended="Succeeded"), owners={})
-    seen = snapshot(task=OF_A_JOB, own_record=record, pods=(), looked=looked)
+    looked = Owners(workload=job(ended="Succeeded"), by_pod={})
+    seen = snapshot(task=OF_A_JOB, own_record=record, pods=(), owners=looked)
 
     assert of_workload(seen, LATER) == Revoke(
         grants=((grant_of(), RevokeReason.WORKLOAD_ENDED),),

@@ -152,7 +152,9 @@ def test_it_is_reported_though_the_answer_is_no() -> None:
         DecisionReason.EVALUATION_FAILED,
         DecisionReason.DENIED,
     )
-    assert alone.broken == denied.broken == (("AgentPolicy/support/triage", "it fails"),)
+    assert (
+        alone.policy_errors == denied.policy_errors == (("AgentPolicy/support/triage", "it fails"),)
+    )
 
 
 def test_what_does_not_compile_is_known_before_and_not_reported_again() -> None:

@@ -50,12 +50,14 @@ def test_a_yes_names_all_whose_approval_it_waits_for() -> None:
 def test_a_task_waits_where_as_many_of_its_agent_hold_something(
     most: int, ahead: int, waits: str
 ) -> None:
-    decision = decide([replace(ALLOW, max_active_tasks=most)], replace(QUESTION, tasks_ahead=ahead))
+    decision = decide(
+        [replace(ALLOW, max_active_tasks=most)], replace(QUESTION, queue_position=ahead)
+    )
 
     assert decision.allowed is not bool(waits)
     if waits:
         assert decision.reason is DecisionReason.LIMIT_REACHED
-        assert decision.crowd == ("support", "triage-agent")
+        assert decision.quota == ("support", "triage-agent")
         assert decision.policy_digest == "sha256:triage"
         assert decision.message == (
             f"limits.maxActiveTasks of AgentPolicy 'support/triage' lets {waits} hold credentials "
@@ -65,14 +67,14 @@ def test_a_task_waits_where_as_many_of_its_agent_hold_something(
 
 def test_of_limits_that_are_reached_the_agents_is_named_then_the_least_then_the_first() -> None:
     """Whose end makes room is what the task then waits for."""
-    full = replace(QUESTION, tasks_ahead=5, tasks_ahead_in_namespace=5)
+    full = replace(QUESTION, queue_position=5, queue_position_in_namespace=5)
     both = replace(ALLOW, max_active_tasks=5, max_active_tasks_in_namespace=1)
     lower = replace(CONSTRAIN, name="zz", max_active_tasks=4)
     as_low = replace(CONSTRAIN, name="yy", max_active_tasks=4)
 
-    assert decide([both], full).crowd == ("support", "triage-agent")
+    assert decide([both], full).quota == ("support", "triage-agent")
     of_all = decide([replace(both, max_active_tasks=None)], full)
-    assert of_all.crowd == ("support", "")
+    assert of_all.quota == ("support", "")
     assert of_all.message.startswith(
         "limits.maxActiveTasksInNamespace of AgentPolicy 'support/triage' lets one task of the "
         "namespace hold credentials at a time"

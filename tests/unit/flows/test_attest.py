@@ -17,7 +17,7 @@ from taskpass.core.lifecycle.steps import Bind, FetchOwners, LiftGate, RefusePod
 from taskpass.core.model.conditions import Reason, false
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import WorkloadRef
-from taskpass.flows.task.attest import bind, lift_gate, look_up, refuse_pod
+from taskpass.flows.task.attest import bind, fetch_owners, lift_gate, refuse_pod
 from taskpass.ports.ledger import Batch
 from tests.simulation.builders import T0, job, phase, pod, request, task
 from tests.unit.core.snapshots import NEW, record_of
@@ -80,9 +80,9 @@ class World:
 async def test_a_task_without_a_workload_has_none_looked_up() -> None:
     world = World()
 
-    found = await look_up(world.ports, NEW, FetchOwners(pods=()))
+    found = await fetch_owners(world.ports, NEW, FetchOwners(pods=()))
 
-    assert found == Owners(workload=None, owners={}, unanswered={}, looks=1)
+    assert found == Owners(workload=None, by_pod={}, unanswered={}, rounds=1)
     assert world.asked == []
 
 
@@ -92,7 +92,7 @@ async def test_the_workload_is_the_one_that_the_task_names() -> None:
         NEW, task=replace(OF_A_JOB, workload=WorkloadRef(api_group="g", kind="K", name="n"))
     )
 
-    found = await look_up(world.ports, seen, FetchOwners(pods=()))
+    found = await fetch_owners(world.ports, seen, FetchOwners(pods=()))
 
     assert world.asked == [("support", "g", "K", "n")]
     assert found.workload == job()
@@ -103,10 +103,10 @@ async def test_owners_are_read_once_for_all_pods_of_one() -> None:
     again = replace(POD, name="again", uid="pod-again")
     seen = replace(NEW, task=OF_A_JOB)
 
-    found = await look_up(world.ports, seen, FetchOwners(pods=(POD, again, OTHER)))
+    found = await fetch_owners(world.ports, seen, FetchOwners(pods=(POD, again, OTHER)))
 
     assert world.asked[1:] == ["agent", "other"]
-    assert found.owners == {"pod-agent": (job(),), "pod-again": (job(),)}
+    assert found.by_pod == {"pod-agent": (job(),), "pod-again": (job(),)}
     assert found.unanswered == {
         "pod-other": "Whose pod 'other' is could not be found out: no such kind"
     }
@@ -117,12 +117,12 @@ async def test_a_second_look_of_a_run_keeps_what_the_first_has_found(error: Exce
     world = World(job_1=(job(),), job_2=error)
     seen = replace(NEW, task=OF_A_JOB)
 
-    first = await look_up(world.ports, seen, FetchOwners(pods=(OTHER,)))
-    second = await look_up(world.ports, replace(seen, looked=first), FetchOwners(pods=(POD,)))
-    third = await look_up(world.ports, replace(seen, looked=second), FetchOwners(pods=()))
+    first = await fetch_owners(world.ports, seen, FetchOwners(pods=(OTHER,)))
+    second = await fetch_owners(world.ports, replace(seen, owners=first), FetchOwners(pods=(POD,)))
+    third = await fetch_owners(world.ports, replace(seen, owners=second), FetchOwners(pods=()))
 
-    assert (first.looks, second.looks, third.looks) == (1, 2, 3)
-    assert third.owners == {"pod-agent": (job(),)}
+    assert (first.rounds, second.rounds, third.rounds) == (1, 2, 3)
+    assert third.by_pod == {"pod-agent": (job(),)}
     assert set(third.unanswered) == {"pod-other"}
 
 
@@ -131,7 +131,7 @@ async def test_without_an_answer_of_the_api_server_nothing_is_found() -> None:
     world = World(job_1=ApiUnavailable("no answer"))
 
     with pytest.raises(ApiUnavailable, match="no answer"):
-        await look_up(world.ports, replace(NEW, task=OF_A_JOB), FetchOwners(pods=(POD,)))
+        await fetch_owners(world.ports, replace(NEW, task=OF_A_JOB), FetchOwners(pods=(POD,)))
 
 
 PHASED = task(phases=[phase("research", request("tickets")), phase("reply", request("answers"))])

@@ -40,14 +40,14 @@ class Work:
         self.most = 0
         self.let_go = asyncio.Event()
         self.let_go.set()
-        self.looked = asyncio.Event()
+        self.owners = asyncio.Event()
 
     async def __call__(self, key: Key) -> Requeue:
         self.looks[key] += 1
         self.running[key] += 1
         assert self.running[key] == 1, "two looks at one key at a time"
         self.most = max(self.most, self.running.total())
-        self.looked.set()
+        self.owners.set()
         await self.let_go.wait()
         self.running[key] -= 1
         answer = self.answers.pop(0) if self.answers else Requeue()
@@ -58,8 +58,8 @@ class Work:
     async def until(self, key: Key, looks: int) -> None:
         async with asyncio.timeout(10):
             while self.looks[key] < looks:
-                self.looked.clear()
-                await self.looked.wait()
+                self.owners.clear()
+                await self.owners.wait()
 
 
 @asynccontextmanager
