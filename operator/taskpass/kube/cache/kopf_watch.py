@@ -16,13 +16,12 @@ import aiohttp
 import kopf
 
 from taskpass.kube.api.connection import Connection
+from taskpass.kube.cache.kopf_settings import operator_settings
 from taskpass.kube.cache.trim_response import telling
 from taskpass.kube.kinds import GROUP, VERSION, WATCHED
 
 LOGIN_FOR = timedelta(minutes=10)
 """A projected token is replaced within the hour; a login reads it anew."""
-PAGE = 20
-"""Objects on a page of kopf's lists: at most 1.5 MB each."""
 IDENTITY: Any = "taskpass"
 """kopf would make one of the user's name, which an image's user id has not. Its type is private."""
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -39,66 +38,6 @@ LASTED_SECONDS = 60.0
 """After which one that ended counts as one that had worked."""
 Apply = Callable[[str, str | None, Mapping[str, Any]], None]
 logger = logging.getLogger(__name__)
-
-
-class NoDiff(kopf.DiffBaseStorage):
-    """We have no change handlers, so no last state is kept."""
-
-    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
-        """Return nothing to compare."""
-        return {}
-
-    def fetch(self, *, body: Any) -> Any:
-        """Return {} and not None, so that nothing looks new."""
-        return {}
-
-    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
-        """Write nothing."""
-
-
-class NoProgress(kopf.ProgressStorage):
-    """Handlers here have no progress."""
-
-    def fetch(self, *, key: Any, body: Any) -> Any:
-        """Return none."""
-        return None
-
-    def store(self, *, key: Any, record: Any, body: Any, patch: Any) -> None:
-        """Write nothing."""
-
-    def purge(self, *, key: Any, body: Any, patch: Any) -> None:
-        """Write nothing."""
-
-    def touch(self, *, body: Any, patch: Any, value: Any) -> None:
-        """Write nothing."""
-
-    def clear(self, *, essence: Any) -> Any:
-        """Return it as it is."""
-        return essence
-
-
-def operator_settings(idle_seconds: float) -> kopf.OperatorSettings:
-    """Return kopf's settings for what we use of it; a watch may be silent for `idle_seconds`."""
-    settings = kopf.OperatorSettings()
-    settings.scanning.disabled = True
-    settings.posting.enabled = False
-    settings.posting.loggers = False
-    settings.peering.standalone = True
-    settings.watching.chunk_size = PAGE
-    settings.queueing.idle_timeout = 1  # so long is a worker, and the last object, kept
-    settings.watching.server_timeout = 290
-    settings.watching.inactivity_timeout = idle_seconds
-    settings.queueing.exit_timeout = 20
-    settings.networking.request_timeout = 15
-    settings.networking.connect_timeout = 5
-    # Soon it ends, and is begun anew by us: what it retries by itself it tells nobody.
-    settings.networking.error_backoffs = (0.5, 1.0, 2.0)
-    # Where its end hangs it would send the whole process SIGKILL; `Watcher` gives it up instead.
-    settings.process.ultimate_exiting_timeout = None
-    settings.persistence.finalizer = "kopf.taskpass.dev/unused"
-    settings.persistence.diffbase_storage = NoDiff()
-    settings.persistence.progress_storage = NoProgress()
-    return settings
 
 
 def registry(
