@@ -7,10 +7,10 @@ from collections.abc import Callable
 from taskpass.core.errors import ApiError, Forbidden, Unauthenticated
 from taskpass.core.model.api import GROUP
 from taskpass.core.model.task import User
+from taskpass.kube.writers.access_reviews import is_allowed
 from taskpass.ports.cluster import ApiClient
 
 TOKENS = "/apis/authentication.k8s.io/v1/tokenreviews"
-RIGHTS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 AUDIENCE = "taskpass-audit"
 """Tokens are for this alone, so one that is stolen here opens nothing else (RFC 8725, 3.9)."""
 CHECKPOINT, LOG = "", "log"
@@ -35,6 +35,7 @@ class LogAccess:
             Unauthenticated: The token is of nobody, has run out, or is for something else.
             Forbidden: Its user lacks the right, which the message names.
             ApiUnavailable: The API server could not be asked; that is no yes.
+            EvaluationFailed: It could not tell; nor is that.
 
         """
         key = (hashlib.sha256(token.encode()).digest(), subresource)
@@ -76,10 +77,4 @@ class LogAccess:
             "group": GROUP, "resource": "auditanchors", "name": "taskpass", "verb": "get",
             "subresource": subresource,
         }  # fmt: skip
-        spec = {
-            "user": user.username, "uid": user.uid, "groups": list(user.groups),
-            "resourceAttributes": what,
-        }  # fmt: skip
-        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
-        answer = await self._client.create(RIGHTS, {**review, "spec": spec})
-        return bool(user.username) and answer.get("status", {}).get("allowed") is True
+        return await is_allowed(self._client, user, what, "read the audit log")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.errors import ApiUnavailable, Forbidden, Unauthenticated
+from taskpass.core.errors import ApiUnavailable, EvaluationFailed, Forbidden, Unauthenticated
 from taskpass.server.access import AUDIENCE, KEEP_SECONDS, LOG, MOST, LogAccess
 
 
@@ -17,6 +17,7 @@ class FakeApi:
         self.audiences = [AUDIENCE]
         self.sent: list[dict[str, Any]] = []
         self.fails: Exception | None = None
+        self.unknown = ""
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self.sent.append(body)
@@ -29,6 +30,8 @@ class FakeApi:
             known = bool(name) and set(spec["audiences"]) & set(self.audiences)
             found = {"authenticated": bool(known), "user": user, "audiences": self.audiences}
             return {"status": found if known else {"authenticated": False}}
+        if self.unknown:
+            return {"status": {"allowed": False, "evaluationError": self.unknown}}
         what = spec["resourceAttributes"]
         return {"status": {"allowed": (spec["user"], what["subresource"]) in self.may}}
 
@@ -130,6 +133,17 @@ async def test_an_api_server_that_is_away_is_neither_yes_nor_kept(
         await access.check("t-jane", LOG)
     api.fails = None
 
+    await access.check("t-jane", LOG)
+
+
+async def test_a_right_that_the_api_server_cannot_tell_is_neither_yes_nor_no_nor_kept(
+    access: LogAccess, api: FakeApi
+) -> None:
+    api.unknown = "no RBAC policy matched"
+
+    with pytest.raises(EvaluationFailed, match="could not tell whether the user may read"):
+        await access.check("t-jane", LOG)
+    api.unknown = ""
     await access.check("t-jane", LOG)
 
 

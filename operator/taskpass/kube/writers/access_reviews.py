@@ -23,8 +23,10 @@ class KubeReviews:
             EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
 
         """
-        what = {"resource": "credentialclasses", "name": class_name, "verb": "use"}
-        return await self._may(user, what, f"use CredentialClass '{class_name}'")
+        what = {
+            "group": GROUP, "resource": "credentialclasses", "name": class_name, "verb": "use",
+        }  # fmt: skip
+        return await is_allowed(self._client, user, what, f"use CredentialClass '{class_name}'")
 
     async def may_delegate(self, user: User, namespace: str, name: str) -> bool:
         """Tell whether the user has the verb `delegate` on the task (SubjectAccessReview).
@@ -33,24 +35,37 @@ class KubeReviews:
             EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
 
         """
-        what = {"resource": "agenttasks", "namespace": namespace, "name": name, "verb": "delegate"}
-        return await self._may(user, what, f"delegate the work of AgentTask '{name}'")
+        what = {
+            "group": GROUP, "resource": "agenttasks", "namespace": namespace, "name": name,
+            "verb": "delegate",
+        }  # fmt: skip
+        action = f"delegate the work of AgentTask '{name}'"
+        return await is_allowed(self._client, user, what, action)
 
-    async def _may(self, user: User, what: Mapping[str, str], told: str) -> bool:
-        if not user.username:
-            return False  # a task without a stamp; asking for nobody would be refused as invalid
-        spec = {
-            "user": user.username,
-            "uid": user.uid,
-            "groups": list(user.groups),
-            "resourceAttributes": {"group": GROUP, **what},
-        }
-        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
-        status = (await self._client.create(PATH, {**review, "spec": spec})).get("status", {})
-        if status.get("allowed") is True:
-            return True
-        if status.get("evaluationError") and not status.get("denied"):
-            raise EvaluationFailed(
-                f"The API server could not tell whether the user may {told}; it is asked again"
-            )
-        return False
+
+async def is_allowed(
+    client: ApiClient, user: User, attributes: Mapping[str, str], action: str
+) -> bool:
+    """Tell whether a user has a right, which `resourceAttributes` of a SubjectAccessReview name.
+
+    `action` is what the user would do, as the end of "may ...".
+
+    Raises:
+        EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
+
+    """
+    if not user.username:
+        return False  # a task without a stamp; asking for nobody would be refused as invalid
+    spec = {
+        "user": user.username, "uid": user.uid, "groups": list(user.groups),
+        "resourceAttributes": dict(attributes),
+    }  # fmt: skip
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    status = (await client.create(PATH, {**review, "spec": spec})).get("status", {})
+    if status.get("allowed") is True:
+        return True
+    if status.get("evaluationError") and not status.get("denied"):
+        raise EvaluationFailed(
+            f"The API server could not tell whether the user may {action}; it is asked again"
+        )
+    return False
