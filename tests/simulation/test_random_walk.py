@@ -60,7 +60,8 @@ class Walk:
             *[self.phase_moves] * 3, self.request_changes, self.intent_changes, self.task_goes,
             *[self.mode_changes] * 2, self.switch_changes, self.policy_changes, self.class_changes,
             self.account_changes, self.job_ends,
-            self.enrolment_changes, self.limits_change, *[self.time_passes] * 3, self.clock_jumps,
+            self.enrolment_changes, self.limits_change, self.state_is_doubted,
+            *[self.time_passes] * 3, self.clock_jumps,
             *[self.renewal_comes] * 4, *[self.somebody_approves] * 4, self.word_is_taken_back,
             *[self.something_fails] * 4, *[self.process_ends] * 3, *[self.heal] * 6,
         ]  # fmt: skip
@@ -77,6 +78,7 @@ class Walk:
         for key in self.cluster.tasks:
             self.cluster.change_task(key, operating_mode="Running")
         self.world.ports.modes.issuance_blocked_reason = ""
+        self.world.ports.modes.unproven = False
         self.cluster.policy_list = [policy()]
         self.cluster.accounts[NAMESPACE, ACCOUNT] = "account-1"
 
@@ -222,6 +224,11 @@ class Walk:
         self.world.ports.modes.issuance_blocked_reason = (
             "" if held_back else "The limits do not hold"
         )
+
+    def state_is_doubted(self) -> None:
+        """The ledger's state is compared with its log, as at a start, until all is well again."""
+        self.world.ports.modes.unproven = True
+        self.world.ports.modes.issuance_blocked_reason = "The state is being compared"
 
     def time_passes(self) -> None:
         self.world.clock.advance(self.random.choice([1, 30, 300, 1000]))

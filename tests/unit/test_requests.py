@@ -29,7 +29,7 @@ def duties(path: Path, ledger: SqliteLedger) -> BackgroundWork:
     settings: Any = SimpleNamespace(ledger_path=path)
     return BackgroundWork(
         settings=settings, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
-        caches=none, queue=none, health=Health(), anchoring=none, witnessing=None,
+        caches=none, queue=none, health=Health(), events=none, anchoring=none, witnessing=None,
         log_server=None, evaluator=none,
     )  # fmt: skip
 

@@ -103,7 +103,7 @@ class Replay:
                 seen.add(one)
 
     def _follow(self, bundle: Bundle) -> None:
-        self._whole = self._whole and bool(bundle.first_time or not bundle.leaves)
+        self._whole = self._whole and bool(bundle.first_time)
         for grant, steps in bundle.moved.items():
             self._advance(grant, steps)
         for grant in bundle.over:
