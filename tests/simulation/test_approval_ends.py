@@ -121,7 +121,7 @@ async def test_a_denial_stalls_the_task_until_it_is_deleted(world: SimulatedWorl
     assert world.provider.calls == []
     assert world.condition("Authorized") == ("False", "ApprovalDenied")
     assert world.condition("Stalled") == ("True", "ApprovalDenied")
-    assert "denied by 'lea' (looked at it)" in world.message("Stalled")
+    assert "denied by 'lea' (\"looked at it\")" in world.message("Stalled")
     assert len(world.told("ApprovalDenied")) == 1
 
     world.clock.advance(86400)

@@ -78,7 +78,7 @@ async def test_what_it_matches_is_taken_back_and_stays_back_until_it_is_lifted(
 
     assert (held, secret, still) == ([], None, [])
     assert said == ("True", "KillSwitch")
-    assert "KillSwitch 'stop' holds it back (INC-42)" in message
+    assert "KillSwitch 'stop' holds it back (\"INC-42\")" in message
     assert world.reasons() == ["KillSwitch"]
     assert [g.id == old for g in world.held()] == [False]
     assert_at_rest(world)

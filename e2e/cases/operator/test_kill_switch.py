@@ -85,7 +85,7 @@ def test_nothing_that_a_tenant_does_gets_around_it(stage: Stage, taskpass: Run, 
 
     for each in (name, another):
         status = stage.wait_condition(each, "Suspended", "True", "KillSwitch")
-        assert "(INC-42)" in condition(status, "Suspended")["message"]
+        assert '("INC-42")' in condition(status, "Suspended")["message"]
         assert status.get("grants", []) == []
     assert stage.gated(another)
     stage.assert_holds()

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from taskpass.cli.text import word
 from taskpass.core.errors import TransientError, UsageError
+from taskpass.core.model.text import word
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.kinds import AGENT_TASK, API_VERSION, TASK_APPROVAL
 

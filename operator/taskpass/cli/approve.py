@@ -9,8 +9,8 @@ import click
 from taskpass.cli import approvals_client
 from taskpass.cli.approvals_client import Waiting
 from taskpass.cli.cluster import called, key_of, kubeconfig
-from taskpass.cli.text import plain
 from taskpass.core.errors import NotFound, UsageError
+from taskpass.core.model.text import plain
 from taskpass.kube.api.client import KubeClient
 
 

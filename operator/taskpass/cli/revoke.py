@@ -9,8 +9,8 @@ import click
 
 from taskpass.cli import kill_switch_client
 from taskpass.cli.cluster import called, key_of, kubeconfig
-from taskpass.cli.text import plain
 from taskpass.core.errors import UsageError
+from taskpass.core.model.text import plain
 from taskpass.kube.api.client import KubeClient
 
 

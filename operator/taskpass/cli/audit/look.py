@@ -11,10 +11,10 @@ import click
 import orjson
 
 from taskpass.cli.audit import options, progress, proof, story
-from taskpass.cli.text import plain
 from taskpass.core.audit.terms import moment
 from taskpass.core.errors import UsageError
 from taskpass.core.model.entry import PREFIX, EventType, Result
+from taskpass.core.model.text import plain
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import LogReader
 from taskpass.ledger.query.part import demand_all, entries_here

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from taskpass.cli.text import plain
 from taskpass.core.errors import TaskpassError, UsageError
+from taskpass.core.model.text import plain
 from taskpass.ledger.log.reader import Incomplete, TamperEvidence
 from taskpass.ledger.verify.proven import LogLocation
 

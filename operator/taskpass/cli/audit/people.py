@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options, progress, proof
-from taskpass.cli.text import plain, word
 from taskpass.core.errors import UsageError
+from taskpass.core.model.text import plain, word
 from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.erase import erase as erase_offline

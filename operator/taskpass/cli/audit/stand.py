@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import click
 
 from taskpass.cli.audit import options, progress, proof
-from taskpass.cli.text import plain
 from taskpass.core.model.grant import GrantState
+from taskpass.core.model.text import plain
 from taskpass.ledger.log.reader import Incomplete
 from taskpass.ledger.query import stats as stand
 from taskpass.ledger.verify.log import Report

@@ -6,8 +6,8 @@ Of the names in it those that people choose freely are shown as one word each (`
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from taskpass.cli.text import quoted, word
 from taskpass.core.model.entry import PREFIX
+from taskpass.core.model.text import quoted, word
 
 _STEPS = {
     "workload.attest": "attest",

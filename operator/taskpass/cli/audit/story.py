@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from taskpass.cli.audit.steps import Told, describe
-from taskpass.cli.text import plain, word
+from taskpass.core.model.text import plain, word
 from taskpass.ledger.query.timeline import Timeline
 
 WIDTH = 100

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options, proof
-from taskpass.cli.text import plain
 from taskpass.core.errors import UsageError
+from taskpass.core.model.text import plain
 from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.reader import Incomplete
 from taskpass.ledger.query.part import demand_all

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import click
 
-from taskpass.cli.text import plain
 from taskpass.core.errors import UsageError
 from taskpass.core.model.diagnosis import Diagnosis, Level
+from taskpass.core.model.text import plain
 
 
 @click.command(

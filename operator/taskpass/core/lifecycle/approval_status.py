@@ -8,6 +8,7 @@ from taskpass.core.lifecycle.authorize import asked_for_by
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.steps import Wait
 from taskpass.core.model.conditions import Finding, Reason, false, true
+from taskpass.core.model.text import quoted
 from taskpass.core.policy.types import Policy
 
 SERIAL = "%Y-%m-%dT%H:%M:%SZ"
@@ -71,10 +72,11 @@ def blocking(snapshot: Snapshot, rest: Wait) -> Finding | None:
     judgement, what = first.judgement, _named(first)
     if judgement.denied is not None:
         said = judgement.denied
+        because = quoted(said.reason) if said.reason else "without a reason"
         return false(
             Reason.APPROVAL_DENIED,
-            f"{what} was denied by '{said.approver.username}' ({said.reason or 'without a reason'}"
-            f"); change the request, or have TaskApproval '{said.name}' deleted",
+            f"{what} was denied by '{said.approver.username}' ({because}); change the request, or "
+            f"have TaskApproval '{said.name}' deleted",
         )
     task = snapshot.live_task
     how = f"see it and give it with: taskpass approve {task.namespace}/{task.name}"

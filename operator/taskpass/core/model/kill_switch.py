@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from taskpass.core.model.grant import Grant
 from taskpass.core.model.task import Task, User
+from taskpass.core.model.text import quoted
 
 
 class Target(enum.StrEnum):
@@ -55,8 +56,8 @@ class KillSwitch:
     def message(self) -> str:
         """Say in a sentence that it holds something back, and how that ends."""
         return (
-            f"KillSwitch '{self.name}' holds it back ({self.reason}); whoever may delete the "
-            "KillSwitch lifts it"
+            f"KillSwitch '{self.name}' holds it back ({quoted(self.reason)}); whoever may delete "
+            "the KillSwitch lifts it"
         )
 
     def _matches(self, namespace: str, name: str, account: str) -> bool:

@@ -19,6 +19,7 @@ from taskpass.core.lifecycle.steps import (
 from taskpass.core.model.conditions import Reason, false
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import Task
+from taskpass.core.model.text import quoted
 from taskpass.flows.context import Ports, record
 from taskpass.flows.task.observe import Run
 from taskpass.ports.ledger import Batch
@@ -116,7 +117,7 @@ async def note_approvals(ports: Ports, snapshot: Snapshot, step: NoteApprovals) 
 
 def _said(asked: ApprovalRequest, word: TaskApproval) -> Notice:
     what = f"credential '{asked.name}'" if asked.name else f"the move to phase '{asked.branch}'"
-    because = f": {word.reason}" if word.reason else ""
+    because = f": {quoted(word.reason)}" if word.reason else ""
     if word.decision is Verdict.DENIED:
         return Notice(
             reason="ApprovalDenied",

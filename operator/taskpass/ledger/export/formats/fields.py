@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskpass.core.model.entry import PREFIX
+from taskpass.core.model.text import quoted
 from taskpass.tlog.merkle import leaf_hash
 
 
@@ -30,7 +31,7 @@ def message(event: Mapping[str, Any]) -> str:
     name = part(event, "cred").get("name")
     about = [f"'{name}'"] if name else []
     of = [f"of {event['subject']}"] if "subject" in event else []
-    why = [f"({text(event, 'reason')})"] if text(event, "reason") else []
+    why = [f"({quoted(text(event, 'reason'))})"] if text(event, "reason") else []
     return " ".join(word for word in (*words, *about, *of, *why) if word)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskpass.cli.text import plain, quoted, word
+from taskpass.core.model.text import plain, quoted, word
 
 
 @pytest.mark.parametrize(
