@@ -300,7 +300,10 @@ def hidden(bench: Bench) -> list[str]:
     said = []
     for change in pairs(bench.path):
         verdict = bench.judge(change)
-        explained = all((change.table, f"body.{one}") in MEANING for one in change.what.split("+"))
+        explained = all(
+            any(t == change.table and f"{w}.".startswith(f"body.{one}.") for t, w in MEANING)
+            for one in change.what.split("+")
+        )
         if verdict is not None and verdict.verify == "accepted" and not explained:
             said.append(f"{change.what} of {change.table}: audit verify accepts it")
     return said
