@@ -97,9 +97,9 @@ class SimulatedCalls:
             event = StoredEvent(kind, name, reason, message)
             self._cluster.events.setdefault(f"{uid}|{unique}", event)
 
-    async def say(self, standing: ReadyCondition, now: datetime) -> None:
-        with self._life.call("standings.say", standing.finding.reason):
-            self._cluster.say(standing)
+    async def say(self, condition: ReadyCondition, now: datetime) -> None:
+        with self._life.call("standings.say", condition.finding.reason):
+            self._cluster.say(condition)
 
     async def release_class(self, used: CredentialClass) -> None:
         with self._life.call("standings.release_class", used.name):

@@ -267,11 +267,11 @@ class Cluster:
     def all_classes(self) -> tuple[CredentialClass, ...]:
         return tuple(self.classes.values())
 
-    def say(self, standing: ReadyCondition) -> None:
+    def say(self, condition: ReadyCondition) -> None:
         """Write the `Ready` condition of a TaskApproval."""
-        said = (standing.finding.reason, standing.finding.message)
+        said = (condition.finding.reason, condition.finding.message)
         for at, each in enumerate(self.approval_list):
-            if each.uid == standing.uid and each.said != said:
+            if each.uid == condition.uid and each.said != said:
                 self.changed()
                 self.approval_list[at] = replace(each, said=said)
 

@@ -171,8 +171,8 @@ class Said:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
-    async def say(self, standing: ReadyCondition, now: object) -> None:
-        self.findings.append(standing.finding)
+    async def say(self, condition: ReadyCondition, now: object) -> None:
+        self.findings.append(condition.finding)
 
 
 class Stock:

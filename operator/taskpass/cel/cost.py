@@ -111,10 +111,10 @@ def price(checked: bytes, fields: Mapping[str, Field]) -> Price:
 
     """
     expression = _message(_message(checked)[ANY_VALUE][0])[CHECKED_EXPR][0]
-    walk = _Walk(fields=fields)
-    units, _ = walk.of(expression, {})
-    units += EVALUATION + sum(_reading(fields[name]) for name in walk.named)
-    return Price(units, frozenset(walk.named))
+    pricer = _Pricer(fields=fields)
+    units, _ = pricer.of(expression, {})
+    units += EVALUATION + sum(_reading(fields[name]) for name in pricer.named)
+    return Price(units, frozenset(pricer.named))
 
 
 def shape_of(each: Field) -> Shape:
@@ -137,7 +137,7 @@ def _reading(each: Field) -> int:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Walk:
+class _Pricer:
     fields: Mapping[str, Field]
     named: set[str] = field(default_factory=set)
 

@@ -14,7 +14,7 @@ import click
 from taskpass import __version__
 from taskpass.cli.approve import approvals, approve
 from taskpass.cli.audit import audit
-from taskpass.cli.audit.stand import pending
+from taskpass.cli.audit.stats import pending
 from taskpass.cli.doctor.command import doctor
 from taskpass.cli.policy.command import policy
 from taskpass.cli.revoke import lift, revoke

@@ -47,7 +47,7 @@ class ReadyCondition:
 class ReadyConditionWriter(Protocol):
     """What the operator may change of objects that are no tasks."""
 
-    async def say(self, standing: ReadyCondition, now: datetime) -> None:
+    async def say(self, condition: ReadyCondition, now: datetime) -> None:
         """Make it the condition `Ready`. An object that is gone is success."""
 
     async def release_class(self, credential_class: CredentialClass) -> None:

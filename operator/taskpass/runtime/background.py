@@ -166,9 +166,9 @@ class BackgroundWork:
 
     async def record_late(self) -> None:
         """Where the ledger could only be read: try again, and end the process once it is whole."""
-        sealed = self.ledger
-        if isinstance(sealed, ReadOnlyLedger):
-            recorded = await sealed.record_late(self.opening.whole)
+        read_only = self.ledger
+        if isinstance(read_only, ReadOnlyLedger):
+            recorded = await read_only.record_late(self.opening.whole)
             if recorded is not None:
                 raise MustEnd(
                     f"The ledger can be written again: {recorded} entries were recorded late. The "

@@ -166,7 +166,7 @@ class Metrics:
         self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, WitnessCounts]]
     ) -> None:
         """Show, on each scrape, how much of the log others remember."""
-        self.registry.register(_Remembered(anchored, witnesses))
+        self.registry.register(_AnchorCollector(anchored, witnesses))
 
     def listens(self, name: str, refused: Callable[[], int]) -> None:
         """Show, on each scrape, how many connections a listener has closed unanswered."""
@@ -303,7 +303,7 @@ class _Refused(Collector):
         yield family
 
 
-class _Remembered(Collector):
+class _AnchorCollector(Collector):
     def __init__(
         self, anchored: Callable[[], int], witnesses: Callable[[], Mapping[str, WitnessCounts]]
     ) -> None:

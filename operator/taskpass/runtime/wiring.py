@@ -30,7 +30,7 @@ from taskpass.kube.writers.access_reviews import KubeReviews
 from taskpass.kube.writers.audit_anchor import KubeAnchor
 from taskpass.kube.writers.events import KubeEvents
 from taskpass.kube.writers.pods import KubePods
-from taskpass.kube.writers.ready_conditions import KubeStanding
+from taskpass.kube.writers.ready_conditions import KubeReadyConditions
 from taskpass.kube.writers.secrets import SecretSink
 from taskpass.kube.writers.tasks import KubeTasks
 from taskpass.kube.writers.workloads import KubeWorkloads
@@ -117,8 +117,8 @@ async def assemble(process: Process, stack: contextlib.AsyncExitStack) -> Backgr
     opening = opening_of(process, identity)
     ledger = await asyncio.to_thread(opening.as_far_as_possible)
     stack.callback(ledger.close)
-    sealed = ledger.why if isinstance(ledger, ReadOnlyLedger) else ""
-    process.health.ledger = f"revoking only: {sealed}" if sealed else COMPARING
+    unwritable = ledger.why if isinstance(ledger, ReadOnlyLedger) else ""
+    process.health.ledger = f"revoking only: {unwritable}" if unwritable else COMPARING
     queue = WorkQueue(
         process.clock, workers=process.settings.workers,
         first=lambda key: bool(ledger.grants(key)),
@@ -130,7 +130,7 @@ async def assemble(process: Process, stack: contextlib.AsyncExitStack) -> Backgr
     evaluator = ProcessEvaluator(process.clock, on_stop=process.metrics.evaluator_stopped)
     events = KubeEvents(process.client, instance=process.instance)
     ports = ports_of(process, identity, ledger, caches, queue, events, evaluator)
-    ports.modes.revoke_only, ports.modes.unproven = bool(sealed), not sealed
+    ports.modes.revoke_only, ports.modes.unproven = bool(unwritable), not unwritable
     witnessing = await witnessing_of(process, ledger, stack)
     made = BackgroundWork(
         settings=process.settings, client=process.client, ports=ports, ledger=ledger,
@@ -183,7 +183,7 @@ def ports_of(
         events=events,
         reviewer=KubeReviews(client),
         workloads=KubeWorkloads(client),
-        ready_conditions=KubeStanding(client),
+        ready_conditions=KubeReadyConditions(client),
         evaluator=evaluator,
         audience=settings.audience,
         overlap=timedelta(seconds=settings.renewal_overlap_seconds),

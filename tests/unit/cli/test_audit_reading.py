@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
-from taskpass.cli.audit.stand import pending
+from taskpass.cli.audit.stats import pending
 from taskpass.core.audit import events as entries
 from taskpass.core.model.grant import GrantState, SecretValue, TaskRef
 from taskpass.ledger.log.signing import fingerprint_key

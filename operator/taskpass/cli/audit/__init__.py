@@ -10,7 +10,7 @@ from taskpass.cli.audit.memory import anchor, re_origin
 from taskpass.cli.audit.people import erase, who
 from taskpass.cli.audit.prove import prove, verify_proof
 from taskpass.cli.audit.prune import prune
-from taskpass.cli.audit.stand import open_ops, stats
+from taskpass.cli.audit.stats import open_ops, stats
 from taskpass.cli.audit.timeline import timeline
 from taskpass.cli.audit.verify import verify
 from taskpass.cli.audit.whois import whois_token

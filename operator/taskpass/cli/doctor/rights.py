@@ -59,8 +59,9 @@ def needed(
     key_generation: int = 1,
     read_api: bool = False,
 ) -> frozenset[Right]:
-    """Return every right that the operator's code uses; arguments as for `guard.limits_hold`.
+    """Return every right that the operator's code uses.
 
+    Arguments are as for `guardrails.verify_guardrails`.
     `key_generation` is that of the signing key; `read_api` says whether the log is served.
     """
     return frozenset(

@@ -125,7 +125,7 @@ def verdicts(snapshot: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Fin
                 Reason.USED, f"Credential '{name}' is issued; it ends with this approval"
             )
         elif approval.task_uid == snapshot.task.uid and approval.digest in asked:
-            finding = _standing(approval, asked[approval.digest], snapshot)
+            finding = _ready_condition(approval, asked[approval.digest], snapshot)
         elif approval.said[0] in (Reason.USED, Reason.ACCEPTED) or _cut_short(rest):
             continue  # it was heard, and what it led to is told elsewhere; or nobody listened
         else:
@@ -137,7 +137,9 @@ def verdicts(snapshot: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Fin
             yield approval, finding
 
 
-def _standing(approval: TaskApproval, awaiting: PendingApproval, snapshot: Snapshot) -> Finding:
+def _ready_condition(
+    approval: TaskApproval, awaiting: PendingApproval, snapshot: Snapshot
+) -> Finding:
     judgement = awaiting.judgement
     if approval.uid not in {each.uid for each in judgement.counted}:
         task, origin = snapshot.live_task, asked_for_by(snapshot)

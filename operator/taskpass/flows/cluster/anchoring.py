@@ -70,7 +70,7 @@ class Anchoring:
         """Compare, and remember what has grown; tell whether that could be done."""
         try:
             seen = await self._anchor.read()
-            await self._tell_forgotten(seen)
+            await self._record_reset(seen)
             head, reason, message = await asyncio.to_thread(self._history.compared, seen.head)
         except NotFound:
             self.missing = True
@@ -91,7 +91,7 @@ class Anchoring:
         grown = reason in GROWING
         return await self._remember(seen, head, finding_of(reason, message), grown=grown)
 
-    async def _tell_forgotten(self, seen: AnchorState) -> None:
+    async def _record_reset(self, seen: AnchorState) -> None:
         """Write into the log what a person had the cluster forget, before anything is remembered.
 
         The entry's id follows from the object's UID: a second telling is none.

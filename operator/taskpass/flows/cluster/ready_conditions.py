@@ -62,22 +62,22 @@ class ReadyConditionReporter:
         known = self._ports.evaluator.revision
         state = (self._stock.revision, known, tuple(self._ports.policy_errors.items()))
         changed, self._looked_at = state != self._looked_at, None
-        found = [*(self._standings() if changed else ()), *self._of_switches()]
+        found = [*(self._of_stock() if changed else ()), *self._of_switches()]
         if changed:
             self._forget(found)
-        for standing in found:
-            said = self._said.get(standing.uid)
-            if said == (standing.generation, standing.finding):
+        for condition in found:
+            said = self._said.get(condition.uid)
+            if said == (condition.generation, condition.finding):
                 continue
             try:
-                await self._say(standing)
+                await self._say(condition)
             except MustEnd:
                 raise
             except TaskpassError as error:
                 state = (-1, known, ())  # so that it is looked at again
                 logger.warning(
                     "Failed to write a Ready condition, will retry",
-                    extra={"kind": standing.kind, "object": standing.name, "error": str(error)},
+                    extra={"kind": condition.kind, "object": condition.name, "error": str(error)},
                 )
         self._looked_at = state
 
@@ -89,20 +89,21 @@ class ReadyConditionReporter:
         for label in self._ports.policy_errors.keys() - labels:
             del self._ports.policy_errors[label]
 
-    async def _say(self, standing: ReadyCondition) -> None:
+    async def _say(self, condition: ReadyCondition) -> None:
         now = self._ports.now()
-        await self._ports.ready_conditions.say(standing, now)
-        self._said[standing.uid] = (standing.generation, standing.finding)
-        if standing.finding.status != "True" or standing.kind == "KillSwitch":
+        await self._ports.ready_conditions.say(condition, now)
+        self._said[condition.uid] = (condition.generation, condition.finding)
+        good = condition.finding.status == "True"
+        if not good or condition.kind == "KillSwitch":
             await self._ports.events.post(
-                kind=standing.kind, namespace=standing.namespace, name=standing.name,
-                uid=standing.uid, unique=f"{standing.generation}-{standing.finding.message}",
-                reason=standing.finding.reason, message=standing.finding.message,
-                severity=Severity.NORMAL if standing.finding.status == "True" else Severity.WARNING,
+                kind=condition.kind, namespace=condition.namespace, name=condition.name,
+                uid=condition.uid, unique=f"{condition.generation}-{condition.finding.message}",
+                reason=condition.finding.reason, message=condition.finding.message,
+                severity=Severity.NORMAL if good else Severity.WARNING,
                 at=now,
             )  # fmt: skip
 
-    def _standings(self) -> Iterator[ReadyCondition]:
+    def _of_stock(self) -> Iterator[ReadyCondition]:
         for compiled in self._stock.all_policies():
             policy, finding = compiled.policy, self._of_policy(compiled)
             if finding is not None:

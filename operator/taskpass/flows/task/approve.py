@@ -131,8 +131,8 @@ def _said(asked: ApprovalRequest, word: TaskApproval) -> Notice:
 async def answer_approvals(ports: Ports, snapshot: Snapshot, rest: Wait) -> None:
     """Say on each TaskApproval of the task what has become of it, where that has changed."""
     for approval, finding in verdicts(snapshot, rest):
-        standing = ReadyCondition(
+        condition = ReadyCondition(
             kind="TaskApproval", namespace=approval.namespace, name=approval.name,
             uid=approval.uid, generation=approval.generation, finding=finding,
         )  # fmt: skip
-        await ports.ready_conditions.say(standing, ports.now())
+        await ports.ready_conditions.say(condition, ports.now())

@@ -20,7 +20,7 @@ from taskpass.core.rate_limit.fair_queue import FairQueue
 
 T = TypeVar("T")
 
-LINES: Mapping[tuple[str, str], int] = {
+PRIORITIES: Mapping[tuple[str, str], int] = {
     ("delete", "rolebindings"): 0,
     ("delete", "serviceaccounts"): 1,
     ("delete", "secrets"): 1,
@@ -63,7 +63,7 @@ class PriorityLimiter:
             self._free -= 1
             self._in_flight[tenant] += 1
         else:
-            await self._wait(tenant, LINES.get((verb, resource), OTHERS))
+            await self._wait(tenant, PRIORITIES.get((verb, resource), OTHERS))
         try:
             yield
         finally:

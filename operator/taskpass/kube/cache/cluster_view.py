@@ -1,4 +1,4 @@
-"""The caches that decisions are made on: `ports.World`, and who needs a look when they change.
+"""The caches that decisions are made on: `ports.ClusterView`, and who is enqueued when they change.
 
 Our kinds come from kopf's handlers (`apply`) and from lists of our own (`seed`, `resync`), pods,
 ServiceAccounts and namespaces from reflectors (`run`). All of them say which tasks need a look

@@ -11,28 +11,28 @@ from taskpass.ports.cluster import ApiClient
 from taskpass.ports.tasks import ReadyCondition
 
 
-class KubeStanding:
-    """`ports.StandingWriter`."""
+class KubeReadyConditions:
+    """`ports.ReadyConditionWriter`."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
-    async def say(self, standing: ReadyCondition, now: datetime) -> None:
+    async def say(self, condition: ReadyCondition, now: datetime) -> None:
         """Merge-patch `/status` where it says something else. An object that is gone is success."""
-        path = BY_NAME[standing.kind].path(standing.namespace, standing.name)
+        path = BY_NAME[condition.kind].path(condition.namespace, condition.name)
         try:
             live = await self._client.get(path)
             before = live.get("status", {})
             wanted = {
-                "observedGeneration": standing.generation,
+                "observedGeneration": condition.generation,
                 "conditions": conditions(
-                    {"Ready": standing.finding},
+                    {"Ready": condition.finding},
                     before.get("conditions", ()),
-                    standing.generation,
+                    condition.generation,
                     now,
                 ),
             }
-            if before != wanted and live["metadata"]["uid"] == standing.uid:
+            if before != wanted and live["metadata"]["uid"] == condition.uid:
                 await self._client.merge_patch(path + "/status", {"status": wanted})
         except NotFound:
             return

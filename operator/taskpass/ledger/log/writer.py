@@ -63,7 +63,7 @@ class Log:
         self._key = key
         self._signers: tuple[tuple[PublicKey, Signer], ...] = ((key, signer),)
         self.epoch = epoch
-        """Of this process; see `seal`."""
+        """Of this process; see `sign_checkpoint`."""
         self._tree = Tree()
         self._people = People(db)
         self._rows = Rows(db)
@@ -192,13 +192,13 @@ class Log:
         for admitted in self.admit((entry,)):
             self.append(admitted)
         self._signers = (*self._signers, (key, signer))
-        self.seal()
+        self.sign_checkpoint()
         self._db.execute(
             "INSERT INTO ckpt (size, note, kept) VALUES (?, ?, ?)", (self.size, self.note, HANDOVER)
         )
         self._key, self._signers = key, ((key, signer),)
 
-    def seal(self) -> None:
+    def sign_checkpoint(self) -> None:
         """Write the head, with a signed checkpoint over every entry.
 
         Raises:

@@ -55,12 +55,12 @@ class Opening:
         except LedgerUnwritable as error:
             if not self.path.exists() or not self.path.stat().st_size:
                 raise
-            sealed = ReadOnlyLedger.open(
+            read_only = ReadOnlyLedger.open(
                 self.path, signer=self.signer, cluster_id=self.cluster_id, why=str(error),
                 previous=self.previous,
             )  # fmt: skip
         logger.error(
             "The ledger cannot be written: nothing is issued, what is held is only revoked",
-            extra={"why": sealed.why, "held": len(list(sealed.held()))},
+            extra={"why": read_only.why, "held": len(list(read_only.held()))},
         )
-        return sealed
+        return read_only

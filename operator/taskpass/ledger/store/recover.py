@@ -49,7 +49,7 @@ def open_or_recover(
     for admitted in log.admit(entries):
         log.append(admitted)
     state.drop_stray_trails(db)
-    log.seal()
+    log.sign_checkpoint()
     db.execute("COMMIT")
     return log
 

@@ -195,7 +195,7 @@ class Store:
         self._grants.clear()
         state.write_meters(self.db, self._meters)
         self._meters.clear()
-        self.log.seal()
+        self.log.sign_checkpoint()
         self._fail_point("ledger.before-commit")
         self.db.execute("COMMIT")
         self._fail_point("ledger.after-commit")
@@ -256,7 +256,7 @@ class Store:
         for table in ("person", "task_record"):
             self._rewrite(table)
         self._overwrite_free_pages()
-        self.log.seal()
+        self.log.sign_checkpoint()
         self.db.execute("COMMIT")
         self.db.execute("PRAGMA secure_delete = OFF")
         if index >= 0:
@@ -314,7 +314,7 @@ class Store:
             f"DELETE FROM idx WHERE seq < ? AND seq NOT IN ({marks})",  # noqa: S608 (marks only)
             (min_index, *kept),
         )
-        self.log.seal()
+        self.log.sign_checkpoint()
         self._rewrite("entry")
         self._overwrite_free_pages()
         self._fail_point("upkeep.before-prune")

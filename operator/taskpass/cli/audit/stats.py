@@ -11,7 +11,7 @@ from taskpass.cli.audit import options, progress, proof
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.text import plain
 from taskpass.ledger.log.reader import Incomplete
-from taskpass.ledger.query import stats as stand
+from taskpass.ledger.query import stats as query
 from taskpass.ledger.verify.log import Report
 from taskpass.ledger.verify.proven import LogLocation, proven
 
@@ -24,7 +24,7 @@ def stats(where: LogLocation, as_json: bool) -> None:
     with options.exit_on_error(), progress.shown("verified") as tell:
         with proven(where, progress=tell) as log:
             _demand_whole(log.report)
-            found, report = stand.stats(log, _size(where)), log.report
+            found, report = query.stats(log, _size(where)), log.report
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found)))
         proof.say(report)
@@ -85,14 +85,14 @@ def pending(where: LogLocation, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _open_operations(where: LogLocation) -> tuple[list[stand.OpenOperation], Report]:
+def _open_operations(where: LogLocation) -> tuple[list[query.OpenOperation], Report]:
     with (
         options.exit_on_error(),
         progress.shown("verified") as tell,
         proven(where, progress=tell) as log,
     ):
         _demand_whole(log.report)
-        return stand.open_operations(log), log.report
+        return query.open_operations(log), log.report
 
 
 def _demand_whole(report: Report) -> None:
@@ -112,7 +112,7 @@ def _size(where: LogLocation) -> int:
     return sum(each.stat().st_size for each in every if each.is_file())
 
 
-def _list(found: Sequence[stand.OpenOperation]) -> None:
+def _list(found: Sequence[query.OpenOperation]) -> None:
     for each in found:
         why = f", {each.reason}" if each.reason else ""
         dies = f"; it dies by itself at {each.until}" if each.until else ""
