@@ -20,6 +20,9 @@ from taskpass.core.model.conditions import ConditionType, Reason
 from taskpass.runtime.settings import PREFIX, Settings
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
+OTHERS = [ROOT / "bench/README.md", ROOT / "operator/taskpass/tlog/README.md"]
+"""Pages whose commands are not for a cluster."""
+WIDTH = 120
 README = ROOT / "README.md"
 
 
@@ -58,6 +61,52 @@ def parse(words: list[str]) -> None:
         command = command.commands[words[0]]
         words = words[1:]
     command.make_parser(click.Context(command)).parse_args(list(words))
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, *(pytest.param(page, id=str(page.relative_to(ROOT))) for page in OTHERS)]
+)
+def test_prose_is_wrapped(page: Path) -> None:
+    assert [line for line in prose(page.read_text()) if len(line) > WIDTH] == []
+
+
+def prose(text: str) -> Iterator[str]:
+    """Yield the lines that can be wrapped: no code, table, definition of a link, or single word."""
+    fence, code, before = "", False, ""
+    for line in text.splitlines():
+        mark = line.lstrip()[:3]
+        code = line.startswith("    ") and (code or not before.strip())
+        before = line
+        if mark in ("```", "~~~") and fence in ("", mark):
+            fence = "" if fence else mark
+        elif not (fence or code or re.fullmatch(r"\|.*|\[[^]]+\]: .*|[-*> ]*\S*", line)):
+            yield line
+
+
+def test_prose_is_told_from_what_cannot_be_wrapped() -> None:
+    text = """# A page
+
+10. one
+    more of it
+
+    a command
+
+| a | table |
+- <https://one.example/long>
+[name]: https://one.example/definition
+[a link](page.md) begins this
+
+```text
+code
+
+    code
+```
+the end
+"""
+
+    assert list(prose(text)) == [
+        "# A page", "10. one", "    more of it", "[a link](page.md) begins this", "the end",
+    ]  # fmt: skip
 
 
 def test_the_readme_begins_with_a_short_task_and_the_two_commands() -> None:
