@@ -132,3 +132,18 @@ def test_every_file_says_which_attack_it_stops(path: Path) -> None:
 
     assert lead.startswith("# ")
     assert "Stops: " in lead
+
+
+def test_the_status_of_a_custom_resource_is_not_asked_about() -> None:
+    """No stamp could be put on it, so one made before the chart would be refused for ever."""
+    of_kubernetes = {"apps", "batch"}
+    for kind, name in (
+        ("Mutating", "taskpass-stamp-workloads"),
+        ("Validating", "taskpass-workloads"),
+    ):
+        policy = one(render({}), f"{kind}AdmissionPolicy", name)
+        rules = policy["spec"]["matchConstraints"]["resourceRules"]
+        foreign = [rule for rule in rules if not of_kubernetes & set(rule["apiGroups"])]
+
+        assert len(foreign) == 3
+        assert not [r for rule in foreign for r in rule["resources"] if "/" in r]

@@ -176,14 +176,18 @@ def test_whoever_changes_the_spec_is_named_once(api: Api, alice: Api, name: str)
     assert stamps(live)[2] == ["alice", "bob", odd]
 
 
+@pytest.mark.parametrize("sub", ["", "/status"])
 def test_whoever_asks_for_a_rollback_by_annotation_has_changed_the_spec(
-    api: Api, alice: Api, name: str
+    api: Api, alice: Api, name: str, sub: str
 ) -> None:
-    """The Deployment's controller would write the template, in its own name."""
-    made = alice.create(workload("Deployment", name))
-    asked = {"deprecated.deployment.rollback.to": "1"}
+    """The Deployment's controller would write the template, in its own name.
 
-    after = api.as_user("eve", "system:masters").merge(made, {"metadata": {"annotations": asked}})
+    Who may change the status alone can set the annotation too.
+    """
+    made = alice.create(workload("Deployment", name))
+    asked = {"metadata": {"annotations": {"deprecated.deployment.rollback.to": "1"}}}
+
+    after = api.as_user("eve", "system:masters").merge(made, asked, sub)
 
     assert stamps(after)[2] == ["alice", "eve"]
 

@@ -18,19 +18,21 @@
       {{ . }}.spec.?replicatedJobs.orValue([]).map(j, j.?template.?spec.?template))
       .exists(t, t.?metadata.?labels.orValue({}).exists(k, k in ['taskpass.dev/task', 'taskpass.dev/task-template'])))
 {{- end }}
-{{/* The kinds that are stamped. What changes status can change annotations as well. */}}
+{{/* The kinds that are stamped. What changes status can change annotations as well, but not those of a custom resource: there the API server takes
+     nothing but the status, so no stamp could be put on one that was made before these policies, and its controller could not say a word. */}}
 {{- define "taskpass.workloads" -}}
 - {apiGroups: [apps], apiVersions: [v1], resources: [deployments, replicasets, statefulsets], operations: [CREATE, UPDATE]}
 - {apiGroups: [apps], apiVersions: [v1], resources: [deployments/status, replicasets/status, statefulsets/status], operations: [UPDATE]}
 - {apiGroups: [batch], apiVersions: [v1], resources: [jobs, cronjobs], operations: [CREATE, UPDATE]}
 - {apiGroups: [batch], apiVersions: [v1], resources: [jobs/status, cronjobs/status], operations: [UPDATE]}
-- {apiGroups: [jobset.x-k8s.io], apiVersions: ['*'], resources: [jobsets, jobsets/status], operations: [CREATE, UPDATE]}
-- {apiGroups: [agents.x-k8s.io], apiVersions: ['*'], resources: [sandboxes, sandboxes/status], operations: [CREATE, UPDATE]}
-- {apiGroups: [argoproj.io], apiVersions: ['*'], resources: [rollouts, rollouts/status], operations: [CREATE, UPDATE]}
+- {apiGroups: [jobset.x-k8s.io], apiVersions: ['*'], resources: [jobsets], operations: [CREATE, UPDATE]}
+- {apiGroups: [agents.x-k8s.io], apiVersions: ['*'], resources: [sandboxes], operations: [CREATE, UPDATE]}
+- {apiGroups: [argoproj.io], apiVersions: ['*'], resources: [rollouts], operations: [CREATE, UPDATE]}
 {{- end }}
 {{/* What the stamps of a workload are to be. One whose pods had no label of ours before has no stamps that count: nobody kept them. Who changes
-     the spec is added, each once; the Deployment's controller changes it for whoever sets the annotation of a rollback. Names are quoted, one on
-     each line, so that none can pass for another; past 32 there is one more, which says that there were others. */}}
+     the spec is added, each once; the Deployment's controller changes it for whoever sets the annotation of a rollback, which who may change the
+     status can set as well. Names are quoted, one on each line, so that none can pass for another; past 32 there is one more, which says that
+     there were others. */}}
 {{- define "taskpass.workloadVariables" -}}
 - name: creating
   expression: request.operation == 'CREATE'
@@ -50,8 +52,8 @@
     variables.creating ? [] : variables.before[?'taskpass.dev/changers'].orValue('""').split('\n')
 - name: changed
   expression: >-
-    variables.creating || request.?subResource.orValue('') == '' && (object.spec != oldObject.spec ||
-      object.metadata.?annotations[?'deprecated.deployment.rollback.to'] != oldObject.metadata.?annotations[?'deprecated.deployment.rollback.to'])
+    variables.creating || request.?subResource.orValue('') == '' && object.spec != oldObject.spec ||
+      object.metadata.?annotations[?'deprecated.deployment.rollback.to'] != oldObject.metadata.?annotations[?'deprecated.deployment.rollback.to']
 - name: changersAfter
   expression: >-
     variables.name in variables.changersBefore || variables.changersBefore.size() > 32 ? variables.changersBefore
