@@ -18,6 +18,7 @@ PATHS = {
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
     "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
     "Namespace": "/api/v1/namespaces",
+    "Node": "/api/v1/nodes",
     "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
     "ReplicaSet": "/apis/apps/v1/namespaces/{namespace}/replicasets",
@@ -35,6 +36,14 @@ PATHS = {
     "TaskApproval": "/apis/taskpass.dev/v1alpha1/namespaces/{namespace}/taskapprovals",
     "KillSwitch": "/apis/taskpass.dev/v1alpha1/killswitches",
     "AuditAnchor": "/apis/taskpass.dev/v1alpha1/auditanchors",
+    "JobSet": "/apis/jobset.x-k8s.io/v1alpha2/namespaces/{namespace}/jobsets",
+    "Sandbox": "/apis/agents.x-k8s.io/v1alpha1/namespaces/{namespace}/sandboxes",
+    "Rollout": "/apis/argoproj.io/v1alpha1/namespaces/{namespace}/rollouts",
+    "ControllerRevision": "/apis/apps/v1/namespaces/{namespace}/controllerrevisions",
+    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "MutatingWebhookConfiguration": (
+        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    ),
 }
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -100,6 +109,18 @@ class Api:
         **query: str,
     ) -> Object:
         """Make one call; return the JSON answer."""
+        return self.answer(method, path, body, content=content, **query)[0]
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content: str = "application/json",
+        **query: str,
+    ) -> tuple[Object, list[str]]:
+        """Make one call; return the JSON answer, and what the API server warns of."""
         headers = urllib3.HTTPHeaderDict({"Content-Type": content, "Accept": "application/json"})
         if self.token:
             headers.add("Authorization", f"Bearer {self.token}")
@@ -125,7 +146,7 @@ class Api:
             value = {"message": answer.data.decode(errors="replace")}
         if answer.status >= 400:
             raise Refused(answer.status, value.get("message", ""))
-        return value
+        return value, answer.headers.getlist("Warning")
 
     def text(self, path: str) -> str:
         """GET what is no JSON, such as a pod's log; '' where it is not there yet."""

@@ -7,6 +7,7 @@ of the table notices, either the table lacks a row or the policy has more than i
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ FLIPS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mutant:
     """One policy, and what was done to it."""
 
@@ -39,14 +40,17 @@ class Mutant:
 def mutants_of(plural: str, policy: Object) -> Iterator[Mutant]:
     """Yield the mutants of one live policy."""
     name = policy["metadata"]["name"]
+    alike: Counter[str] = Counter()
     for change, spec in _changed(policy["spec"]):
+        alike[change] += 1
         body = {
             "apiVersion": policy["apiVersion"],
             "kind": policy["kind"],
             "metadata": {k: policy["metadata"][k] for k in ("name", "labels")},
             "spec": spec,
         }
-        yield Mutant(plural, name, change, body)
+        numbered = f"{change} ({alike[change]})" if alike[change] > 1 else change
+        yield Mutant(plural, name, numbered, body)
 
 
 def _changed(spec: Object) -> Iterator[tuple[str, Object]]:

@@ -20,6 +20,8 @@ class Row:
     body: Any
     content: str
     answer: str
+    warning: str = ""
+    """What a policy of ours warns of where the answer is yes; '' is nothing."""
 
     @property
     def label(self) -> str:
@@ -34,16 +36,20 @@ class Table:
         self.stage = stage
         self.rows: list[Row] = []
 
-    def create(self, who: str, what: str, each: Object, answer: str = "", sub: str = "") -> None:
+    def create(
+        self, who: str, what: str, each: Object, answer: str = "", sub: str = "", warning: str = ""
+    ) -> None:
         path = path_of(each["kind"], each["metadata"].get("namespace", ""))
         if sub:
             path = f"{path}/{each['metadata']['name']}/{sub}"
-        self.add(who, "create", each["kind"], sub, what, path, each, "application/json", answer)
+        self.add(who, "create", each["kind"], sub, what, path, each, "application/json", answer,
+                 warning)  # fmt: skip
 
     def merge(
-        self, who: str, what: str, live: str, patch: Object, answer: str = "", sub: str = ""
-    ) -> None:
-        self._patch(who, what, live, patch, MERGE_PATCH, answer, sub)
+        self, who: str, what: str, live: str, patch: Object, answer: str = "", sub: str = "",
+        warning: str = "",
+    ) -> None:  # fmt: skip
+        self._patch(who, what, live, patch, MERGE_PATCH, answer, sub, warning)
 
     def json(
         self, who: str, what: str, live: str, steps: list[Object], answer: str = "", sub: str = ""
@@ -55,18 +61,19 @@ class Table:
         self.add(who, "delete", each["kind"], "", what, one(each), {}, "application/json", answer)
 
     def _patch(
-        self, who: str, what: str, live: str, body: Any, content: str, answer: str, sub: str
-    ) -> None:
+        self, who: str, what: str, live: str, body: Any, content: str, answer: str, sub: str,
+        warning: str = "",
+    ) -> None:  # fmt: skip
         each = self.stage.live[live]
         path = one(each) + (f"/{sub}" if sub else "")
-        self.add(who, "patch", each["kind"], sub, what, path, body, content, answer)
+        self.add(who, "patch", each["kind"], sub, what, path, body, content, answer, warning)
 
     def add(
         self, who: str, verb: str, kind: str, sub: str, what: str, path: str, body: Any,
-        content: str, answer: str,
+        content: str, answer: str, warning: str = "",
     ) -> None:  # fmt: skip
         of = f"{kind}/{sub}" if sub else kind
-        self.rows.append(Row(who, verb, of, what, path, body, content, answer))
+        self.rows.append(Row(who, verb, of, what, path, body, content, answer, warning))
 
 
 def one(each: Object) -> str:

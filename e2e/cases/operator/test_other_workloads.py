@@ -5,36 +5,16 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from e2e.admission import TENANT, binding, pod, task
-from e2e.impersonate import PATHS, Api, Object, Refused, thing
+from e2e.foreign_kinds import KINDS, a, crd
+from e2e.impersonate import Api, Object, Refused, thing
 from e2e.stage import Stage, condition, job, until
 from taskpass.core.lifecycle.ownership import CONTROLLERS
-
-KINDS = {
-    "JobSet": ("jobset.x-k8s.io", "v1alpha2", "jobsets"),
-    "Sandbox": ("agents.x-k8s.io", "v1alpha1", "sandboxes"),
-    "Rollout": ("argoproj.io", "v1alpha1", "rollouts"),
-}
-
-
-def crd(kind: str) -> Object:
-    group, version, plural = KINDS[kind]
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    served = {
-        "name": version, "served": True, "storage": True, "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": anything},
-    }  # fmt: skip
-    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
-    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": [served]}
-    return thing("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"{plural}.{group}",
-                 spec=spec)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def kinds(api: Api) -> Iterator[None]:
     """Have the API server know both kinds, for as long as these tests run."""
-    PATHS["CustomResourceDefinition"] = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    for kind, (group, version, plural) in KINDS.items():
-        PATHS[kind] = f"/apis/{group}/{version}/namespaces/{{namespace}}/{plural}"
+    for kind in KINDS:
         api.apply(crd(kind))
     for kind in KINDS:
         until(lambda kind=kind: served(lambda: api.create(a(kind, "probe"), dryRun="All")))
@@ -51,11 +31,6 @@ def served(what: Callable[[], object]) -> object:
         if refused.status not in (404, 503):
             raise
         return None
-
-
-def a(kind: str, name: str) -> Object:
-    group, version, _ = KINDS[kind]
-    return thing(f"{group}/{version}", kind, TENANT, name, spec={})
 
 
 def owned(by: Object) -> Object:

@@ -6,11 +6,12 @@ what is accepted the whole object counts, so that a stamp that is missing is not
 
 from e2e.mutations.rows import Row, Table
 from e2e.mutations.stage import Stage
-from e2e.mutations.table import grants, pods, secrets, tasks
+from e2e.mutations.table import grants, pods, secrets, tasks, workloads
 
 PARTS = (
     pods.pods, secrets.references, pods.templates, secrets.secrets, grants.tokens, grants.grants,
-    tasks.tasks, tasks.kinds,
+    tasks.tasks, tasks.kinds, workloads.workloads, workloads.made_by_controllers,
+    workloads.revisions, workloads.replicas,
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from e2e.admission import GRANTS, TARGET, TENANT, binding, pod, secret
+from e2e.admission import AUDIENCE, GRANTS, TARGET, TENANT, binding, pod, secret
 from e2e.impersonate import Object, thing
 from e2e.mutations.rows import Table, one
 from e2e.mutations.stage import GRANT, grant_account, grant_binding
@@ -27,10 +27,23 @@ def tokens(t: Table) -> None:
     ask("node", "for our audience, for more than an hour", request("taskpass", **{**to_pod, "expirationSeconds": 3601}), "at most 3600")
     ask("alice", "bound to the pod", request(**to_pod), "must be asked for by a node")
     ask("node", "bound to the pod", request(**to_pod))
+    ask("node", "for our audience, for an hour", request("taskpass", **{**to_pod, "expirationSeconds": 3600}))
+    ask("who is in the nodes' group", "for our audience, bound to nothing", request("taskpass"), "be bound to a pod")
+    ask("csi provider", "bound to the pod", request(**to_pod))
+    beyond = t.stage.live["pod elsewhere"]["metadata"]
+    to_beyond = {"boundObjectRef": {**reference, "name": beyond["name"], "uid": beyond["uid"]}}
+    ask("admin", "bound to a pod that is not enrolled", request(**to_beyond), "", thing("v1", "ServiceAccount", "elsewhere", "triage-agent"))
+    served = t.stage.live["pod served"]["metadata"]
+    to_served = {"boundObjectRef": {**reference, "name": served["name"], "uid": served["uid"]}}
+    ask("admin", "bound to a pod that is served, and on no list", request(**to_served), "must be asked for by a node", thing("v1", "ServiceAccount", "served", "triage-agent"))
     to_account = {"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": "foreign"}}
     ask("alice", "bound to a Secret", request(**to_account))
     grant = t.stage.live["account"]
     ask("operator", "of a grant", request(), "", grant)
+    ask("operator", "of a grant, that leaves audiences out", {**request(), "spec": {"expirationSeconds": 600}}, "", grant)
+    ask("operator", "of a grant, for a listed audience", request(AUDIENCE), "", grant)
+    ask("operator", "of a grant, for a listed audience and another", request(AUDIENCE, "other"), "for the API server", grant)
+    ask("operator", "of a grant, for as long as may be", request(expirationSeconds=86400), "", grant)
     ask("operator", "of a grant, for another audience", request("other"), "for the API server", grant)
     ask("operator", "of a grant, for a year", request(expirationSeconds=31536000), "at most", grant)
     ask("admin", "of a grant", request(), "must be asked for by taskpass", grant)
@@ -48,6 +61,7 @@ def grants(t: Table) -> None:
         t.create("admin", "for other groups", binding(kind, where, "more", "ClusterRole/view", "Group/system:serviceaccounts:elsewhere", f"User/system:serviceaccount:{TENANT}:x"))
         t.create("operator", "for a grant, without a name of ours", binding(kind, where, "more", "ClusterRole/tickets-reader", subject), "the operator must")
     t.create("admin", "for nobody", {**binding("RoleBinding", TARGET, "more", "ClusterRole/view"), "subjects": None})
+    t.create("admin", "of our name, for nobody", {**binding("RoleBinding", TARGET, "taskpass-g-more", "ClusterRole/view"), "subjects": None}, "must not begin with")
     t.create("admin", "of our name", binding("RoleBinding", TARGET, "taskpass-g-more", "ClusterRole/view", "User/ada"), "must not begin with")
     t.create("admin", "of our name, of the cluster", binding("ClusterRoleBinding", "", "taskpass-g-more", "ClusterRole/view", "User/ada"))
     t.merge("admin", "one subject more", "foreign binding", {"subjects": [{"kind": "ServiceAccount", "namespace": GRANTS, "name": GRANT}]}, "must be given by taskpass only")
@@ -72,6 +86,7 @@ def grants(t: Table) -> None:
         t.create("operator", what, binding("RoleBinding", TARGET, more, "ClusterRole/tickets-reader", *subjects), "the operator must write RoleBindings")
     t.create("operator", "for nobody", {**grant_binding(more), "subjects": []}, "the operator must write RoleBindings")
     t.delete("operator", "of a grant", "binding")
+    t.delete("operator", "of a grant, that a finalizer holds", "held binding")
     t.delete("operator", "of another", "foreign binding", "the operator must write RoleBindings")
     t.delete("admin", "of a grant", "binding")
     other = "g-" + "1" * 32
@@ -94,6 +109,7 @@ def grants(t: Table) -> None:
             there["spec"] = RESTRICTED
         t.create("admin", f"{what} among the grants", there, "must not be created")
         t.create("admin", f"{what} elsewhere", {**there, "metadata": {"name": "thief", "namespace": "elsewhere"}})
+    t.merge("admin", "what is in a Secret among the grants", "late secret", {"data": {"a": "eA=="}}, "must not be created")
     t.create("admin", "an account among the grants", grant_account("mine"), "must be made and changed by taskpass only")
     t.create("admin", "the default account elsewhere", thing("v1", "ServiceAccount", "elsewhere", "mine"))
     t.merge("admin", "a Secret in it", "account", {"secrets": [{"name": "mine"}]}, "must be made and changed by taskpass only")

@@ -58,3 +58,7 @@ def image(where: str) -> Object:
 def owner(name: str, of: Object | None = None) -> Object:
     uid = of["metadata"]["uid"] if of else "00000000-0000-0000-0000-000000000001"
     return {"apiVersion": "taskpass.dev/v1alpha1", "kind": "AgentTask", "name": name, "uid": uid}
+
+
+def marked(each: Object, annotations: dict[str, str]) -> Object:
+    return {**each, "metadata": {**each["metadata"], "annotations": annotations}}

@@ -3,6 +3,7 @@
 
 from e2e.admission import LABEL, TENANT, pod, volume
 from e2e.impersonate import thing
+from e2e.mutations.forger import forged
 from e2e.mutations.rows import Table, one
 from e2e.mutations.table.parts import (
     STAMP,
@@ -25,6 +26,9 @@ def pods(t: Table) -> None:
     t.create("alice", "without the label", pod("new", labelled=False))
     t.create("alice", "with a stamp of its own", pod("new", annotations=STAMP))
     t.create("job controller", "with the label", pod("new"))
+    for stamp in ("created_by", "created_for"):
+        said = f"the annotation taskpass.dev/{stamp.replace('_', '-')} must say"
+        t.create("alice", f"with another {stamp} put after ours", pod("new", annotations=forged(**{stamp: "x"})), said)
     t.create("alice", "with a label that is no name", pod("new", labels={LABEL: "No_Name"}), "must be the name")
     t.create("alice", "with an empty label", pod("new", labels={LABEL: ""}), "must be the name")
     t.create("alice", "with the volume and without the gate", pod("new", spec={"volumes": [volume("new")]}), "must have the scheduling gate")
@@ -52,8 +56,11 @@ def pods(t: Table) -> None:
         t.merge("admin", "an annotation of others", "pod", {"metadata": {"annotations": {"a": "b"}}}, "", sub)
     t.merge("admin", "what was seen", "pod", {"status": {"message": "seen"}}, "", "status")
     t.json("alice", "another image", "pod", [image("containers")], "containers and images")
+    t.json("alice", "another image of the first container", "pod with a first container", [image("initContainers")], "containers and images")
     t.json("alice", "another image of what is not ours", "pod without label", [image("containers")])
     t.json("alice", "the gate is lifted", "pod", [{"op": "remove", "path": "/spec/schedulingGates"}], "must be left to taskpass")
+    t.merge("admin", "an annotation of others, once it runs", "running pod", {"metadata": {"annotations": {"a": "b"}}})
+    t.merge("admin", "an annotation of others, where it was made before the chart", "early pod", {"metadata": {"annotations": {"a": "b"}}})
     t.json("operator", "the gate is lifted", "pod", [{"op": "remove", "path": "/spec/schedulingGates"}])
     t.merge("operator", "its annotation", "pod", {"metadata": {"annotations": {"taskpass.dev/credentials-version": "1"}}})
     t.merge("operator", "another annotation", "pod", {"metadata": {"annotations": {"a": "b"}}}, "metadata but the annotation")
@@ -73,7 +80,7 @@ def pods(t: Table) -> None:
     t.merge("admin", "a debug container in another pod", "pod without label", debug, "", "ephemeralcontainers")
     reading = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "localhost/debug:1", **env("taskpass-live")}]}}
     t.merge("admin", "a debug container that reads the Secret", "pod without label", reading, "must not refer", "ephemeralcontainers")
-    for name, metadata in (("labels", {"labels": {LABEL: "live"}}), ("annotations", {"annotations": STAMP}), ("others", {"labels": {"a": "b"}, "annotations": {"a": "b"}})):
+    for name, metadata in (("labels", {"labels": {LABEL: "live"}}), ("annotations", {"annotations": STAMP}), ("a label beside others", {"labels": {"a": "b", LABEL: "live"}}), ("an annotation beside others", {"annotations": {"a": "b", **STAMP}}), ("others", {"labels": {"a": "b"}, "annotations": {"a": "b"}})):
         bound = thing("v1", "Pod", TENANT, "plain") | {"kind": "Pod"}
         body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "plain", **metadata}, "target": {"kind": "Node", "name": "n1"}}
         answer = "" if name == "others" else "a Binding must not carry"
@@ -89,6 +96,11 @@ def templates(t: Table) -> None:
     t.create("job controller", "of a template, with more containers", pod("new", labelled=False, labels=labels, owners=owners, spec=containers()))
     t.create("job controller", "of a template, with things of its own", pod("new", labelled=False, labels=labels, owners=owners, spec=own()))
     t.create("job controller", "of a template, that lists a container", pod("new", labelled=False, labels=labels, owners=owners, spec=containers(), annotations={"taskpass.dev/containers": "agent"}))
+    t.create("job controller", "of a template, with the gate", pod("new", labelled=False, labels=labels, owners=owners, spec={"schedulingGates": gated()["schedulingGates"]}), "must be made by a Job")
+    t.create("job controller", "of a template, with the volume", pod("new", labelled=False, labels=labels, owners=owners, spec={"volumes": [{"name": "taskpass", "emptyDir": {}}]}), "must be made by a Job")
+    t.create("job controller", "of a template, with all of it", pod("new", labels={**labels, LABEL: "live"}, owners=owners, spec=gated(volume("live"))))
+    beside = {**owners[0], "apiVersion": "example.com/v1", "name": "beside", "controller": False}
+    t.create("job controller", "of a template, with another owner", pod("new", labelled=False, labels=labels, owners=[beside, *owners]))
     t.create("alice", "of a template and no Job's", pod("new", labelled=False, labels=labels), "must be made by a Job")
     for change in ({"kind": "ReplicaSet", "apiVersion": "apps/v1"}, {"controller": False}, {"apiVersion": "example.com/v1"}):
         t.create("alice", f"of a template, whose owner is {change}", pod("new", labelled=False, labels=labels, owners=[{**owners[0], **change}]), "must be made by a Job")

@@ -5,9 +5,17 @@ from typing import Any
 
 from e2e.admission import TENANT, task
 from e2e.impersonate import Object
+from e2e.mutations.forger import FINALIZERS, forged_spec
 from e2e.mutations.rows import Table
-from e2e.mutations.stage import FREE, approval, credential_class, switch
-from e2e.mutations.table.parts import FORGED
+from e2e.mutations.stage import (
+    FREE,
+    KEPT,
+    MANY_CLASSES,
+    approval,
+    credential_class,
+    switch,
+)
+from e2e.mutations.table.parts import FORGED, marked
 
 
 def tasks(t: Table) -> None:
@@ -42,6 +50,31 @@ def tasks(t: Table) -> None:
         t.merge("mallory", "too much of that", live, {"metadata": {"annotations": {"taskpass.dev/active": "x" * 65}}}, "at most 64 characters")
         t.merge("admin", "status", live, {"status": {"observedGeneration": 1}}, "status must be left to taskpass", "status")
         t.merge("operator", "status", live, {"status": {"observedGeneration": 1}}, "", "status")
+        t.create("alice", "without a spec", {k: v for k, v in new().items() if k != "spec"}, "Required value")
+        for fields in (("requester",), ("changedBy",), ("changers",)):
+            said = f"spec.{fields[0]} must be"
+            t.create("alice", f"with {fields} put after ours", marked(new(), forged_spec(*fields)), said)
+            t.merge("alice", f"{fields} put after ours", live, {"metadata": {"annotations": forged_spec(*fields)}}, said)
+    t.create("operator", "a template, with stamps of its own", {**task("new", requester=FORGED, changedBy=FORGED), "kind": "AgentTaskTemplate"})
+    for field in ("requester", "changedBy"):
+        forging = {**task("new", credentials=FREE), "kind": "AgentTaskTemplate"}
+        t.create("operator", f"a template, with {field} put after ours", marked(forging, forged_spec(field)), f"spec.{field} must be")
+    t.merge("operator", "a template, one class more", "template", {"spec": {"credentials": [*task("x")["spec"]["credentials"], {**FREE[0], "classRef": {"name": "never"}}]}}, "must be allowed to use")
+    for count in range(1, 17):
+        may = [{**FREE[0], "name": f"c{i}", "classRef": {"name": MANY_CLASSES[i]}} for i in range(count)]
+        may_not = [*may[:-1], {**may[-1], "classRef": {"name": "never"}}]
+        t.create("modest", f"of {count} classes", task("new", credentials=may))
+        t.create("modest", f"of {count} classes, and may not use the last", task("new", credentials=may_not), "must be allowed to use")
+    later = [{"name": "one", "credentials": [{**may[0], "name": "later", "classRef": {"name": MANY_CLASSES[16]}}]}]
+    t.create("modest", "of one class too many", task("new", credentials=may, phases=later, phase="one"), "at most 16 different")
+    t.create("alice", "whose finalizers are taken off after ours", marked(task("new"), {FINALIZERS: ""}), "must have the finalizer")
+    t.merge("mallory", "that it is somebody else's", "free", {"spec": {"requester": FORGED}})
+    t.merge("mallory", "what it is for", "free", {"spec": {"intent": {"goal": "other"}}})
+    t.merge("mallory", "that it is for nothing", "free", {"spec": {"intent": None}})
+    t.merge("mallory", "what it is for, and no finalizer", "free", {"spec": {"intent": {"goal": "other"}}, "metadata": {"finalizers": None}})
+    t.merge("mallory", "as one of 32", "task of 31 changers", {"spec": {"intent": {"goal": "other"}}})
+    t.merge("mallory", "as one of 33", "task of 32 changers", {"spec": {"intent": {"goal": "other"}}}, "must have at most 32 items")
+    t.merge("admin", "as one who did before", "task of 32 changers", {"spec": {"intent": {"goal": "other"}}})
     t.create("alice", "with a finalizer of their own", task("new") | {"metadata": {"name": "new", "namespace": TENANT, "finalizers": ["a.example/b"]}})
     t.create("alice", "with ours", task("new") | {"metadata": {"name": "new", "namespace": TENANT, "finalizers": ["taskpass.dev/revoke"]}})
     t.merge("alice", "the finalizer is gone", "task", {"metadata": {"finalizers": None}})
@@ -50,6 +83,11 @@ def tasks(t: Table) -> None:
     t.create("mallory", "below a task", task("new", credentials=FREE, parentRef={"name": "live"}), "must be made and changed by the pod")
     t.create("admin", "below a task, by who may delegate", task("new", credentials=FREE, parentRef={"name": "live"}))
     t.merge("mallory", "what a task below it is for", "child", {"spec": {"intent": {"goal": "other"}}}, "must be made and changed by the pod")
+    t.merge("mallory", "another thing that a task below it is for", "whole child", {"spec": {"intent": {"goal": "other"}}}, "must be made and changed by the pod")
+    t.merge("mallory", "nothing that a task below it is for", "whole child", {"spec": {"intent": None}}, "must be made and changed by the pod")
+    t.create("parent's pod", "below a task", task("new", credentials=FREE, parentRef={"name": "live"}))
+    t.merge("parent's pod", "what a task below it is for", "child", {"spec": {"intent": {"goal": "other"}}})
+    t.create("parent's pod", "for itself", task("new", credentials=FREE))
     t.merge("mallory", "an annotation of a task below it", "child", {"metadata": {"annotations": {"a": "b"}}})
     made = task("live", requester=FORGED, changedBy=FORGED, templateRef={"name": "live", "uid": "1"}, agent={"serviceAccountName": "triage-agent", "workloadRef": {"apiGroup": "batch", "kind": "Job", "name": "new"}})
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "new", "uid": "1"}
@@ -59,6 +97,8 @@ def tasks(t: Table) -> None:
         without = {**made, "spec": {k: v for k, v in made["spec"].items() if k != field}}
         t.create("operator", f"for a Job, without {field}", without, "must")
     t.create("operator", "for a Job of another name", {**made, "metadata": {**made["metadata"], "name": "another"}}, "make none but from a template")
+    renamed = {**made, "metadata": {**made["metadata"], "name": "another", "ownerReferences": [{**owner, "name": "another"}]}}
+    t.create("operator", "for a Job whose workloadRef is another", renamed, "make none but from a template")
     t.create("operator", "for a Job that does not own it", {**made, "metadata": {"name": "new", "namespace": TENANT}}, "make none but from a template")
     for change in ({"kind": "Pod", "apiVersion": "v1"}, {"name": "another"}):
         t.create("operator", f"whose owner is {change}", {**made, "metadata": {**made["metadata"], "ownerReferences": [{**owner, **change}]}}, "make none but from a template")
@@ -71,6 +111,9 @@ def tasks(t: Table) -> None:
     t.merge("operator", "an owner", "task", {"metadata": {"ownerReferences": [owner]}}, "but its finalizer")
     t.merge("operator", "what it is for", "task", {"spec": {"intent": {"goal": "other"}}}, "but its finalizer")
     t.delete("operator", "one that goes on", "task", "finished AgentTasks only")
+    t.delete("operator", "one that is ready", "ready", "finished AgentTasks only")
+    t.merge("operator", "its finalizer is gone, and another stays", "kept", {"metadata": {"finalizers": KEPT}})
+    t.merge("operator", "the other finalizer is gone", "kept", {"metadata": {"finalizers": ["taskpass.dev/revoke"]}}, "but its finalizer")
     t.delete("operator", "one that is over", "finished")
     t.delete("alice", "one that goes on", "task")
 
@@ -84,6 +127,12 @@ def kinds(t: Table) -> None:
     t.merge("operator", "the finalizer of a class is gone", "class", {"metadata": {"finalizers": None}})
     t.merge("operator", "what a class gives", "class", {"spec": {"sensitivity": "Restricted"}}, "but its finalizer")
     t.merge("operator", "a label of a class", "class", {"metadata": {"labels": {"a": "b"}}}, "but its finalizer")
+    t.merge("operator", "a finalizer more of a class", "class", {"metadata": {"finalizers": ["taskpass.dev/revoke", *KEPT]}}, "but its finalizer")
+    t.merge("operator", "its finalizer of a class is gone, and another stays", "kept class", {"metadata": {"finalizers": KEPT}})
+    t.merge("operator", "the other finalizer of a class is gone", "kept class", {"metadata": {"finalizers": ["taskpass.dev/revoke"]}}, "but its finalizer")
+    t.merge("admin", "a class that has no finalizer changes", "bare class", {"spec": {"sensitivity": "Restricted"}})
+    t.merge("admin", "a label of a class that has no finalizer", "bare class", {"metadata": {"labels": {"a": "b"}}})
+    t.merge("admin", "a class that goes changes", "going class", {"spec": {"sensitivity": "Restricted"}})
     t.create("operator", "a class", credential_class("new"), "but its finalizer")
     t.delete("operator", "a class", "class", "but its finalizer")
     t.delete("admin", "a class", "class")
@@ -92,6 +141,8 @@ def kinds(t: Table) -> None:
         forged = make("new")
         field = "requester" if make is switch else "approver"
         t.create(who, "with a stamp of their own", {**forged, "spec": {**forged["spec"], field: FORGED}})
+        t.create(who, "with another stamp put after ours", marked(forged, forged_spec(field)), f"spec.{field} must be")
+        t.create(who, "without a spec", {k: v for k, v in forged.items() if k != "spec"}, "Required value")
     for live in ("class", "switch", "approval", "policy", "cluster policy"):
         status: Object = {"status": {"conditions": []}}
         t.merge("admin", "status", live, status, "status must be left to taskpass", "status")

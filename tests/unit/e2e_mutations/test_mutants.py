@@ -61,3 +61,9 @@ def test_a_mutant_leaves_the_policy_that_it_was_made_from_alone() -> None:
     assert first.body["spec"] != before["spec"]
     assert before == policy(validations=[{"expression": "a && b"}, {"expression": "c"}])
     assert set(first.body["metadata"]) == {"name", "labels"}
+
+
+def test_changes_that_read_alike_are_numbered() -> None:
+    found = changes(validations=[{"expression": "f(a == 1, g(a == 1))"}])
+
+    assert len(set(found)) == len(found)
