@@ -74,6 +74,13 @@ def set_stage(admin: Api, directory: Path) -> Stage:
     return stage
 
 
+def _unstamped(who: Api, each: Object) -> Object:
+    """Make a task without stamps; refuse where it would get some."""
+    if "changers" in who.create(each, dryRun="All")["spec"]:
+        raise Refused(403, "tasks are stamped still")
+    return who.create(each)
+
+
 def _people(stage: Stage) -> None:
     admin = stage.admin
     stage.users = {
@@ -250,6 +257,11 @@ def _of_kubernetes(stage: Stage) -> None:
         admin, ("taskpass-pods", "taskpass-inject", "taskpass-stamp-pods"),
         lambda: admin.create(early),
     )  # fmt: skip
+    bare = task("early", credentials=FREE)
+    bare["metadata"]["finalizers"] = ["taskpass.dev/revoke"]
+    live["early task"] = before_the_chart(
+        admin, ("taskpass-stamps", "taskpass-stamp-tasks"), lambda: _unstamped(admin, bare)
+    )
     live["late secret"] = before_the_chart(
         admin, ("taskpass-grants-namespace",),
         lambda: admin.create(secret("late", type="Opaque", namespace=GRANTS)),

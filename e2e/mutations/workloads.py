@@ -19,6 +19,13 @@ CROWDS = {"crowd of 32": 32, "crowd of 33": 33}
 """How many have changed each: the last that is added is the thirty-third."""
 
 
+CLAIMED = {
+    "taskpass.dev/created-by": "x", "taskpass.dev/created-for": "Job/1",
+    "taskpass.dev/changers": '"root"',
+}  # fmt: skip
+"""Stamps as somebody would have them."""
+
+
 def agents(kind: str, name: str, *, labels: Object | None = None, **spec: Any) -> Object:
     """Return a workload that makes no pods, of agents unless it is told other labels."""
     ours = {LABEL: "live"} if labels is None else labels
@@ -94,6 +101,7 @@ def set_workloads(admin: Api, users: dict[str, Api], live: dict[str, Object]) ->
         name = kind.lower()
         live[kind] = wait_for(partial(_made, users["alice"], agents(kind, name)))
         unlabelled = agents(kind, f"{name}-plain", labels={})
+        unlabelled["metadata"]["annotations"] = CLAIMED  # nobody puts them right yet
         live[f"{kind} without label"] = users["alice"].create(unlabelled)
     for kind, above, who in (
         ("ReplicaSet", "Deployment", "deployment controller"),

@@ -2,7 +2,7 @@
 # fmt: off
 
 from e2e.admission import SYSTEM, container, pod, secret
-from e2e.impersonate import Object
+from e2e.impersonate import Object, path_of
 from e2e.mutations.rows import Table
 from e2e.mutations.table.parts import OURS, env, owner
 
@@ -85,6 +85,7 @@ def secrets(t: Table) -> None:
     t.delete("operator", "a task's", "secret")
     t.delete("operator", "a task's that has lost its owner", "orphan")
     t.delete("admin", "a task's, where the operator may not", "secret elsewhere")
+    t.add("admin", "delete", "Secret", "", "all of a namespace that has none", path_of("Secret", "served"), {}, "application/json", "")
     t.delete("operator", "another's", "foreign secret", "the operator must write")
     t.delete("alice", "another's", "foreign secret")
     t.delete("garbage collector", "a task's", "secret")

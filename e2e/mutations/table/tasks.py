@@ -105,6 +105,7 @@ def tasks(t: Table) -> None:
     deployment = {"apiGroup": "apps", "kind": "Deployment", "name": "new"}
     t.create("operator", "for a Deployment", {**made, "spec": {**made["spec"], "agent": {**made["spec"]["agent"], "workloadRef": deployment}}}, "make none but from a template")
     t.merge("operator", "its finalizer is gone", "task", {"metadata": {"finalizers": None}})
+    t.merge("operator", "its finalizer is gone, where it was made before the chart", "early task", {"metadata": {"finalizers": None}})
     t.merge("operator", "another finalizer", "task", {"metadata": {"finalizers": ["taskpass.dev/revoke", "a.example/b"]}}, "but its finalizer")
     t.merge("operator", "a label", "task", {"metadata": {"labels": {"a": "b"}}}, "but its finalizer")
     t.merge("operator", "an annotation", "task", {"metadata": {"annotations": {"a": "b"}}}, "but its finalizer")

@@ -9,6 +9,7 @@ from e2e.impersonate import Object, thing
 from e2e.mutations.forger import forged
 from e2e.mutations.rows import Table
 from e2e.mutations.workloads import (
+    CLAIMED,
     CROWDS,
     FOR_TEMPLATES,
     GROUPS,
@@ -25,7 +26,6 @@ LABELS_OF_JOB = "labels of taskpass in the pod template of a Job"
 STRATEGY = "the strategy of a Deployment"
 MANY = "must be at most 1"
 FORGERIES = (("created_by", CREATOR), ("created_for", CREATOR), ("changers", CHANGERS))
-CLAIMED = {"taskpass.dev/created-by": "x", "taskpass.dev/created-for": "Job/1", "taskpass.dev/changers": '"root"'}
 ROLLBACK = {"metadata": {"annotations": {"deprecated.deployment.rollback.to": "1"}}}
 
 
