@@ -68,13 +68,21 @@ REASONS: tuple[Reason, ...] = (
         "`!variables.ours`",
     ),
     Reason(
+        "taskpass-secret-deletion",
+        ("matchConditions.0.expression: without clause 'oldObject != null'",),
+        "where there is no object, what is asked of it by `?` has no type: the other clause is no",
+    ),
+    Reason(
         "taskpass-operator-secrets",
         ("validations.2.expression: without clause 'variables.home'",),
         "in its own namespace the operator may update nothing, by the first validation",
     ),
     Reason(
         "taskpass-grants-namespace",
-        ("validations.1.expression: without clause 'request.resource.resource != 'servicea",),
+        (
+            "validations.1.expression: without clause 'request.resource.resource != "
+            "'serviceaccounts''",
+        ),
         "what is no ServiceAccount is refused by the first validation already",
     ),
     Reason(
