@@ -68,6 +68,11 @@ REASONS: tuple[Reason, ...] = (
         "`!variables.ours`",
     ),
     Reason(
+        "taskpass-pods",
+        ("variables.5.expression: without clause '!variables.creating'",),
+        "a pod that is created without our gate is refused by the second validation already",
+    ),
+    Reason(
         "taskpass-secret-deletion",
         ("matchConditions.0.expression: without clause 'oldObject != null'",),
         "where there is no object, what is asked of it by `?` has no type: the other clause is no",
