@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulation.lives import CALLS, OF_A_PROVIDER, OF_THE_API, live, main
 
-LIVES = 30
+LIVES = 100
 
 
 @pytest.mark.slow
