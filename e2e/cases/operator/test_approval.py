@@ -258,7 +258,7 @@ def test_a_denial_stalls_the_task_with_its_reason(asking: Stage, taskpass: Run, 
     status = asking.wait_condition(name, "Stalled", "True", "ApprovalDenied")
 
     assert code == 0, text
-    assert "denied by 'lea' (wrong customer)" in condition(status, "Stalled")["message"]
+    assert "denied by 'lea' (\"wrong customer\")" in condition(status, "Stalled")["message"]
     assert condition(status, "Authorized")["reason"] == "ApprovalDenied"
     assert asking.gated(name)
 

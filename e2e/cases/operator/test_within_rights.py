@@ -14,7 +14,7 @@ UNSEEN = {
 }
 """Verbs that no call shows."""
 REFUSED = {
-    ("delete", "rolebindings"): "the case of the debt takes this right away for a while",
+    ("delete", "rolebindings"): "the case of what stays pending takes this right away for a while",
     ("get", "clusterroles"): "a class that names a role which is not listed",
 }
 """(verb, resource): calls that RBAC refused, and which case wants that."""
