@@ -224,7 +224,7 @@ def stamped(made: Object) -> Object:
     return value
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 90) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 180) -> Any:
     """Return the first true answer; the garbage collector looks for new kinds every 30 s."""
     deadline = time.monotonic() + seconds
     while not (answer := what()):
