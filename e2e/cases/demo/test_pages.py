@@ -77,4 +77,4 @@ def test_uninstalling_is_last_and_owes_nothing(printed: dict[str, str]) -> None:
     last = list(printed)[-1]
 
     assert last == "helm uninstall taskpass --namespace taskpass-system"
-    assert "Nothing is owed." in printed[last]
+    assert "Nothing is pending." in printed[last]

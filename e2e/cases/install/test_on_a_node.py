@@ -172,7 +172,7 @@ def test_uninstalling_revokes_everything_first_and_says_so(
     installed: Stage, uninstalled: Uninstalled
 ) -> None:
     assert uninstalled.code == 0, uninstalled.said
-    assert "Nothing is owed." in uninstalled.said
+    assert "Nothing is pending." in uninstalled.said
     assert installed.answer_to(uninstalled.token, TICKET)[0] in (401, 403)
     accounts = installed.kubectl("-n", GRANTS, "get", "serviceaccounts", "--output", "name")
     assert accounts.split() == ["serviceaccount/default"]

@@ -84,8 +84,8 @@ def operator(kubeconfig: Path | None, **flags: str | None) -> None:
 def release(via_operator: bool, namespace: str, within: int) -> None:
     """Revoke everything and release every task: what `helm uninstall` does first.
 
-    Prints what was given up and what is still owed. Nothing is issued any more afterwards, until
-    the operator starts again.
+    Prints what was given up and what is still to be taken back. Nothing is issued any more
+    afterwards, until the operator starts again.
 
     Example: taskpass release --via-operator --namespace taskpass-system
     """
@@ -99,7 +99,7 @@ def release(via_operator: bool, namespace: str, within: int) -> None:
         if stuck := answer.get("stuck"):
             click.echo(f"Still with our finalizer:\n{stuck}")
         owed = answer.get("owed")
-        click.echo(f"Still owed:\n{owed}" if owed else "Nothing is owed.")
+        click.echo(f"Still to be taken back:\n{owed}" if owed else "Nothing is pending.")
 
     _run(ask())
 

@@ -35,7 +35,7 @@ from taskpass.ports.ledger import Batch
 from taskpass.runtime.loops import BackgroundLoops
 from taskpass.runtime.settings import Settings
 from taskpass.server.audit_log import LogServer
-from taskpass.server.health import Health
+from taskpass.server.health import REVOKING_ONLY, Health
 
 logger = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
@@ -132,7 +132,7 @@ class BackgroundWork:
             logger.info("Examined the ledger's file", extra={"entries": self.ledger.size})
             return
         logger.error("The ledger does not hold: nothing is issued", extra={"found": found})
-        self.health.ledger = f"revoking only: {found}"
+        self.health.ledger = REVOKING_ONLY + found
         self.ports.modes.unproven = True
         self.block_issuance_where_due()
 
@@ -186,7 +186,7 @@ class BackgroundWork:
         if isinstance(self.ledger, ReadOnlyLedger):
             why = f"Nothing is issued: {self.ledger.why}"
         elif self.health.ledger:
-            why = f"Nothing is issued: {self.health.ledger}"
+            why = f"Nothing is issued: {self.health.ledger.removeprefix(REVOKING_ONLY)}"
         if modes.issuance_blocked_reason == why:
             return
         modes.issuance_blocked_reason = why

@@ -1,6 +1,6 @@
 """Make the adapters, and hand them to each other: what `app.py` starts, and `serve.py` runs.
 
-Nothing here calls the API server but `read_identity`; nothing is written.
+Nothing here calls the API server but `read_identity`, which makes the log's key if there is none.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ from taskpass.runtime.settings import Settings
 from taskpass.runtime.start import fail_point_of, retry_until_answered, seeds_of
 from taskpass.server.access import LogAccess
 from taskpass.server.audit_log import LogServer
-from taskpass.server.health import COMPARING, Health
+from taskpass.server.health import COMPARING, REVOKING_ONLY, Health
 from taskpass.tlog.trust_policy import asked
 from taskpass.witness.client import HttpWitnesses
 
@@ -72,7 +72,7 @@ class Process:
     """For the key and the Lease: not fenced, and given up sooner."""
     lease: Lease = field(init=False)
     client: KubeClient = field(init=False)
-    """For everything else: it calls nobody without the Lease."""
+    """For everything else: it writes nothing without the Lease."""
     instance: str = field(
         default_factory=lambda: os.environ.get("HOSTNAME") or socket.gethostname()
     )
@@ -118,7 +118,7 @@ async def assemble(process: Process, stack: contextlib.AsyncExitStack) -> Backgr
     ledger = await asyncio.to_thread(opening.as_far_as_possible)
     stack.callback(ledger.close)
     unwritable = ledger.why if isinstance(ledger, ReadOnlyLedger) else ""
-    process.health.ledger = f"revoking only: {unwritable}" if unwritable else COMPARING
+    process.health.ledger = REVOKING_ONLY + unwritable if unwritable else COMPARING
     queue = WorkQueue(
         process.clock, workers=process.settings.workers,
         first=lambda key: bool(ledger.grants(key)),

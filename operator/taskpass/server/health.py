@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from taskpass.server.probes import Check
 
+REVOKING_ONLY = "revoking only: "
+"""Before why, in the ledger's check."""
 COMPARING = "its state is being compared with its log"
 """What the ledger's check says from its opening on, until that is done."""
 

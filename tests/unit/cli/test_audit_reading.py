@@ -227,7 +227,7 @@ def test_pending_revocations_are_what_is_open_and_to_be_taken_back(
     assert owed.exit_code == 1
     assert owed.stdout.startswith("Revoking  since 2026-11-25T11:00:00Z  sales/forecast")
     assert [each["reason"] for each in json.loads(told.stdout)] == ["TaskDeleted"]
-    assert (none.exit_code, none.stdout) == (0, "Nothing is owed.\n")
+    assert (none.exit_code, none.stdout) == (0, "Nothing is pending.\n")
 
 
 def test_entries_and_what_is_held_are_counted(place: Path) -> None:

@@ -8,19 +8,11 @@ from typing import Any
 import pytest
 
 from taskpass.core.errors import AttestationFailed
-from taskpass.core.lifecycle.attestation import Surroundings, appraise
+from taskpass.core.lifecycle.attestation import appraise
 from taskpass.core.lifecycle.ownership import Origin, Owner, WorkloadView
 from taskpass.core.model.task import LABEL, TEMPLATE_LABEL, WorkloadRef
-from tests.simulation.builders import T0, job, pod, request, task
-
-TASK = task(request("tickets"))
-AROUND = Surroundings(
-    service_account_uid="account-1", bound_task_uid=None, workload=None, owners=(),
-    audience="taskpass",
-)  # fmt: skip
-OF_A_JOB = task(request("tickets"), job="ticket-4711")
-POD_OF_JOB = pod(job=job())
-AROUND_JOB = replace(AROUND, workload=job(), owners=(job(),))
+from tests.simulation.builders import T0, job, pod
+from tests.unit.core.surroundings import AROUND, AROUND_JOB, OF_A_JOB, POD_OF_JOB, TASK
 
 
 def test_a_pod_that_is_what_it_says_is_attested() -> None:

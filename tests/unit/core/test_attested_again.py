@@ -7,18 +7,11 @@ from typing import Any
 import pytest
 
 from taskpass.core.errors import AttestationFailed
-from taskpass.core.lifecycle.attestation import Surroundings, appraise_again
-from tests.simulation.builders import job, pod, request, task
+from taskpass.core.lifecycle.attestation import appraise_again
+from tests.simulation.builders import pod
 from tests.unit.core.snapshots import record_of
+from tests.unit.core.surroundings import AROUND, AROUND_JOB, OF_A_JOB, POD_OF_JOB, TASK
 
-TASK = task(request("tickets"))
-AROUND = Surroundings(
-    service_account_uid="account-1", bound_task_uid=None, workload=None, owners=(),
-    audience="taskpass",
-)  # fmt: skip
-OF_A_JOB = task(request("tickets"), job="ticket-4711")
-POD_OF_JOB = pod(job=job())
-AROUND_JOB = replace(AROUND, workload=job(), owners=(job(),))
 RECORD = record_of(TASK)
 LIVING = replace(pod(), gated=False)
 

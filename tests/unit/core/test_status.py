@@ -160,7 +160,7 @@ def test_ready_is_true_only_if_everything_before_it_is(
 def test_while_issuing_waits_policy_is_not_said_to_have_allowed_anything() -> None:
     seen = findings(snapshot(own_record=BARE, grants=()), Wait(waiting="Pod 'old' still runs"), T0)
 
-    assert seen["Authorized"].message == "Policy decides once this is over: Pod 'old' still runs"
+    assert seen["Authorized"].message == "Policy decides once what CredentialsIssued says is over"
     assert seen["Ready"].message == seen["CredentialsIssued"].message == "Pod 'old' still runs"
 
 

@@ -282,7 +282,7 @@ class TestWhatComesLate:
         assert not filled.sight("support").decisions
         assert "'triage' could not be read" in filled.sight("support").issuance_blocked_reason
         filled.apply("AgentPolicy", "MODIFIED", a_policy("triage", 21))
-        assert not filled._unreadable
+        assert ("AgentPolicy", ("support", "triage")) not in filled._unreadable
 
     def test_what_cannot_be_read_stops_issuing_in_its_namespace_and_in_no_other(
         self, filled: InformerCache

@@ -1,5 +1,7 @@
 """What is kept of tasks: of each namespace that is served so much, of any other next to nothing."""
 
+from typing import Any
+
 import pytest
 
 from taskpass.kube.api.client import KubeClient
@@ -44,7 +46,7 @@ def test_a_namespace_has_no_more_of_the_memory_than_its_room(caches: InformerCac
 def test_while_there_is_no_room_for_an_approval_or_template_its_namespace_is_issued_nothing(
     caches: InformerCache, kind: str
 ) -> None:
-    caches._bounded.memory[kind].most = 1000
+    caches._bounded.memory[kind].most = 2000
     make = an_approval if kind == "TaskApproval" else a_template
     made = [make(f"o{n}", 20 + n) for n in range(3)]
     for each in made:
@@ -81,6 +83,40 @@ async def test_a_pod_for_which_there_is_no_room_stops_issuing_until_the_next_lis
     assert not blocked.pods
     assert caches.sight("support").pods
     assert caches.sight("support").issuance_blocked_reason == ""
+
+
+class Forbidding(dict[str, Any]):
+    """What nobody may look into."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("it was looked through")
+
+    items = values = keys = __iter__  # type: ignore[assignment]
+
+
+def test_what_one_namespace_has_no_room_for_costs_no_look_at_another(
+    caches: InformerCache,
+) -> None:
+    caches._unreadable._in["support"] = Forbidding({"TaskApproval": {"o1": "no room"}})
+
+    assert caches.sight("sales").decisions
+    assert caches.unhealthy_reason == "AgentTasks, classes and policies are not listed yet"
+    caches._seeded = True
+    assert caches.unhealthy_reason == ""
+
+
+def test_of_all_that_there_is_no_room_for_one_line_is_logged(
+    caches: InformerCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    caches._bounded.memory["TaskApproval"].most = 100
+    for n in range(50):
+        caches.apply("TaskApproval", "ADDED", an_approval(f"o{n}", 20 + n))
+        caches.apply("TaskApproval", None, an_approval(f"o{n}", 20 + n))  # as at the next list
+    for n in range(50):
+        caches._bounded.memory["pod"].most = 0
+        caches._pods["support"]._apply("ADDED", a_pod(f"p{n}", 20 + n, "ticket"))
+
+    assert [r.message for r in caplog.records] == ["No room for an object"] * 2
 
 
 def test_of_a_namespace_that_is_not_served_nothing_whole_is_kept(caches: InformerCache) -> None:

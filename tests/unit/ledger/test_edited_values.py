@@ -24,7 +24,7 @@ from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import execute
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, SECOND, notice
-from tests.unit.ledger.waiting import JANE, attest, differs, put, waiting
+from tests.unit.ledger.waiting import JANE, attest, differs, put, refused, waiting
 
 APPROVED = replace(
     GRANT, approval=Approval(digest="sha256:a", nonce="n", until=NOW, given_by=("a-1",))
@@ -159,13 +159,7 @@ async def test_a_task_that_no_pod_was_attested_for_has_no_secret(
     tmp_path: Path, body: dict[str, Any]
 ) -> None:
     path = tmp_path / "ledger.db"
-    ledger = objects.opened(path)
-    record = TaskRecord(task=objects.TASK, denial="d")
-    failed = audit.attestation_failed(
-        objects.TASK, "pod", "pod-uid-1", "NotOwned", NOW, notice("Failed")
-    )
-    await ledger.commit(Batch(entries=(failed,), tasks=(record,)))
-    ledger.close()
+    record = await refused(path)
 
     put(path, replace(record, **body))
 

@@ -9,7 +9,7 @@ import pytest
 from taskpass.core.audit import events as audit
 from taskpass.core.lifecycle.approval import ApprovalRequest
 from taskpass.core.lifecycle.ownership import Origin
-from taskpass.core.lifecycle.records import Outcome, TaskRecord
+from taskpass.core.lifecycle.records import Outcome
 from taskpass.core.model.grant import Issued, SecretValue
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.prune import Limit, prune
@@ -17,14 +17,7 @@ from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
 from tests.unit.ledger.forging import execute
 from tests.unit.ledger.objects import NOW, RECORD, SECOND, another, notice
-from tests.unit.ledger.waiting import (
-    CI,
-    JANE,
-    attest,
-    differs,
-    put,
-    waiting,
-)
+from tests.unit.ledger.waiting import CI, JANE, attest, differs, put, refused, waiting
 
 
 @pytest.mark.parametrize(
@@ -37,13 +30,7 @@ async def test_of_a_task_that_no_pod_was_attested_for_nothing_is_believed_but_it
     tmp_path: Path, field: str, value: object
 ) -> None:
     path = tmp_path / "ledger.db"
-    ledger = objects.opened(path)
-    record = TaskRecord(task=objects.TASK, denial="d")
-    failed = audit.attestation_failed(
-        objects.TASK, "pod", "pod-uid-1", "NotOwned", NOW, notice("Failed")
-    )
-    await ledger.commit(Batch(entries=(failed,), tasks=(record,)))
-    ledger.close()
+    record = await refused(path)
 
     assert await differs(path) == ""
     put(path, replace(record, **{field: value}))  # type: ignore[arg-type]

@@ -25,6 +25,18 @@ async def waiting(path: Path) -> TaskRecord:
     return record
 
 
+async def refused(path: Path) -> TaskRecord:
+    """Write a task whose only pod was refused."""
+    ledger = objects.opened(path)
+    record = TaskRecord(task=objects.TASK, denial="d")
+    failed = audit.attestation_failed(
+        objects.TASK, "pod", "pod-uid-1", "NotOwned", NOW, notice("Failed")
+    )
+    await ledger.commit(Batch(entries=(failed,), tasks=(record,)))
+    ledger.close()
+    return record
+
+
 async def attest(ledger: SqliteLedger, record: TaskRecord) -> None:
     told = audit.attested(record, NOW, notice("Attested"))
     await ledger.commit(Batch(entries=(told,), tasks=(record,)))

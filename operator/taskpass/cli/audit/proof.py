@@ -45,4 +45,4 @@ def lines(report: Report) -> Iterator[str]:
     if not report.is_whole:
         first, end = report.bodies
         yield f"Only the entries {first}..{end - 1} are here, and were looked through."
-    yield "Whether it is the newest state, and the only one, `audit verify` tells by a memory."
+    yield "`audit verify` says whether the cluster or a witness remembers a newer log, or another."

@@ -44,18 +44,12 @@ def stats(where: LogLocation, as_json: bool) -> None:
 @options.source
 @options.as_json
 def open_ops(where: LogLocation, as_json: bool) -> None:
-    """List operations that have begun and not ended: what is being issued, and what is owed.
+    """List operations that have begun and not ended: what is issued, and what is taken back.
 
     By the entries of the log, which is verified first.
     """
     found, report = _open_operations(where)
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
-    elif not found:
-        click.echo("Nothing is open.")
-    else:
-        _list(found)
-    proof.say(report)
+    _show(found, report, as_json, "Nothing is open.")
 
 
 @click.command(
@@ -70,19 +64,25 @@ def pending(where: LogLocation, as_json: bool) -> None:
     Each is tried again for ever, with back-off, also where its task, namespace or class is gone.
     By the entries of the log, which is verified first.
 
-    Exit code 1: something is owed.
+    Exit code 1: something is pending.
     """
     going, report = _open_operations(where)
     found = [each for each in going if each.state == GrantState.REVOKING.value]
+    _show(found, report, as_json, "Nothing is pending.")
+    if found:
+        sys.exit(1)
+
+
+def _show(
+    found: Sequence[query.OpenOperation], report: Report, as_json: bool, nothing: str
+) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
     elif not found:
-        click.echo("Nothing is owed.")
+        click.echo(nothing)
     else:
         _list(found)
     proof.say(report)
-    if found:
-        sys.exit(1)
 
 
 def _open_operations(where: LogLocation) -> tuple[list[query.OpenOperation], Report]:

@@ -1,6 +1,7 @@
 """What an entry tells, in words of ours; what others wrote stands apart from them.
 
-Of the names in it those that people choose freely are shown as one word each (`cli/text.py`).
+Of the names in it those that people choose freely are shown as one word each
+(`core/model/text.py`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,7 +42,7 @@ _REASONED = ("give", "kill", "forgot")
 """Steps whose reason is what somebody wrote, and no word of ours."""
 
 
-class Told(NamedTuple):
+class StepText(NamedTuple):
     """What an entry tells."""
 
     step: str
@@ -51,7 +52,7 @@ class Told(NamedTuple):
     """What somebody wrote of it, in quotes; '' where nobody did. It comes after who that was."""
 
 
-def describe(event: Mapping[str, Any]) -> Told:
+def describe(event: Mapping[str, Any]) -> StepText:
     """Return what an entry tells; of one of a later version, that it cannot be told."""
     data = event["data"]
     kind = event["type"].removeprefix(PREFIX)
@@ -60,9 +61,9 @@ def describe(event: Mapping[str, Any]) -> Told:
     try:
         what = _what(step, data, event["time"])
     except (KeyError, TypeError):
-        return Told(step, outcome, "cannot be told by this version; --json shows it")
+        return StepText(step, outcome, "cannot be told by this version; --json shows it")
     said = data.get("reason") if step in _REASONED else ""
-    return Told(step, outcome, what, quoted(str(said)) if said else "")
+    return StepText(step, outcome, what, quoted(str(said)) if said else "")
 
 
 def _what(step: str, data: Mapping[str, Any], at: str) -> str:
@@ -100,12 +101,21 @@ def _what(step: str, data: Mapping[str, Any], at: str) -> str:
             left = word(data["phase_from"]) if data["phase_from"] else "(none)"
             return f"from {left} to {word(data['phase'])}"
         case "save":
-            told = data["savepoint"]
-            return f"the task has come to {word(told['step'])} (sha256:{told['sha256'][:8]}…)"
+            saved = data["savepoint"]
+            return f"the task has come to {word(saved['step'])} (sha256:{saved['sha256'][:8]}…)"
         case "suspend":
             return f"suspended, {data['suspend']}: nothing is issued until it goes on"
         case "resume":
             return f"it goes on; it was suspended, {data['suspend']}"
+        case "orphan":
+            return f"{cred['ref']} at {cred['provider']} had no grant, and is removed"
+        case _:
+            return _of_task(step, data) or _of_log(step, data)
+
+
+def _of_task(step: str, data: Mapping[str, Any]) -> str:
+    first = data["stage"] == "intent"
+    match step:
         case "ask":
             return f"people are asked to approve {_approval(data)}"
         case "give":
@@ -115,32 +125,31 @@ def _what(step: str, data: Mapping[str, Any], at: str) -> str:
         case "finish":
             return f"{data['finish']}, nothing is held any more"
         case "forget":
-            return f"the task's object is gone, {data['owed']} credentials are still owed"
+            return (
+                f"the task's object is gone, {data['owed']} credentials are still to be taken back"
+            )
         case "retell" if "task" in data:
             return "what the log told of it before is told again, as those entries are archived"
         case "retell":
             return "of which tasks pods are, and whom the log means: told again"
         case "hold":
-            told = ", ".join(f"{count} {what}" for what, count in sorted(data["held"].items()))
-            return f"of {data['tasks']} tasks in {data['ns']} was held back: {told}"
-        case "orphan":
-            return f"{cred['ref']} at {cred['provider']} had no grant, and is removed"
-        case _:
-            return _of_log(step, data)
+            counts = ", ".join(f"{count} {what}" for what, count in sorted(data["held"].items()))
+            return f"of {data['tasks']} tasks in {data['ns']} was held back: {counts}"
+    return ""
 
 
 def _approval(data: Mapping[str, Any]) -> str:
-    told = data["approval"]
-    what = told.get("credential") or f"the move to {word(str(told.get('branch')))}"
-    return f"{what} ({told['digest'][:15]}…)"
+    asked = data["approval"]
+    what = asked.get("credential") or f"the move to {word(str(asked.get('branch')))}"
+    return f"{what} ({asked['digest'][:15]}…)"
 
 
 def _of_log(step: str, data: Mapping[str, Any]) -> str:
     match step:
         case "kill":
-            told = data["kill_switch"]
-            where = "/".join(told[key] for key in ("ns", "of") if key in told)
-            return f"KillSwitch {told['name']} stops {told['target']} {where}".rstrip()
+            switch = data["kill_switch"]
+            where = "/".join(switch[key] for key in ("ns", "of") if key in switch)
+            return f"KillSwitch {switch['name']} stops {switch['target']} {where}".rstrip()
         case "lift":
             return f"KillSwitch {data['kill_switch']['name']} is lifted"
         case "begin":

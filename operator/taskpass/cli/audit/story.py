@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from taskpass.cli.audit.steps import Told, describe
+from taskpass.cli.audit.steps import StepText, describe
 from taskpass.core.model.text import plain, word
 from taskpass.ledger.query.timeline import Timeline
 
@@ -45,7 +45,7 @@ def _head(index: object, time: str, step: str, outcome: str) -> str:
     return f"{index:>6}  {time:<12}  {step:<7}  {outcome:<7}  "
 
 
-def _said(told: Told, by: object, people: Mapping[str, str] | None) -> str:
+def _said(told: StepText, by: object, people: Mapping[str, str] | None) -> str:
     """Return what an entry tells, then of whom, and last what they wrote.
 
     In that order nothing that somebody wrote can say who it was.

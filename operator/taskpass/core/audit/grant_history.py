@@ -72,7 +72,7 @@ class GrantHistory:
         settled = self.state is not GrantState.INTENT
         for part in _SAID:
             before, after = self.data.get(part), step.data.get(part)
-            if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+            if before == after or not (isinstance(before, Mapping) and isinstance(after, Mapping)):
                 continue
             for key in sorted(before.keys() & after.keys()):
                 fixed = settled or part != "cred" or key not in _ISSUED_KEYS

@@ -99,8 +99,8 @@ class TaskHistory:
             yield from _before_any_pod(record)
         if self.phase is not None and not _same(self.phase, record.phase):
             yield "phase"
-        told = self.blocked is not None and (self.whole or self.blocked)
-        if told and not _same(self.blocked, record.blocked_branch):
+        logged = self.blocked is not None and (self.whole or self.blocked)
+        if logged and not _same(self.blocked, record.blocked_branch):
             yield "blocked_branch"
         if any(number < 1 for number in record.renewals.values()):
             yield "renewals"
@@ -158,25 +158,25 @@ class TaskHistory:
         """Tell whether it was those who started the pod, but for whoever was erased since."""
         if origin is None:
             return False
-        told = set(starters_of(self.data))
-        left = {who for who in told if who[0] == "name" or who[1] not in erased}
+        logged = set(starters_of(self.data))
+        left = {who for who in logged if who[0] == "name" or who[1] not in erased}
         there = {_who(name, refs) for name in origin.names}
-        count = self.data["starters"] - len(told - left)
+        count = self.data["starters"] - len(logged - left)
         if there != left or len(origin.names) != count:
             return False
         unknown = digest_of_text(origin.unknown) if origin.unknown else ""
-        gone = left != told or self.data.get("forgot") == SOMEBODY
+        gone = left != logged or self.data.get("forgot") == SOMEBODY
         as_told = unknown == self.data.get("unknown", "") and (bool(unknown) or not gone)
         return as_told or (origin.unknown == FORGOTTEN and may_be_forgotten(self.data, erased))
 
     def _was_asked(self, asked: ApprovalRequest) -> bool:
-        told = self.asked.get(asked.digest)
+        logged = self.asked.get(asked.digest)
         return (
-            told is not None
-            and _same({"digest": asked.digest, **told.what}, of_asked(asked))
-            and told.given.issuperset(asked.noted)
+            logged is not None
+            and _same({"digest": asked.digest, **logged.what}, of_asked(asked))
+            and logged.given.issuperset(asked.noted)
             and len(set(asked.noted)) == len(asked.noted)
-            and _at(told.since, moment(asked.since))
+            and _at(logged.since, moment(asked.since))
         )
 
 
@@ -192,21 +192,21 @@ def _before_any_pod(record: TaskRecord) -> Iterator[str]:
         yield "started_at"
 
 
-def _same(told: object, said: object) -> bool:
+def _same(logged: object, recorded: object) -> bool:
     """Tell whether an entry says what a record does, in whose place something may be redacted."""
-    return bool(as_logged(told) == as_logged(said))
+    return bool(as_logged(logged) == as_logged(recorded))
 
 
-def _at(told: str, said: str) -> bool:
+def _at(logged: str, recorded: str) -> bool:
     """Tell whether a record's time is that of an entry, which may have been moved forward."""
-    return said <= told[1:] if told.startswith("<") else said == told
+    return recorded <= logged[1:] if logged.startswith("<") else recorded == logged
 
 
 def starters_of(data: Mapping[str, Any]) -> Iterator[Who]:
     """Return who started a pod, as the entry of its attestation (or what retells it) says."""
     by = data.get("by", _NOBODY)
-    told = [who for role, who in by.items() if role.startswith(STARTED_BY)]
-    for who in (*told, *data.get("started_by", ())):
+    starters = [who for role, who in by.items() if role.startswith(STARTED_BY)]
+    for who in (*starters, *data.get("started_by", ())):
         yield ("ref", str(who["ref"])) if "ref" in who else ("name", str(who["name"]))
 
 
@@ -254,8 +254,8 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
             suspends = step.kind == EventType.TASK_SUSPEND
             found.suspended = str(data.get("suspend")) if suspends else ""
         case EventType.APPROVAL_ASK:
-            told = {k: v for k, v in data["approval"].items() if k != "digest"}
-            found.asked[str(data["approval"]["digest"])] = AskedApproval(told, step.time)
+            what = {k: v for k, v in data["approval"].items() if k != "digest"}
+            found.asked[str(data["approval"]["digest"])] = AskedApproval(what, step.time)
         case EventType.APPROVAL_GIVE:
             if asked := found.asked.get(str(data["approval"]["digest"])):
                 asked.given.add(str(data["approval"]["object_uid"]))
@@ -301,8 +301,8 @@ def _take_part(found: TaskHistory, data: Mapping[str, Any]) -> None:
     if "images" in data:
         found.data = {**found.data, "images": data["images"]}
     if "digest" in data:
-        told = AskedApproval(data["what"], data["since"])
-        found.asked.setdefault(str(data["digest"]), told).given.update(data["given"])
+        asked = AskedApproval(data["what"], data["since"])
+        found.asked.setdefault(str(data["digest"]), asked).given.update(data["given"])
 
 
 def retelling_of(task: TaskHistory, erased: Set[str]) -> Iterator[dict[str, Any]]:
@@ -323,33 +323,33 @@ def retelling_of(task: TaskHistory, erased: Set[str]) -> Iterator[dict[str, Any]
 
 
 def _base_of(task: TaskHistory, erased: Set[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "started": task.started, "suspend": task.suspended, "ending": task.ending,
         "finish": task.outcome, "finished": task.finished,
     }  # fmt: skip
     if task.blocked is not None:
-        told["blocked"] = task.blocked
+        fields["blocked"] = task.blocked
     if task.phase is not None:
-        told["phase"] = task.phase
+        fields["phase"] = task.phase
     if task.saved is not None:
-        told["saved"] = dict(task.saved)
+        fields["saved"] = dict(task.saved)
     if not task.pod:
-        return told
+        return fields
     kept = ("service_account_uid", "workload_uid", "parent", "unknown")
-    told |= {key: task.data[key] for key in kept if key in task.data}
-    told |= {"pod": dict(task.pod), "images": []}
+    fields |= {key: task.data[key] for key in kept if key in task.data}
+    fields |= {"pod": dict(task.pod), "images": []}
     if "starters" in task.data:
-        whole = [dict(who) for who in _told_starters(task.data)]
+        whole = [dict(who) for who in _logged_starters(task.data)]
         left = [who for who in whole if who.get("ref") not in erased]
-        told |= {"starters": len(left), "started_by": left}
+        fields |= {"starters": len(left), "started_by": left}
         if len(left) != len(whole) or task.data.get("forgot") == SOMEBODY:
-            told["forgot"] = SOMEBODY
+            fields["forgot"] = SOMEBODY
         elif may_be_forgotten(task.data, erased):
-            told["forgot"] = "perhaps"
-    return told
+            fields["forgot"] = "perhaps"
+    return fields
 
 
-def _told_starters(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _logged_starters(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     by = data.get("by", _NOBODY)
     yield from (who for role, who in by.items() if role.startswith(STARTED_BY))
     yield from data.get("started_by", ())

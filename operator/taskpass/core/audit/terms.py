@@ -49,16 +49,16 @@ def of_grant(grant: Grant) -> dict[str, Any]:
     if grant.expires_at is not None:
         cred |= {"exp": moment(grant.expires_at), "id": grant.credential_ref}
         cred["fp"] = grant.fingerprint
-    told: dict[str, Any] = {
+    task: dict[str, Any] = {
         "uid": grant.task.uid, "generation": grant.generation, "phase": grant.phase,
         "agent": grant.service_account, "pod_uid": grant.pod_uid, "attempt": grant.attempt,
     }  # fmt: skip
     if grant.chain:
         cred["within"] = grant.within
-        told["chain"] = list(grant.chain)
+        task["chain"] = list(grant.chain)
     return {
         "cred": cred,
-        "task": told,
+        "task": task,
         "policy": {"name": grant.policy, "digest": grant.policy_digest},
         "digests": {
             "intent": grant.intent_digest, "request": grant.request_digest,
@@ -98,8 +98,8 @@ def digest_of_text(text: str) -> str:
 
 def notice_digest(notice: Notice) -> str:
     """Return what an entry keeps of the words that people are told with it."""
-    told = [notice.reason, notice.message, notice.severity.value, notice.on_pod]
-    return _digest(told)
+    words = [notice.reason, notice.message, notice.severity.value, notice.on_pod]
+    return _digest(words)
 
 
 def of_asked(asked: ApprovalRequest) -> dict[str, str]:

@@ -49,19 +49,19 @@ def of_approval(
     if unseen:
         return ResolvePermissions(classes=tuple(snapshot.classes[name] for name in sorted(unseen)))
     approved: dict[str, Approval] = {}
-    wishes: list[ApprovalDraft] = []
+    drafts: list[ApprovalDraft] = []
     for request, decision in demanding:
         before = held[request.name].approval if request.name in held else None
         terms = _terms(snapshot, request, decision)
         if before is not None and before.until > now and _is_of(before, terms):
             approved[request.name] = before
         else:
-            wishes.append(
+            drafts.append(
                 ApprovalDraft(name=request.name, branch="", terms=terms, demands=decision.demands)
             )
-    if not wishes:
+    if not drafts:
         return approved
-    answer = _heard(snapshot, wishes, now, rest, held)
+    answer = _answers_to(snapshot, drafts, now, rest, held)
     return {**approved, **answer} if isinstance(answer, dict) else answer
 
 
@@ -83,8 +83,8 @@ def of_branch(snapshot: Snapshot, now: datetime, rest: Wait) -> Step:
         "requests": [r.digest for r, _ in decided],
         "policies": _policies(demands),
     }
-    wish = ApprovalDraft(name="", branch=wanted, terms=terms, demands=demands)
-    answer = _heard(snapshot, [wish], now, rest, {})
+    draft = ApprovalDraft(name="", branch=wanted, terms=terms, demands=demands)
+    answer = _answers_to(snapshot, [draft], now, rest, {})
     if isinstance(answer, dict):
         return Enter(left=left, phase=wanted, approval=answer[""].digest)
     return answer
@@ -112,32 +112,32 @@ def holds(
     return None if words.until else RevokeReason.APPROVAL_NEEDED
 
 
-def _heard(
+def _answers_to(
     snapshot: Snapshot,
-    wishes: Sequence[ApprovalDraft],
+    drafts: Sequence[ApprovalDraft],
     now: datetime,
     rest: Wait,
     held: Mapping[str, Grant],
 ) -> Step | dict[str, Approval]:
-    """Return the approvals of all wishes by request, or what must come before."""
-    asked, origin = [(wish, _asked(snapshot, wish)) for wish in wishes], asked_for_by(snapshot)
-    heard = [
+    """Return the approvals of all drafts by request, or what must come before."""
+    asked, origin = [(draft, _asked(snapshot, draft)) for draft in drafts], asked_for_by(snapshot)
+    judged = [
         (a, judge(a.digest, w.demands, snapshot.approvals, snapshot.live_task, origin, now))
         for w, a in asked
         if a
     ]
-    open_ones = [each for each in heard if each[1].until is None]
-    if len(heard) < len(wishes) or open_ones:
+    open_ones = [each for each in judged if each[1].until is None]
+    if len(judged) < len(drafts) or open_ones:
         if step := teardown(snapshot, RevokeReason.APPROVAL_NEEDED):
             return step
         if snapshot.own_pending_revocations:
             return rest
-    news = tuple((a, new) for a, j in heard if (new := _unnoted(a, j.counted)))
+    news = tuple((a, new) for a, j in judged if (new := _unnoted(a, j.counted)))
     if news:
         return NoteApprovals(heard=news)
     if origin.unknown:
         return replace(rest, asking_later=f"No approval counts: {origin.unknown}")
-    if len(heard) < len(wishes):
+    if len(judged) < len(drafts):
         return _ask(snapshot, asked, now, rest)
     if open_ones:
         ends = [rest.until] if rest.until else []
@@ -149,9 +149,9 @@ def _heard(
     return {
         a.name: Approval(
             digest=a.digest, nonce=a.nonce, until=j.until,
-            given_by=tuple(sorted(word.uid for word in j.counted)),
+            given_by=tuple(sorted(approval.uid for approval in j.counted)),
         )
-        for a, j in heard
+        for a, j in judged
         if j.until is not None
     }  # fmt: skip
 
@@ -177,12 +177,12 @@ def _ask(
             f"are asked anew at {again:%H:%M:%S} UTC",
         )
     return AskApproval(
-        wishes=tuple(wish for wish, found in asked if found is None),
+        drafts=tuple(draft for draft, found in asked if found is None),
         kept=tuple(found for _, found in asked if found is not None),
     )
 
 
-def _asked(snapshot: Snapshot, wish: ApprovalDraft) -> ApprovalRequest | None:
+def _asked(snapshot: Snapshot, draft: ApprovalDraft) -> ApprovalRequest | None:
     """Return where people were asked just this.
 
     What another opening of the ledger has asked must be in the status as well, which only we write:
@@ -190,8 +190,8 @@ def _asked(snapshot: Snapshot, wish: ApprovalDraft) -> ApprovalRequest | None:
     """
     shown = {each.get("digest") for each in snapshot.live_task.status.get("pendingApprovals", ())}
     for each in snapshot.record.asked:
-        same = (each.name, each.branch) == (wish.name, wish.branch)
-        if not same or asked_text(wish.terms, each.nonce) != each.text:
+        same = (each.name, each.branch) == (draft.name, draft.branch)
+        if not same or asked_text(draft.terms, each.nonce) != each.text:
             continue
         if each.epoch == snapshot.epoch or each.digest in shown:
             return each
@@ -199,7 +199,7 @@ def _asked(snapshot: Snapshot, wish: ApprovalDraft) -> ApprovalRequest | None:
 
 
 def _unnoted(asked: ApprovalRequest, words: Sequence[TaskApproval]) -> tuple[TaskApproval, ...]:
-    return tuple(word for word in words if word.uid not in asked.noted)
+    return tuple(approval for approval in words if approval.uid not in asked.noted)
 
 
 def _is_of(approval: Approval, terms: Mapping[str, Any]) -> bool:
@@ -211,7 +211,7 @@ def _is_of(approval: Approval, terms: Mapping[str, Any]) -> bool:
 
 
 def _terms(snapshot: Snapshot, request: CredentialRequest, decision: Decision) -> dict[str, Any]:
-    used = snapshot.classes[request.class_name]
+    credential_class = snapshot.classes[request.class_name]
     asking: dict[str, Any] = {
         "name": request.name,
         "class": request.class_name,
@@ -225,8 +225,8 @@ def _terms(snapshot: Snapshot, request: CredentialRequest, decision: Decision) -
         **_task_terms(snapshot, snapshot.record.phase),
         "request": asking,
         "class": {
-            "name": used.name, "digest": used.digest,
-            "reach": snapshot.permissions_digest[used.name],
+            "name": credential_class.name, "digest": credential_class.digest,
+            "reach": snapshot.permissions_digest[credential_class.name],
         },
         "policies": _policies(decision.demands),
     }  # fmt: skip

@@ -103,7 +103,7 @@ def live(snapshot: Snapshot) -> list[Grant]:
 
 
 def pending_without_successor(snapshot: Snapshot) -> tuple[Grant, ...]:
-    """Return what is owed and keeps all that is new waiting.
+    """Return what is still to be taken back and keeps all that is new waiting.
 
     The debt of a renewal, or of one that failed, keeps only the next renewal of that name waiting.
     """

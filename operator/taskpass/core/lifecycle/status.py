@@ -156,7 +156,7 @@ def _authorized(snapshot: Snapshot, rest: Wait, attested: Finding) -> Finding:
         return unknown(Reason.PENDING, "Policy is asked once everything owed is taken back")
     held = live(snapshot)
     if rest.waiting and _asked(snapshot) - {g.name for g in held}:
-        return unknown(Reason.PENDING, f"Policy decides once this is over: {rest.waiting}")
+        return unknown(Reason.PENDING, "Policy decides once what CredentialsIssued says is over")
     names = sorted({g.policy for g in held})
     nothing = (
         "What was asked for has run out" if _asked(snapshot) else "This phase asks for nothing"

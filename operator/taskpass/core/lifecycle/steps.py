@@ -243,7 +243,7 @@ class ApprovalDraft:
 class AskApproval:
     """Record that people are asked, all at once; `kept` was asked before and still holds."""
 
-    wishes: tuple[ApprovalDraft, ...]
+    drafts: tuple[ApprovalDraft, ...]
     kept: tuple[ApprovalRequest, ...]
 
 

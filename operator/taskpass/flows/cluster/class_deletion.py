@@ -70,7 +70,7 @@ class ClassDeletions:
         return [g.id for g in self._ports.ledger.held() if g.class_name == credential_class.name]
 
     async def _tell(self, credential_class: CredentialClass) -> None:
-        """Say what is still owed of it, where patience was over."""
+        """Say what of it is still to be taken back, where patience was over."""
         held = self._held(credential_class)
         if not held or not credential_class.deleting:
             return

@@ -32,46 +32,49 @@ MOST_SHOWN = 960
 
 async def inspect(ports: Ports, snapshot: Snapshot, step: ResolvePermissions, run: Run) -> None:
     """Find out what credentials of the classes lead to now."""
-    for used in step.classes:
+    for credential_class in step.classes:
         try:
-            run.permissions_digest[used.name] = await ports.providers[
-                used.provider
-            ].permissions_digest(used)
+            provider = ports.providers[credential_class.provider]
+            digest = await provider.permissions_digest(credential_class)
+            run.permissions_digest[credential_class.name] = digest
         except ProviderRefused as refusal:
             for each in snapshot.live_task.requests_in(snapshot.record.phase):
-                if each.class_name == used.name:
+                if each.class_name == credential_class.name:
                     run.failures[each.name] = false(
                         Reason.PROVIDER_REFUSED, f"Credential '{each.name}': {refusal}"
                     )
 
 
 async def ask_approval(ports: Ports, snapshot: Snapshot, step: AskApproval) -> None:
-    """Draw a nonce for each wish, and ask; durable on return, and told on task and pod."""
-    now, task, kept = ports.now(), snapshot.live_task, snapshot.record
+    """Draw a nonce for each draft, and ask; durable on return, and told on task and pod."""
+    now, task, task_record = ports.now(), snapshot.live_task, snapshot.record
     asked, entries = list(step.kept), []
-    for wish in step.wishes:
+    for draft in step.drafts:
         nonce = secrets.token_hex(NONCE_BYTES)
         new = ApprovalRequest(
-            name=wish.name, branch=wish.branch, text=asked_text(wish.terms, nonce), nonce=nonce,
+            name=draft.name, branch=draft.branch, text=asked_text(draft.terms, nonce), nonce=nonce,
             since=now, epoch=snapshot.epoch,
         )  # fmt: skip
         asked.append(new)
-        policies = [(p.label, p.digest) for p in wish.demands]
-        entries.append(audit.approval_asked(task, new, policies, now, _asking(wish, new)))
+        policies = [(p.label, p.digest) for p in draft.demands]
+        entries.append(audit.approval_asked(task, new, policies, now, _asking(draft, new)))
     moved = replace(
-        kept, asked=tuple(asked), asked_at=(*kept.asked_at, now)[-MOST_ASKED:], denial=""
+        task_record,
+        asked=tuple(asked),
+        asked_at=(*task_record.asked_at, now)[-MOST_ASKED:],
+        denial="",
     )
-    pod = (kept.pod_name, kept.pod_uid) if kept.pod_uid else None
+    pod = (task_record.pod_name, task_record.pod_uid) if task_record.pod_uid else None
     await record(ports, Batch(entries=tuple(entries), tasks=(moved,)), task, pod)
     for each in asked[len(step.kept) :]:
         await _show(ports, task, each)
 
 
-def _asking(wish: ApprovalDraft, asked: ApprovalRequest) -> Notice:
-    what = f"Credential '{wish.name}'" if wish.name else f"The move to phase '{wish.branch}'"
-    needs = " and ".join(needed_of(p, p.approval.approvals) for p in wish.demands if p.approval)
-    told = f"{what} needs {needs}. Asked: {asked.digest}; Events ApprovalRequest show it in full"
-    return Notice(reason="ApprovalRequired", message=told, on_pod=True)
+def _asking(draft: ApprovalDraft, asked: ApprovalRequest) -> Notice:
+    what = f"Credential '{draft.name}'" if draft.name else f"The move to phase '{draft.branch}'"
+    needs = " and ".join(needed_of(p, p.approval.approvals) for p in draft.demands if p.approval)
+    message = f"{what} needs {needs}. Asked: {asked.digest}; Events ApprovalRequest show it in full"
+    return Notice(reason="ApprovalRequired", message=message, on_pod=True)
 
 
 async def _show(ports: Ports, task: Task, asked: ApprovalRequest) -> None:
@@ -102,30 +105,32 @@ async def note_approvals(ports: Ports, snapshot: Snapshot, step: NoteApprovals) 
     now, task, entries = ports.now(), snapshot.live_task, []
     noted = {asked.digest: [w.uid for w in words] for asked, words in step.heard}
     for asked, words in step.heard:
-        for word in words:
-            entries.append(audit.approval_given(task, asked, word, now, _said(asked, word)))
-    heard = tuple(
+        for approval in words:
+            entries.append(audit.approval_given(task, asked, approval, now, _said(asked, approval)))
+    requests = tuple(
         replace(each, noted=(*each.noted, *noted.get(each.digest, ())))
         for each in snapshot.record.asked
     )
     await record(
         ports,
-        Batch(entries=tuple(entries), tasks=(replace(snapshot.record, asked=heard),)),
+        Batch(entries=tuple(entries), tasks=(replace(snapshot.record, asked=requests),)),
         task,
     )
 
 
-def _said(asked: ApprovalRequest, word: TaskApproval) -> Notice:
+def _said(asked: ApprovalRequest, approval: TaskApproval) -> Notice:
     what = f"credential '{asked.name}'" if asked.name else f"the move to phase '{asked.branch}'"
-    because = f": {quoted(word.reason)}" if word.reason else ""
-    if word.decision is Verdict.DENIED:
+    because = f": {quoted(approval.reason)}" if approval.reason else ""
+    if approval.decision is Verdict.DENIED:
         return Notice(
             reason="ApprovalDenied",
-            message=f"'{word.approver.username}' denied {what}{because}",
+            message=f"'{approval.approver.username}' denied {what}{because}",
             severity=Severity.WARNING,
             on_pod=True,
         )
-    return Notice(reason="Approved", message=f"'{word.approver.username}' approved {what}{because}")
+    return Notice(
+        reason="Approved", message=f"'{approval.approver.username}' approved {what}{because}"
+    )
 
 
 async def answer_approvals(ports: Ports, snapshot: Snapshot, rest: Wait) -> None:

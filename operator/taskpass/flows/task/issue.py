@@ -98,9 +98,9 @@ async def _refuse(
         for p in step.planned
         if p.request.name in refused
     )  # fmt: skip
-    kept = replace(snapshot.record, denial=refusal)
-    pod = (kept.pod_name, kept.pod_uid)
-    await record(ports, Batch(entries=entries, tasks=(kept,)), snapshot.live_task, pod)
+    task_record = replace(snapshot.record, denial=refusal)
+    pod = (task_record.pod_name, task_record.pod_uid)
+    await record(ports, Batch(entries=entries, tasks=(task_record,)), snapshot.live_task, pod)
 
 
 def _digest_of(findings: Mapping[str, Finding]) -> str:
@@ -114,39 +114,43 @@ def _complaint(finding: Finding) -> Notice:
 
 
 def _plan(ports: Ports, snapshot: Snapshot, planned: Planned) -> Grant:
-    task, used, kept = snapshot.live_task, planned.credential_class, snapshot.record
-    provider = ports.providers[used.provider]
+    task, credential_class, task_record = (
+        snapshot.live_task,
+        planned.credential_class,
+        snapshot.record,
+    )
+    provider = ports.providers[credential_class.provider]
     grant_id = f"g-{uuid4().hex}"
     absent = sorted({o.field for o in planned.request.outputs} - provider.fields())
     if absent:
         raise ProviderRefused(
             f"outputs of credential '{planned.request.name}' names field '{absent[0]}'; provider "
-            f"{used.provider} has {', '.join(sorted(provider.fields()))}"
+            f"{credential_class.provider} has {', '.join(sorted(provider.fields()))}"
         )
     return Grant(
         id=grant_id,
         task=task.ref,
         generation=task.generation,
-        attempt=kept.attempt,
-        phase=kept.phase,
+        attempt=task_record.attempt,
+        phase=task_record.phase,
         name=planned.request.name,
-        class_name=used.name,
-        provider=used.provider,
+        class_name=credential_class.name,
+        provider=credential_class.provider,
         actions=planned.request.actions,
         resources=planned.request.resources,
         location=planned.request.location,
         request_digest=planned.request.digest,
         intent_digest=task.intent.digest,
-        class_digest=used.digest,
+        class_digest=credential_class.digest,
         policy=planned.decision.policy,
         policy_digest=planned.decision.policy_digest,
-        pod_name=kept.pod_name,
-        pod_uid=kept.pod_uid,
+        pod_name=task_record.pod_name,
+        pod_uid=task_record.pod_uid,
         service_account=task.service_account,
-        service_account_uid=kept.service_account_uid,
+        service_account_uid=task_record.service_account_uid,
         lifetime_seconds=planned.lifetime_seconds,
         state=GrantState.INTENT,
-        provider_state=provider.prepare(planned.request, used, grant_id),
+        provider_state=provider.prepare(planned.request, credential_class, grant_id),
         intent_at=ports.now(),
         renews=planned.renews,
         renewals=planned.renewals,
@@ -180,13 +184,13 @@ async def _keep(
     ports: Ports, snapshot: Snapshot, grants: Sequence[Grant], issued: Sequence[Issued], denial: str
 ) -> None:
     now = ports.now()
-    kept = [_issued(ports, g, i) for g, i in zip(grants, issued, strict=True)]
+    issued_grants = [_issued(ports, g, i) for g, i in zip(grants, issued, strict=True)]
     # The record says that there may be a Secret before it is first written: a lost answer leaves
     # something to delete.
     written = replace(snapshot.record, denial=denial, secret_written=True)
-    entries = tuple(audit.issue_result(g, now, _notice(g)) for g in kept)
+    entries = tuple(audit.issue_result(g, now, _notice(g)) for g in issued_grants)
     values = tuple(value for each in issued for value in each.secrets)
-    batch = Batch(entries=entries, grants=tuple(kept), tasks=(written,), hide=values)
+    batch = Batch(entries=entries, grants=tuple(issued_grants), tasks=(written,), hide=values)
     await record(ports, batch, snapshot.live_task)
     for grant, each in zip(grants, issued, strict=True):
         ports.secret_cache[grant.id] = each.fields
@@ -259,15 +263,16 @@ async def _give_up(
         moved.append(back)
         entries.append(audit.revoke_intent(back, now))
     renewing = {g.name for g in grants if g.renews}
-    kept = replace(snapshot.record, denial=_digest_of(findings))
-    if snapshot.record.denial != kept.denial:  # people are told once while it goes on like this
+    task_record = replace(snapshot.record, denial=_digest_of(findings))
+    if snapshot.record.denial != task_record.denial:
+        # People are told once while it goes on like this.
         for at, name in failed.items():
-            told = _complaint(findings[name])
+            notice = _complaint(findings[name])
             if name in renewing:
-                told = replace(told, reason="RenewalFailed")
-            entries[at] = replace(entries[at], notice=told)
-    batch = Batch(entries=tuple(entries), grants=tuple(moved), tasks=(kept,))
-    await record(ports, batch, snapshot.live_task, (kept.pod_name, kept.pod_uid))
+                notice = replace(notice, reason="RenewalFailed")
+            entries[at] = replace(entries[at], notice=notice)
+    batch = Batch(entries=tuple(entries), grants=tuple(moved), tasks=(task_record,))
+    await record(ports, batch, snapshot.live_task, (task_record.pod_name, task_record.pod_uid))
     if surprise is not None:
         raise surprise
     return IssueFailed(findings=findings)
@@ -278,8 +283,8 @@ async def deliver(ports: Ports, snapshot: Snapshot, step: Deliver) -> Finding | 
 
     On return the delivery is durable, and the kubelet has been told to look at once.
     """
-    task, kept = snapshot.live_task, snapshot.record
-    requests = {r.name: r for r in task.requests_in(kept.phase)}
+    task, task_record = snapshot.live_task, snapshot.record
+    requests = {r.name: r for r in task.requests_in(task_record.phase)}
     fields: dict[str, SecretValue] = {}
     for grant in step.grants:
         known = ports.secret_cache[grant.id]
@@ -293,7 +298,7 @@ async def deliver(ports: Ports, snapshot: Snapshot, step: Deliver) -> Finding | 
     except SecretNameTaken as error:
         await ports.events.post(
             kind="AgentTask", namespace=task.namespace, name=task.name, uid=task.uid,
-            unique=f"{kept.attempt}-{kept.phase}-secret-name-taken",
+            unique=f"{task_record.attempt}-{task_record.phase}-secret-name-taken",
             reason="SecretNameTaken", message=str(error), severity=Severity.WARNING,
             at=ports.now(),
         )  # fmt: skip
@@ -305,13 +310,13 @@ async def deliver(ports: Ports, snapshot: Snapshot, step: Deliver) -> Finding | 
         for g in step.grants
         if g.state is GrantState.ISSUED
     ]
-    used = {g.approval.digest for g in step.grants if g.approval is not None}
+    approvals_used = {g.approval.digest for g in step.grants if g.approval is not None}
     done = replace(
-        kept,
+        task_record,
         secret_uid=uid,
         secret_written=True,
         delivered=tuple(g.id for g in step.grants),
-        asked=tuple(each for each in kept.asked if each.digest not in used),
+        asked=tuple(each for each in task_record.asked if each.digest not in approvals_used),
     )
     await record(
         ports,
@@ -334,13 +339,13 @@ def _index(
 ) -> dict[str, object]:
     """Return `taskpass.json`: what is there and until when."""
     task = snapshot.live_task
-    told: dict[str, object] = {}
-    if kept := usable(snapshot.record.saved, task, snapshot.policies):
-        told["savepoint"] = {"step": kept.step, "sha256": kept.sha256}
+    more: dict[str, object] = {}
+    if savepoint := usable(snapshot.record.saved, task, snapshot.policies):
+        more["savepoint"] = {"step": savepoint.step, "sha256": savepoint.sha256}
     return {
         "task": {"namespace": task.namespace, "name": task.name, "uid": task.uid},
         "phase": snapshot.record.phase,
-        **told,
+        **more,
         "credentials": [
             {
                 "name": g.name,

@@ -16,8 +16,8 @@ from taskpass.kube.cache.memory_limit import MOST_OF_OTHERS, TOO_MUCH, Namespace
 from taskpass.kube.cache.reflector import key_of
 from taskpass.kube.cache.trim import without_spec
 
-POD_BYTES = 512
-"""What is kept of a pod beside its labels and images."""
+OBJECT_BYTES = 512
+"""What is kept of an object beside what it says: a small one takes memory as well."""
 T = TypeVar("T")
 
 
@@ -68,7 +68,7 @@ class BoundedObjects:
         """Convert a pod with our label; raise `NoRoom` where there is none."""
         pod, memory = pod_from(obj), self.memory["pod"]
         texts = (*pod.images, *pod.labels, *pod.labels.values())
-        if not memory.take((pod.namespace, pod.name), POD_BYTES + sum(map(len, texts))):
+        if not memory.take((pod.namespace, pod.name), OBJECT_BYTES + sum(map(len, texts))):
             raise NoRoom("pod", pod.namespace, memory.most)
         return pod
 
@@ -77,6 +77,6 @@ class BoundedObjects:
     ) -> T:
         key, memory = key_of(obj), self.memory[kind]
         served = key[0] in self._tenants
-        if served and not memory.take(key, len(orjson.dumps(obj["spec"]))):
+        if served and not memory.take(key, OBJECT_BYTES + len(orjson.dumps(obj["spec"]))):
             raise NoRoom(kind, key[0], memory.most)
         return convert(obj)

@@ -39,6 +39,7 @@ from taskpass.kube.cache.policies import Policies
 from taskpass.kube.cache.reflector import Reflector, key_of
 from taskpass.kube.cache.store import Change, Store, mark
 from taskpass.kube.cache.trim import cut
+from taskpass.kube.cache.unreadable import Unreadable
 from taskpass.kube.kinds import AGENT_TASK, WATCHED, Kind
 
 TASKS_EVERY = 10
@@ -91,8 +92,7 @@ class InformerCache:
         self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._awaited_in: dict[str, set[Key]] = defaultdict(set)
         """Keys of tasks, made or not, that pods of a namespace name."""
-        self._unreadable: dict[tuple[str, Key], str] = {}
-        """What is there and was not taken in, and why."""
+        self._unreadable = Unreadable()
         self._revision = 0
         self._seeded = False
         self._resyncs = 0
@@ -106,16 +106,19 @@ class InformerCache:
         self._pods: dict[str, Reflector[PodView]] = {}
         self._accounts: dict[str, Reflector[str]] = {}
         for namespace in self._tenants:
-            base = f"/api/v1/namespaces/{namespace}"
-            changed = partial(self._check_sight, namespace)
-            self._pods[namespace] = Reflector(
-                client, f"{base}/pods", self._bounded.pod, self._pod_changed, label_selector=LABEL,
-                on_state=changed,
-            )  # fmt: skip
-            self._accounts[namespace] = Reflector(
-                client, f"{base}/serviceaccounts", _uid, self._account_changed, on_state=changed
-            )
+            self._add_reflectors(namespace)
         self._enrolment = Enrolment(self._namespaces, self._pods, self._accounts, patience)
+
+    def _add_reflectors(self, namespace: str) -> None:
+        base = f"/api/v1/namespaces/{namespace}"
+        changed = partial(self._check_sight, namespace)
+        self._pods[namespace] = Reflector(
+            self._client, f"{base}/pods", self._bounded.pod, self._pod_changed,
+            label_selector=LABEL, on_state=changed,
+        )  # fmt: skip
+        self._accounts[namespace] = Reflector(
+            self._client, f"{base}/serviceaccounts", _uid, self._account_changed, on_state=changed
+        )
 
     async def run(self) -> None:
         """Run every reflector, until cancelled."""
@@ -168,11 +171,10 @@ class InformerCache:
             return self._namespaces.last_error
         if self.missed:
             return "An event of our kinds could not be taken in; they are listed anew"
-        for kind, (namespace, name) in sorted(self._unreadable):
-            # A Deny that is not understood must not look like none. What lies in a namespace stops
-            # issuing there alone (`sight`): nobody stops it for all by an object of their own.
-            if not namespace:
-                return f"{kind} '{name}' could not be read; see the log"
+        # A Deny that is not understood must not look like none. What lies in a namespace stops
+        # issuing there alone (`sight`): nobody stops it for all by an object of their own.
+        if found := self._unreadable.first(""):
+            return f"{found[0]} '{found[1]}' could not be read; see the log"
         return ""
 
     def apply(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
@@ -189,7 +191,7 @@ class InformerCache:
 
     def _take(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
         if event_type == "DELETED":
-            self._unreadable.pop((kind, key_of(obj)), None)
+            self._unreadable.discard(kind, key_of(obj))
             self._changed(kind, self._kinds[kind][0].remove(obj))
         elif not self._kinds[kind][0].is_stale(obj) or self._may_fit_now(kind, obj):
             self._changed(kind, self._read(kind, obj))
@@ -247,15 +249,14 @@ class InformerCache:
         seen, itself = self._enrolment.sight(namespace), ("", namespace)
         known = self._namespaces.synced.is_set() and itself not in self._namespaces.unreadable
         # A class, a policy of the cluster, or one that is not understood where it would count.
-        unread = any(key[0] in ("", namespace) for _, key in self._unreadable)
+        unread = self._unreadable.any_in("") or self._unreadable.any_in(namespace)
         blocked = seen.issuance_blocked_reason
-        for kind, (where, name) in sorted(self._unreadable):
-            if where == namespace and kind != "AgentTask":
-                why = self._unreadable[kind, (where, name)]
-                blocked = blocked or (
-                    f"Nothing is issued in namespace '{namespace}' while {kind} '{name}' could not "
-                    f"be read; {why}"
-                )
+        if found := self._unreadable.first(namespace, besides="AgentTask"):
+            kind, name, why = found
+            blocked = blocked or (
+                f"Nothing is issued in namespace '{namespace}' while {kind} '{name}' could not be "
+                f"read; {why}"
+            )
         return replace(seen, decisions=known and not unread, issuance_blocked_reason=blocked)
 
     def credential_class(self, name: str) -> CredentialClass | None:
@@ -340,22 +341,25 @@ class InformerCache:
                 for item in items:
                     present.append(key_of(item))
                     self._take(kind, None, item)
-        for gone in {k for of, k in self._unreadable if of == kind}.difference(present):
-            del self._unreadable[kind, gone]
+        for gone in set(self._unreadable.keys(kind)).difference(present):
+            self._unreadable.discard(kind, gone)
         for change in store.finish_list(present, int(version)):
             self._changed(kind, change)
 
     def _read(self, kind: str, obj: Mapping[str, Any]) -> Change[Any] | None:
         (store, converted), key = self._kinds[kind], key_of(obj)
-        self._unreadable.pop((kind, key), None)
+        known = (kind, key) in self._unreadable
         try:
-            return store.put(obj, converted(cut(obj)))
+            change = store.put(obj, converted(cut(obj)))
         except NoRoom as error:
-            self._unreadable[kind, key] = str(error)
-            logger.warning("No room for an object", extra={"kind": kind, "key": key})
+            if self._unreadable.add(kind, key, str(error)) and not known:
+                logger.warning("No room for an object", extra={"kind": kind, "key": key})
         except (KeyError, TypeError, ValueError, AttributeError):
-            self._unreadable[kind, key] = "change or delete it"
+            self._unreadable.add(kind, key, "change or delete it")
             logger.exception("Object could not be read", extra={"kind": kind, "key": key})
+        else:
+            self._unreadable.discard(kind, key)
+            return change
         return store.remove_earlier(obj)
 
     def _changed(self, kind: str, change: Change[Any] | None) -> None:

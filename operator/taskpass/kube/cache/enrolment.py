@@ -50,8 +50,7 @@ class Enrolment:
             elif not each.synced.is_set():
                 blocked = blocked or f"{where} before its {what} are listed"
             elif each.unreadable:
-                key = min(each.unreadable)
-                why = each.unreadable[key]
+                key, why = next(iter(each.unreadable.items()))
                 blocked = blocked or (
                     f"{where} while one of its {what}, '{key[1]}', cannot be read: {why}"
                 )

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 def registry(
-    where: Connection, apply: Apply, heard: Callable[[str], None]
+    where: Connection, apply: Apply, on_answer: Callable[[str], None]
 ) -> kopf.OperatorRegistry:
     """Return the handlers: one for each kind, each of one line.
 
@@ -59,7 +59,7 @@ def registry(
             server=where.server,
             expiration=datetime.now(UTC) + LOGIN_FOR,  # noqa: TID251 (kopf compares it so)
             aiohttp_session=aiohttp.ClientSession(
-                connector=connector, headers=headers, response_class=telling(heard)
+                connector=connector, headers=headers, response_class=telling(on_answer)
             ),
         )
 

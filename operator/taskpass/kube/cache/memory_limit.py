@@ -5,6 +5,8 @@ approval or a pod beyond it counts as one that cannot be read: an approval may b
 nothing is issued in that namespace until there is room.
 """
 
+import functools
+
 from taskpass.core.model.key import Key
 
 MOST_OF_ONE = 32 * 1024 * 1024
@@ -22,10 +24,16 @@ class NoRoom(ValueError):
     """There is no room for an object; the text says of what there is too much, and where."""
 
     def __init__(self, kind: str, namespace: str, most: int) -> None:
-        super().__init__(
-            f"the {kind}s of namespace '{namespace}' take more than {most // 1024} KiB together; "
-            "delete some. It is looked at again within ten minutes"
-        )
+        super().__init__(_no_room(kind, namespace, most))
+
+
+@functools.cache
+def _no_room(kind: str, namespace: str, most: int) -> str:
+    """Return one text for all that there is no room for, as it is kept with each."""
+    return (
+        f"the {kind}s of namespace '{namespace}' take more than {most // 1024} KiB together; "
+        "delete some. It is looked at again within ten minutes"
+    )
 
 
 class NamespaceMemory:

@@ -189,7 +189,8 @@ class Reflector(Generic[T]):
             value = self._convert(item)
         except NoRoom as error:
             why = str(error)
-            logger.warning("No room for an object", extra={"object": "/".join(key)})
+            if not self.unreadable:  # once, as there may be any number
+                logger.warning("No room for an object", extra={"object": "/".join(key)})
         except (KeyError, TypeError, ValueError, AttributeError):
             why = "the operator's log says why"
             logger.exception("Object could not be read", extra={"object": "/".join(key)})

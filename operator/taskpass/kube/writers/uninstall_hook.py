@@ -1,7 +1,7 @@
 """The uninstall hook and the operator talk by a ConfigMap in the operator's own namespace.
 
 The hook's Job makes `taskpass-release`; the operator, which holds the ledger, gives up everything,
-and writes into it what it did and what is still owed. The Job prints that. A Job that runs
+and writes into it what it did and what is still pending. The Job prints that. A Job that runs
 out of time takes its request back, and a request says how long it is good for, as a Job may be
 killed: an operator that comes back later must not give up everything for an uninstall that failed.
 """

@@ -95,12 +95,12 @@ class Replay:
     def check_ids(self) -> None:
         """Find out that no two entries have one id; raise `TamperEvidence` where two have."""
         for some in self._ids:
-            text, seen = bytes(some), set()
+            text, before = bytes(some), set()
             for at in range(0, len(text), _ID_BYTES):
                 one = text[at : at + _ID_BYTES]
-                if one in seen:
+                if one in before:
                     raise TamperEvidence(f"two entries have the id {UUID(bytes=one)}")
-                seen.add(one)
+                before.add(one)
 
     def _follow(self, bundle: Bundle) -> None:
         self._whole = self._whole and bool(bundle.first_time)
@@ -188,13 +188,13 @@ class Replay:
         except (ValueError, TypeError, KeyError, AttributeError):
             raise TamperEvidence(f"entry {index} is not an event of ours") from None
 
-    def _absent(self, told: Mapping[str, Any], index: int) -> None:
-        min_index = told.get("min_index")
+    def _absent(self, data: Mapping[str, Any], index: int) -> None:
+        min_index = data.get("min_index")
         if type(min_index) is not int or not self.min_index <= min_index <= index:
             raise TamperEvidence(f"entry {index} does not say what is absent from where on")
         self.min_index = min_index
-        self.records_told = self.records_told and told.get("records") is True
-        if told.get("retold") is not True:
+        self.records_told = self.records_told and data.get("records") is True
+        if data.get("retold") is not True:
             self.untold = min_index
 
     def _grow(self, bundle: Bundle) -> list[Tile]:
