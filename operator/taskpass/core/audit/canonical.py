@@ -120,12 +120,12 @@ def _is_key(key: object) -> bool:
     return type(key) is str and _KEY.fullmatch(key) is not None
 
 
-def _trouble(value: object, where: str, depth: int) -> str:
-    """Return which rule the value breaks, and where; '' if none."""
+def _trouble(value: object, where: str, depth: int) -> str | None:
+    """Return which rule the value breaks, and where; None if none."""
     if isinstance(value, str):
-        return "" if _is_text(value) else f"{where} has a lone surrogate"
+        return None if _is_text(value) else f"{where} has a lone surrogate"
     if isinstance(value, int):
-        return f"{where} is an integer of 2**53 or more" if abs(value) >= LARGEST else ""
+        return f"{where} is an integer of 2**53 or more" if abs(value) >= LARGEST else None
     if depth == 0:
         return f"{where} is nested more than {MAX_DEPTH} deep"
     if isinstance(value, Mapping):
@@ -136,7 +136,7 @@ def _trouble(value: object, where: str, depth: int) -> str:
         inner = ((item, f"{where}[{i}]") for i, item in enumerate(value))
     else:
         return f"{where} is a {type(value).__name__}"
-    return next(filter(None, (_trouble(*each, depth - 1) for each in inner)), "")
+    return next(filter(None, (_trouble(*each, depth - 1) for each in inner)), None)
 
 
 def _is_text(value: str) -> bool:

@@ -120,8 +120,11 @@ def asked_text(terms: Mapping[str, Any], nonce: str) -> str:
     return orjson.dumps({**terms, "nonce": nonce}, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def objection(approval: TaskApproval, policy: Policy, task: Task, origin: Origin) -> str:
-    """Return why somebody's word does not count for a policy; '' where it does (rules 2, 3)."""
+def objection(approval: TaskApproval, policy: Policy, task: Task, origin: Origin) -> str | None:
+    """Return why somebody's word does not count for a policy; None where it does (rules 2, 3).
+
+    To programs all of it is one reason of the condition: `NotEligible`.
+    """
     rule, user = policy.approval, approval.approver
     if rule is None or not user.username:
         return "nobody asked"
@@ -137,12 +140,12 @@ def objection(approval: TaskApproval, policy: Policy, task: Task, origin: Origin
     if user.username in rule.excluded_usernames:
         return f"{policy.title} excludes '{user.username}'"
     if user.username in rule.approver_usernames:
-        return ""
+        return None
     if user.username.startswith(SERVICE_ACCOUNT):
         return f"'{user.username}' is a ServiceAccount, which {policy.title} does not name"
     if set(user.groups).isdisjoint(rule.approver_groups):
         return f"{policy.title} names neither '{user.username}' nor a group of theirs"
-    return ""
+    return None
 
 
 def end_of(approval: TaskApproval, policy: Policy, now: datetime) -> datetime:

@@ -209,7 +209,7 @@ def _appraise_workload(pod: PodView, task: Task, around: Surroundings) -> str:
             break
         objections.append(hop_objection(child, owner, around.controllers))
         if owner.uid == workload.uid:
-            if said := next(filter(None, objections), ""):
+            if said := next(filter(None, objections), None):
                 raise AttestationFailed("WorkloadMismatch", said)
             return workload.uid
         child = owner

@@ -128,16 +128,16 @@ def _delegated(snapshot: Snapshot, request: CredentialRequest, decision: Decisio
     lineage, task = snapshot.lineage, snapshot.live_task
     if not lineage.above:
         return _refused(DecisionReason.PARENT_NOT_READY, f"AgentTask '{task.parent}' is not there")
-    if said := refusal(task, request, lineage, snapshot.may_delegate):
-        return _refused(DecisionReason.DENIED, said)
+    if problem := refusal(task, request, lineage, snapshot.may_delegate):
+        return _refused(DecisionReason.DENIED, problem.message)
     cover = covering(request, lineage)
     if cover is None:
         return _refused(
             DecisionReason.PARENT_NOT_READY,
             f"Parent task '{task.parent}' asks for it, and does not hold it now",
         )
-    if said := too_much(lineage, cover):
-        return _refused(DecisionReason.DENIED, said)
+    if problem := too_much(lineage, cover):
+        return _refused(DecisionReason.DENIED, problem.message)
     return replace(
         decision,
         max_depth=min(decision.max_depth, cover.max_depth),

@@ -413,8 +413,8 @@ def _earlier(deadline: datetime | None, approval: Approval | None) -> datetime |
     return min((end for end in ends if end is not None), default=None)
 
 
-def _reader(snapshot: Snapshot) -> str:
-    """Name a pod that would read what is written now, and is not the one it is for."""
+def _reader(snapshot: Snapshot) -> str | None:
+    """Say which pod would read what is written now, and is not the one it is for; None for none."""
     for pod in snapshot.pods:
         # One whose time to go is over may still run on a node that is cut off.
         if pod.uid != snapshot.record.pod_uid and snapshot.may_run(pod) and not pod.ended:
@@ -422,17 +422,17 @@ def _reader(snapshot: Snapshot) -> str:
                 f"Pod '{pod.name}' still runs and refers to the same Secret; credentials are "
                 "issued once it has ended"
             )
-    return ""
+    return None
 
 
-def _from_before(snapshot: Snapshot) -> str:
-    """Say that what the bound pod holds stays until it expires, and no more comes after it.
+def _from_before(snapshot: Snapshot) -> str | None:
+    """Say why what the bound pod holds stays until it expires, and no more comes; None: it may.
 
     It was attested by a version that stamped no owners, so whose pod it is cannot be proven again.
     """
     pod, workload = snapshot.bound_pod, snapshot.live_task.workload
     if pod is None or workload is None or pod.created_for is not None:
-        return ""
+        return None
     return (
         f"Pod '{pod.name}' was created before taskpass stamped for whom; "
         f"{made_anew(workload.kind, workload.name)}"

@@ -15,6 +15,7 @@ A child never holds more than its parent, and loses what the parent loses:
 8. What policy says of the child itself is asked as well; both must allow.
 """
 
+import enum
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,12 +24,30 @@ from typing import TypeVar
 from taskpass.core.lifecycle.records import TaskRecord
 from taskpass.core.lifecycle.renewal import ROUNDING
 from taskpass.core.model.grant import Grant, GrantState
+from taskpass.core.model.problem import Problem
 from taskpass.core.model.task import SUSPENDED, CredentialRequest, Task, TaskUser
 from taskpass.core.policy.types import SENSITIVITIES
 
 K = TypeVar("K", bound=Hashable)
 DEEPEST = 10
 """What no policy exceeds."""
+
+
+class DelegationReason(enum.StrEnum):
+    """Why a child may not have something: the word for programs at the end of the message."""
+
+    NOT_HOLDER = "not_holder"
+    """Who last changed it is not the parent's pod, and may not delegate (rule 2)."""
+    PRINCIPAL_MISMATCH = "principal_mismatch"
+    """It names another sponsor than the root (rule 7)."""
+    INTENT_EXPANDED = "intent_expanded"
+    """Its intent goes beyond the parent's (rule 4)."""
+    SCOPE_EXPANDED = "scope_expanded"
+    """The parent asks for less (rule 3)."""
+    DEPTH_EXCEEDED = "depth_exceeded"
+    """More tasks are above it than policies allow (rule 6)."""
+    BUDGET_EXCEEDED = "budget_exceeded"
+    """The parent has as many children as policies allow (rule 6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,22 +102,23 @@ def everyone_below(key: K, children: Callable[[K], Iterable[K]]) -> Iterator[K]:
         yield from level
 
 
-def parent_is_over(task: Task, record: TaskRecord, lineage: Lineage) -> str:
-    """Return why the parent will never be active again; '' while it may (rule 1)."""
+def parent_is_over(task: Task, record: TaskRecord, lineage: Lineage) -> bool:
+    """Tell whether there was a parent that will never be active again (rule 1)."""
     if not task.parent:
-        return ""
+        return False
     parent = lineage.above[0] if lineage.above else None
     if record.parent_uid and (parent is None or parent.task.uid != record.parent_uid):
-        return f"its parent task '{task.parent}' is gone"
-    if parent is not None and parent.record is not None and parent.record.outcome is not None:
-        return f"its parent task '{task.parent}' is over"
-    return ""
+        return True
+    return parent is not None and parent.record is not None and parent.record.outcome is not None
 
 
-def inactive(task: Task, lineage: Lineage) -> str:
-    """Return why a task above keeps this one from holding anything; '' where none does (rule 1)."""
+def inactive(task: Task, lineage: Lineage) -> str | None:
+    """Return why a task above keeps this one from holding anything; None where none does (rule 1).
+
+    To programs all of it is one reason of the condition: `ParentSuspended`.
+    """
     if not task.parent:
-        return ""
+        return None
     if lineage.depth > DEEPEST:
         return f"More than {DEEPEST} tasks are above it"
     below = task
@@ -106,10 +126,10 @@ def inactive(task: Task, lineage: Lineage) -> str:
         if said := _inactive(each, below):
             return said
         below = each.task
-    return f"AgentTask '{lineage.missing}' is not there" if lineage.missing else ""
+    return f"AgentTask '{lineage.missing}' is not there" if lineage.missing else None
 
 
-def _inactive(above: Ancestor, below: Task) -> str:
+def _inactive(above: Ancestor, below: Task) -> str | None:
     task, record = above.task, above.record
     named = f"Task '{task.name}', which is above it,"
     if task.created_at > below.created_at:
@@ -124,32 +144,44 @@ def _inactive(above: Ancestor, below: Task) -> str:
         return f"{named} has left its path"
     if record is not None and record.outcome is not None:
         return f"{named} is over"
-    return ""
+    return None
 
 
 def refusal(
     task: Task, request: CredentialRequest, lineage: Lineage, may_delegate: bool | None
-) -> str:
-    """Return why the child may never have what it asks for, as things stand; '' for nothing.
+) -> Problem[DelegationReason] | None:
+    """Return why the child may never have what it asks for, as things stand; None for nothing.
 
-    `may_delegate` is None where it was not asked. Each ends with a word for programs.
+    `may_delegate` is None where it was not asked.
     """
     parent, root = lineage.above[0], lineage.root
     if not _delegates(task.changed_by, parent, may_delegate):
-        return (
+        return _problem(
+            DelegationReason.NOT_HOLDER,
             f"User '{task.changed_by.username}', who last changed the task, is not the pod of "
-            f"parent task '{parent.task.name}' and has not the verb 'delegate' on it (not_holder)"
+            f"parent task '{parent.task.name}' and has not the verb 'delegate' on it",
         )
     if root is not None and task.sponsor not in ("", root.sponsor):
-        return f"sponsor must be unset, or that of root task '{root.name}' (principal_mismatch)"
+        return _problem(
+            DelegationReason.PRINCIPAL_MISMATCH,
+            f"sponsor must be unset, or that of root task '{root.name}'",
+        )
     if said := _wider_intent(task, parent.task):
-        return f"{said} (intent_expanded)"
+        return _problem(DelegationReason.INTENT_EXPANDED, said)
     asked = parent.task.requests_in(parent.record.phase if parent.record else "")
-    reasons = [_beyond(request, a.class_name, a.actions, a.resources, a.location) for a in asked]
-    if "" not in reasons:
-        what = min(reasons, key=len, default="it asks for nothing")
-        return f"Parent task '{parent.task.name}' asks for less: {what} (scope_expanded)"
-    return ""
+    beyond = [_beyond(request, a.class_name, a.actions, a.resources, a.location) for a in asked]
+    if None not in beyond:
+        what = min(filter(None, beyond), key=len, default="it asks for nothing")
+        return _problem(
+            DelegationReason.SCOPE_EXPANDED,
+            f"Parent task '{parent.task.name}' asks for less: {what}",
+        )
+    return None
+
+
+def _problem(reason: DelegationReason, said: str) -> Problem[DelegationReason]:
+    """Return it with the reason in the message too: a condition has no other place for it."""
+    return Problem(reason, f"{said} ({reason})")
 
 
 def _delegates(user: TaskUser, parent: Ancestor, may_delegate: bool | None) -> bool:
@@ -164,7 +196,7 @@ def is_pod_of(user: TaskUser, parent: Ancestor) -> bool:
     return bound and user.username == account
 
 
-def _wider_intent(task: Task, parent: Task) -> str:
+def _wider_intent(task: Task, parent: Task) -> str | None:
     child, above = task.intent, parent.intent
     tools = sorted(set(child.tools) - set(above.tools))
     if tools:
@@ -178,14 +210,14 @@ def _wider_intent(task: Task, parent: Task) -> str:
             )
     if child.trust_boundary != above.trust_boundary:
         return f"intent.trustBoundary must be that of task '{parent.name}'"
-    return ""
+    return None
 
 
 def _beyond(
     request: CredentialRequest, class_name: str, actions: Iterable[str], resources: Sequence[str],
     location: str,
-) -> str:  # fmt: skip
-    """Return what of a request is not within something; '' for nothing (rule 3)."""
+) -> str | None:  # fmt: skip
+    """Return what of a request is not within something; None for nothing (rule 3)."""
     if request.class_name != class_name:
         return f"class '{request.class_name}'"
     for action in request.actions:
@@ -199,7 +231,7 @@ def _beyond(
             return f"resource '{resource}'"
     if request.location != location:
         return f"location '{request.location}'"
-    return ""
+    return None
 
 
 def covering(request: CredentialRequest, lineage: Lineage) -> Grant | None:
@@ -212,19 +244,21 @@ def covering(request: CredentialRequest, lineage: Lineage) -> Grant | None:
     return max(found, key=lambda g: (_end(g), g.id), default=None)
 
 
-def too_much(lineage: Lineage, cover: Grant) -> str:
-    """Return which limit of the tasks above the child is beyond; '' for none (rule 6)."""
+def too_much(lineage: Lineage, cover: Grant) -> Problem[DelegationReason] | None:
+    """Return which limit of the tasks above the child is beyond; None for none (rule 6)."""
     if lineage.depth > min(cover.max_depth, DEEPEST):
-        return (
+        return _problem(
+            DelegationReason.DEPTH_EXCEEDED,
             f"limits.maxDelegationDepth of the policies above allow {cover.max_depth} levels, and "
-            f"this task is at the {lineage.depth}. (depth_exceeded)"
+            f"this task is at the {lineage.depth}.",
         )
     if lineage.siblings_before >= cover.max_children:
-        return (
+        return _problem(
+            DelegationReason.BUDGET_EXCEEDED,
             f"limits.maxChildren of the policies of task '{lineage.above[0].task.name}' allow "
-            f"{cover.max_children} at a time, and as many are there (budget_exceeded)"
+            f"{cover.max_children} at a time, and as many are there",
         )
-    return ""
+    return None
 
 
 def outlives(grant: Grant, lineage: Lineage, request: CredentialRequest) -> bool:

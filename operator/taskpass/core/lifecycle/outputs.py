@@ -11,8 +11,8 @@ def keys_of(request: CredentialRequest, fields: Iterable[str]) -> dict[str, str]
     return keys | {output.key: output.field for output in request.outputs}
 
 
-def collision(requests: Sequence[CredentialRequest]) -> str:
-    """Return a sentence where two requests of a phase would write one key; '' where none do."""
+def collision(requests: Sequence[CredentialRequest]) -> str | None:
+    """Return which two requests of a phase would write one key; None where none do."""
     taken: dict[str, str] = {}
     for request in requests:
         for output in request.outputs:
@@ -25,4 +25,4 @@ def collision(requests: Sequence[CredentialRequest]) -> str:
                     f"outputs of credential '{request.name}' writes key '{output.key}', which is "
                     f"also written for '{owner}'; give it another key"
                 )
-    return ""
+    return None

@@ -127,8 +127,11 @@ def mentions(text: str, name: str) -> bool:
     return name in text and bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text))
 
 
-def hop_objection(child: Stamped, owner: WorkloadView, controllers: Controllers) -> str:
-    """Return why an object is not its owner's (rules 2 and 3); '' where it is."""
+def hop_objection(child: Stamped, owner: WorkloadView, controllers: Controllers) -> str | None:
+    """Return why an object is not its owner's (rules 2 and 3); None where it is.
+
+    To programs all of it is one reason of the condition: `WorkloadMismatch`.
+    """
     makers = controllers.get(owner.kind)
     if makers is None:
         known = ", ".join(sorted(controllers))
@@ -153,7 +156,7 @@ def hop_objection(child: Stamped, owner: WorkloadView, controllers: Controllers)
             f"{child.title} names {owner.title} as its owner, but was created for another: it was "
             "adopted, or its owner was changed"
         )
-    return ""
+    return None
 
 
 def made_anew(kind: str, name: str) -> str:
@@ -183,7 +186,7 @@ def origin_of(pod: Stamped, owners: Sequence[WorkloadView], controllers: Control
         if claimed is None or claimed.uid != owner.uid or hop_objection(top, owner, controllers):
             break
         names.update(owner.changers or ())
-        unknown = unknown or _unknown_of(owner)
+        unknown = unknown or _unknown_of(owner) or ""
         top, reached = owner, owner.uid
     if not reached:
         names.add(top.created_by)
@@ -197,7 +200,8 @@ def origin_of(pod: Stamped, owners: Sequence[WorkloadView], controllers: Control
     return Origin(names=tuple(sorted(names - {""})), unknown=unknown)
 
 
-def _unknown_of(workload: WorkloadView) -> str:
+def _unknown_of(workload: WorkloadView) -> str | None:
+    """Return why not all are known who started a workload; None where they are."""
     if workload.changers is NO_STAMP or "" in workload.changers:
         return (
             f"who created {workload.title} is not known: that was before taskpass stamped it, or "
@@ -208,4 +212,4 @@ def _unknown_of(workload: WorkloadView) -> str:
             f"more than {MOST_CHANGERS} users have created or changed {workload.title}; delete it "
             "and make it anew"
         )
-    return ""
+    return None

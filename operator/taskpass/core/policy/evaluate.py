@@ -129,9 +129,13 @@ def evaluate(
     `answers` are what the policies' validations say of it, as far as they have been asked.
     """
     granted = question.credential_class
-    refusal = _class_refusal(question)
-    if granted is None or refusal:
-        return Decision(allowed=False, reason=DecisionReason.DENIED, message=refusal)
+    if granted is None:
+        return _denied(
+            f"CredentialClass '{question.request.class_name}' does not exist; create it, or name "
+            "another in classRef"
+        )
+    if said := _class_refusal(question, granted):
+        return _denied(said)
     hearing = _Hearing(question=question, answers=answers)
     for compiled in sorted(policies, key=lambda compiled: compiled.policy.label):
         if in_scope(compiled.policy, question):
@@ -139,12 +143,13 @@ def evaluate(
     return hearing.decision(granted)
 
 
-def _class_refusal(question: Question) -> str:
-    """Return what the class alone has against the request; '' for nothing."""
-    request, granted = question.request, question.credential_class
-    name = request.class_name
-    if granted is None:
-        return f"CredentialClass '{name}' does not exist; create it, or name another in classRef"
+def _denied(message: str) -> Decision:
+    return Decision(allowed=False, reason=DecisionReason.DENIED, message=message)
+
+
+def _class_refusal(question: Question, granted: CredentialClass) -> str | None:
+    """Return what the class alone has against the request; None for nothing."""
+    request, name = question.request, question.request.class_name
     if granted.deleting:
         return (
             f"CredentialClass '{name}' is being deleted; name another in classRef, or create it "
@@ -171,7 +176,7 @@ def _class_refusal(question: Question) -> str:
             f"CredentialClass '{name}' has no location '{request.location}'; it has "
             f"{_few(granted.locations) or 'none, so leave location unset'}"
         )
-    return ""
+    return None
 
 
 @dataclass(slots=True, kw_only=True)
