@@ -145,3 +145,13 @@ class EntryRefused(TaskpassError):
 
 class UsageError(TaskpassError):
     """What the person typed, or an environment variable, cannot be used. One line, exit code 2."""
+
+
+class SigningKeyUnusable(UsageError):
+    """What should hold a signing key is there, and cannot be read, or holds something else."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}; {remedy}" if remedy else what)
+        self.what = what
+        self.remedy = remedy
+        """What to do; empty where that depends on who asks."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from taskpass.core.errors import Forbidden, NotFound, UsageError
+from taskpass.core.errors import Forbidden, NotFound, SigningKeyUnusable
 from taskpass.core.model.diagnosis import Diagnosis, doubtful, failed, well
 from taskpass.kube import guardrails
 from taskpass.kube.api.client import KubeClient
@@ -186,8 +186,8 @@ async def key(client: KubeClient, home: str, generation: int = 1) -> tuple[Diagn
     except Forbidden:
         what = f"Secret '{name}' in namespace '{home}' may not be read"
         return failed("signing key", what, UPGRADE), b""
-    except UsageError as error:
-        return failed("signing key", str(error).partition(";")[0], "restore it from a backup"), b""
+    except SigningKeyUnusable as error:
+        return failed("signing key", error.what, "restore it from a backup"), b""
     return well("signing key", f"Secret '{name}' holds a key"), seed
 
 

@@ -16,6 +16,7 @@ from taskpass.core.errors import (
     Forbidden,
     NotFound,
     ProviderUnavailable,
+    SigningKeyUnusable,
     TaskpassError,
     TransientError,
     UsageError,
@@ -204,9 +205,9 @@ def _key_file(path: Path, *, here: bool) -> Diagnosis:
     if here:
         try:
             read_seed_file(path)
-        except UsageError as error:
-            what, _, remedy = str(error).partition("; ")
-            return failed("signing key", what, remedy or "mount the file that it was signed with")
+        except SigningKeyUnusable as error:
+            remedy = error.remedy or "mount the file that it was signed with"
+            return failed("signing key", error.what, remedy)
     return well("signing key", f"the operator reads it from the file {path}")
 
 

@@ -9,7 +9,7 @@ import base64
 import binascii
 import secrets
 
-from taskpass.core.errors import ApiUnavailable, Conflict, NotFound, UsageError
+from taskpass.core.errors import ApiUnavailable, Conflict, NotFound, SigningKeyUnusable
 from taskpass.ports.cluster import ApiClient
 
 NAME = "taskpass-signing-key"
@@ -32,7 +32,7 @@ async def read_previous_seed(client: ApiClient, namespace: str, generation: int)
     """Return the seed before this generation's; None where there was none, or it is deleted.
 
     Raises:
-        UsageError: As `load_or_create_seed`.
+        SigningKeyUnusable: As `load_or_create_seed`.
 
     """
     if generation == 1:
@@ -47,7 +47,7 @@ async def load_or_create_seed(client: ApiClient, namespace: str, generation: int
     """Return the 32 bytes, made now if they are not there; durable before they are returned.
 
     Raises:
-        UsageError: The Secret is there and holds something else; a person must look.
+        SigningKeyUnusable: The Secret is there and holds something else; a person must look.
 
     """
     try:
@@ -88,9 +88,9 @@ async def read_seed(client: ApiClient, namespace: str, generation: int = 1) -> b
     except (KeyError, binascii.Error):
         seed = b""
     if secret.get("type") != TYPE or len(seed) != SEED_BYTES:
-        raise UsageError(
+        raise SigningKeyUnusable(
             f"Secret '{name}' in namespace '{namespace}' must be of type {TYPE} and hold "
-            f"{SEED_BYTES} bytes under '{FIELD}'; restore it from a backup, as the log is signed "
-            "with it"
+            f"{SEED_BYTES} bytes under '{FIELD}'",
+            "restore it from a backup, as the log is signed with it",
         )
     return seed

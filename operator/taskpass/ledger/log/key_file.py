@@ -5,7 +5,7 @@ import binascii
 import os
 from pathlib import Path
 
-from taskpass.core.errors import UsageError
+from taskpass.core.errors import SigningKeyUnusable, UsageError
 from taskpass.ledger.log.signing import SEED_SIZE, generate_seed
 
 OTHERS = 0o027
@@ -16,7 +16,8 @@ def read_seed_file(path: Path) -> bytes:
     """Return the seed.
 
     Raises:
-        UsageError: It cannot be read, holds something else, or others can read or change it.
+        SigningKeyUnusable: It cannot be read, holds something else, or others can read or
+            change it.
 
     """
     try:
@@ -24,18 +25,19 @@ def read_seed_file(path: Path) -> bytes:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(1024)
     except OSError as error:
-        raise UsageError(f"The key file {path} cannot be read ({error.strerror})") from error
+        said = f"The key file {path} cannot be read ({error.strerror})"
+        raise SigningKeyUnusable(said) from error
     if mode & OTHERS:
-        raise UsageError(
-            f"The key file {path} can be read or changed by others than its owner and group; "
-            f"chmod 0400 {path}"
+        raise SigningKeyUnusable(
+            f"The key file {path} can be read or changed by others than its owner and group",
+            f"chmod 0400 {path}",
         )
     try:
         seed = base64.b64decode(text.strip(), validate=True)
     except binascii.Error:
         seed = b""
     if len(seed) != SEED_SIZE:
-        raise UsageError(f"The key file {path} must hold {SEED_SIZE} bytes in base64")
+        raise SigningKeyUnusable(f"The key file {path} must hold {SEED_SIZE} bytes in base64")
     return seed
 
 
