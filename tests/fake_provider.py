@@ -61,9 +61,8 @@ class FakeProvider:
         """Return the names of the fields that a credential of it has."""
         return frozenset({"token", "server"})
 
-    def problem(self, credential_class: CredentialClass) -> str:
+    def problem(self, credential_class: CredentialClass) -> None:
         """Return nothing: every class can be issued."""
-        return ""
 
     def prepare(
         self, request: CredentialRequest, credential_class: CredentialClass, grant_id: str

@@ -128,7 +128,7 @@ class ProviderSuite:
             subject.provider.prepare(subject.refused, subject.credential_class, new_grant_id())
 
     def test_a_class_that_can_be_issued_has_no_problem(self, subject: Subject) -> None:
-        assert subject.provider.problem(subject.credential_class) == ""
+        assert subject.provider.problem(subject.credential_class) is None
 
     async def test_a_record_that_names_what_is_anothers_takes_nothing_back(
         self, subject: Subject

@@ -221,8 +221,8 @@ class SimulatedProvider:
     def fields(self) -> frozenset[str]:
         return frozenset({"token", "server"})
 
-    def problem(self, credential_class: CredentialClass) -> str:
-        return ""
+    def problem(self, credential_class: CredentialClass) -> None:
+        return None
 
     async def permissions_digest(self, credential_class: CredentialClass) -> str:
         with self._life.call("provider.reach"):

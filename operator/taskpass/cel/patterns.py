@@ -57,7 +57,8 @@ def zone(name: str | None) -> None:
         raise ValueError("a time zone must be a name such as 'Europe/Berlin', or '+01:00'")
 
 
-def _refused(pattern: str) -> str:
+def _refused(pattern: str) -> str | None:
+    """Return what a pattern may not have, as "must have no" goes on; None where it has none."""
     escaped = re.findall(r"\\(.)", pattern, re.DOTALL)
     if "p" in escaped or "P" in escaped:
         return "\\p or \\P; write the characters as a class, such as [A-Za-z]"
@@ -65,4 +66,4 @@ def _refused(pattern: str) -> str:
         return "{; write a repetition out, or use + and *"
     if re.search(r"\(\?(?!:)", pattern):
         return "flags such as (?i), and no named groups; write [Aa] for both cases"
-    return ""
+    return None

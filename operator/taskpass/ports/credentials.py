@@ -29,8 +29,10 @@ class CredentialProvider(Protocol):
     def fields(self) -> frozenset[str]:
         """Return the names of the fields that a credential of it has."""
 
-    def problem(self, credential_class: CredentialClass) -> str:
-        """Return what keeps the class from ever being issued, in a sentence; '' where nothing does.
+    def problem(self, credential_class: CredentialClass) -> str | None:
+        """Return what keeps the class from ever being issued, in a sentence; None for nothing.
+
+        To programs all of it is one reason of the class's condition: `ProviderRefused`.
 
         Pure: what only the issuer can tell shows when it is asked.
         """

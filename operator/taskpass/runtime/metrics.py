@@ -349,7 +349,7 @@ class MeasuredProvider:
         """See `ports.CredentialProvider`."""
         return self._provider.fields()
 
-    def problem(self, credential_class: CredentialClass) -> str:
+    def problem(self, credential_class: CredentialClass) -> str | None:
         """See `ports.CredentialProvider`."""
         return self._provider.problem(credential_class)
 

@@ -107,7 +107,7 @@ def verify(
     else:
         names = [*(str(path) for path in against), *(["the AuditAnchor"] if anchored else [])]
         click.echo("\n".join((*_lines(report), *_remembered(report, trust, names, now))))
-    if trust.missing:
+    if trust.missing is not None:
         raise options.BelowLevel(f"BELOW LEVEL: {trust.missing}")
 
 

@@ -58,8 +58,8 @@ class Ancestor:
     record: TaskRecord | None
     grants: tuple[Grant, ...]
     """What it holds, of its own UID."""
-    stopped: str = ""
-    """Which KillSwitch stops it, in a sentence; '' where none does."""
+    stopped: str | None = None
+    """Which KillSwitch stops it, in a sentence; None where none does."""
 
     def live(self) -> list[Grant]:
         """Return what it may use now."""

@@ -173,8 +173,8 @@ class Task:
     """Name of the task, in the same namespace, that delegated to this one; '' for a root."""
     status: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """`status` as last read: compared with what should be there, never a source of truth."""
-    left_out: str = ""
-    """Why its spec is not kept, and it gets nothing, in a sentence; '' for one that is served."""
+    left_out: str | None = None
+    """Why its spec is not kept, and it gets nothing, in a sentence; None for one that is served."""
 
     @property
     def key(self) -> tuple[str, str]:

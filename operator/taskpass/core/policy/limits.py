@@ -22,8 +22,8 @@ class Lifetime:
     """The object that the field is in, as a sentence names it."""
     policy: Policy | None = None
     """The policy, where the owner is one."""
-    refusal: str = ""
-    """Why there is no lifetime that serves; '' where `seconds` does."""
+    refusal: str | None = None
+    """Why there is no lifetime that serves; None where `seconds` does."""
 
 
 def lifetime_of(

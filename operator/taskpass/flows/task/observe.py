@@ -109,7 +109,7 @@ def lineage_of(ports: Ports, task: Task) -> Lineage:
         grants = tuple(g for g in ports.ledger.grants(found.key) if g.task.uid == found.uid)
         record = ports.ledger.record(found.uid)
         switch = next((s for s in ports.world.kill_switches() if s.stops(found)), None)
-        stopped = switch.message if switch else ""
+        stopped = switch.message if switch else None
         above.append(Ancestor(task=found, record=record, grants=grants, stopped=stopped))
         current = found
     ahead = _siblings_before(ports, task) if task.parent else 0

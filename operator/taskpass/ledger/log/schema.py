@@ -100,35 +100,35 @@ def version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def damage(db: sqlite3.Connection, *, quick: bool = False) -> str:
-    """Return what SQLite finds wrong with the file's structure, in one line; '' if nothing.
+def damage(db: sqlite3.Connection, *, quick: bool = False) -> str | None:
+    """Return what SQLite finds wrong with the file's structure, in one line; None if nothing.
 
     Every index is compared with its table as well, unless it is to be `quick`: a row that is hidden
     in one is found.
     """
     check = "quick_check" if quick else "integrity_check"
     found = str(db.execute(f"PRAGMA {check}(1)").fetchone()[0])
-    return "" if found == "ok" else found.splitlines()[0]
+    return None if found == "ok" else found.splitlines()[0]
 
 
-def foreign(db: sqlite3.Connection) -> str:
-    """Return which object in the file is not of our making, or lacks, in a few words; '' if none.
+def foreign(db: sqlite3.Connection) -> str | None:
+    """Return which object in the file is not of our making, or lacks, in a few words; None if none.
 
     A trigger, or a view in the place of a table, would have every reader see another thing, and the
     writer write one. A file that no operator of this version has opened yet is whole as it is.
     """
     found = _objects(db)
     if found in _before():
-        return ""
+        return None
     if strange := sorted(found - _ours()):
         kind, name, _, _ = strange[0]
         return f"the {kind} '{name}' is not one that taskpass makes"
     lacking = sorted(_ours() - found)
-    return f"the {lacking[0][0]} '{lacking[0][1]}' is missing, or another" if lacking else ""
+    return f"the {lacking[0][0]} '{lacking[0][1]}' is missing, or another" if lacking else None
 
 
-def strange_value(db: sqlite3.Connection) -> str:
-    """Return the `table.column` that has a value of another kind than is written; '' if none.
+def strange_value(db: sqlite3.Connection) -> str | None:
+    """Return the `table.column` that has a value of another kind than is written; None if none.
 
     The tables are STRICT, but whoever takes that word away for a moment can put anything in.
     """
@@ -139,7 +139,7 @@ def strange_value(db: sqlite3.Connection) -> str:
             sql = f"SELECT 1 FROM {table} WHERE typeof({column}) NOT IN ({marks}) LIMIT 1"  # noqa: S608 (ours)
             if column in there and db.execute(sql, kinds).fetchone():
                 return f"{table}.{column}"
-    return ""
+    return None
 
 
 @functools.cache

@@ -9,10 +9,10 @@ from taskpass.ledger.log.reader import Incomplete
 from taskpass.ledger.verify.log import Report
 
 
-def entries_here(report: Report) -> str:
-    """Return which entries were looked through; '' where that is all the log ever had."""
+def entries_here(report: Report) -> str | None:
+    """Return which entries were looked through; None where that is all the log ever had."""
     if report.is_whole and not report.pruned:
-        return ""
+        return None
     first, end = report.bodies
     return f"entries {first}..{end - 1}"
 

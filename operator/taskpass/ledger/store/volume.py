@@ -118,8 +118,8 @@ def examine(path: Path) -> Diagnosis:
     return well(ABOUT, said)
 
 
-def _written(directory: Path) -> str:
-    """Return why a file cannot be made durable there; '' where it can."""
+def _written(directory: Path) -> str | None:
+    """Return why a file cannot be made durable there; None where it can."""
     probe = directory / f".doctor-{os.getpid()}"
     try:
         try:
@@ -131,7 +131,7 @@ def _written(directory: Path) -> str:
             probe.unlink(missing_ok=True)
     except OSError as error:
         return describe_error(error)
-    return ""
+    return None
 
 
 def _mebibytes(size: int) -> str:

@@ -37,8 +37,8 @@ class Trust:
     level: int
     cosigners: tuple[Cosigner, ...]
     """Witnesses that the reader names, each with the newest that it has cosigned."""
-    missing: str
-    """Why it is not enough; '' where it is."""
+    missing: str | None
+    """Why it is not enough; None where it is."""
 
 
 def checked(
@@ -63,8 +63,8 @@ def checked(
     keys = [each.key for each in policy.witnesses.values()]
     seen = cosigners(notes, keys)
     fresh = {key for key in keys if _is_fresh(key, seen, demand.max_age, now)}
-    missing = "; ".join(_missing(demand, fresh))
-    level = 2 if fresh and not missing else 1 if anchored else 0
+    missing = "; ".join(_missing(demand, fresh)) or None
+    level = 2 if fresh and missing is None else 1 if anchored else 0
     return report, Trust(level=level, cosigners=seen, missing=missing)
 
 

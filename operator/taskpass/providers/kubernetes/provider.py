@@ -109,8 +109,8 @@ class KubernetesProvider:
         """Return the names of the fields that a credential of it has."""
         return FIELDS
 
-    def problem(self, credential_class: CredentialClass) -> str:
-        """Return what keeps the class from ever being issued: a role, or its tokens' audience."""
+    def problem(self, credential_class: CredentialClass) -> str | None:
+        """See `ports.CredentialProvider`: a role may keep it from that, or its tokens' audience."""
         audience = credential_class.config.get("audience", "")
         if audience and audience not in self._audiences:
             return (
@@ -126,7 +126,7 @@ class KubernetesProvider:
                         f"'{namespace}'; an administrator lists it in the value `targets` of the "
                         "chart"
                     )
-        return ""
+        return None
 
     async def obstacles(self, credential_class: CredentialClass) -> list[str]:
         """Return what would be refused at issue, each once; nothing is made.

@@ -50,8 +50,8 @@ def rules_digest(rules: Sequence[Rule]) -> str:
     return digest(list(rules))
 
 
-def streams(rules: Sequence[Rule]) -> str:
-    """Return what opens a stream among what a role grants, for people; '' where nothing does."""
+def streams(rules: Sequence[Rule]) -> str | None:
+    """Return what opens a stream among what a role grants, for people; None where nothing does."""
     for rule in rules:
         resources = rule.get("resources") or ()
         if not resources:
@@ -63,11 +63,13 @@ def streams(rules: Sequence[Rule]) -> str:
             subresource = resource.partition("/")[2]
             if resource == "*" or subresource in STREAMED or subresource == "*":
                 return f"the resource '{resource}'"
-    return ""
+    return None
 
 
-def privilege_escalation(rules: Sequence[Rule], harmless: Collection[tuple[str, str]] = ()) -> str:
-    """Return what may let the holder get another credential, for people; '' where nothing does.
+def privilege_escalation(
+    rules: Sequence[Rule], harmless: Collection[tuple[str, str]] = ()
+) -> str | None:
+    """Return what may let the holder get another credential, for people; None where nothing does.
 
     `harmless` are (group, resource) that may be written as well, as an installation knows them.
     """
@@ -77,7 +79,7 @@ def privilege_escalation(rules: Sequence[Rule], harmless: Collection[tuple[str, 
                 for group in rule.get("apiGroups") or ():
                     if _escalates(verb, group, resource, harmless):
                         return f"'{verb}' on '{resource}'"
-    return ""
+    return None
 
 
 def representative(rules: Sequence[Rule], others: Iterable[Sequence[Rule]]) -> dict[str, str]:
