@@ -21,15 +21,15 @@ class Cost:
     fields: tuple[str, ...]
 
 
-def examine(engine: CelExpressions, sources: Sequence[str]) -> Cost:
-    """Return what a policy's validations cost together.
+def examine(engine: CelExpressions, sources: Sequence[str], first: int = 0) -> Cost:
+    """Return what a policy's validations cost together; `first` is the number of the first.
 
     Raises:
         ValueError: One cannot be used; says which, and why, in one line.
 
     """
     total, fields = 0.0, set[str]()
-    for number, source in enumerate(sources):
+    for number, source in enumerate(sources, first):
         try:
             price = engine.compile(source).price
         except ValueError as error:
@@ -41,8 +41,8 @@ def examine(engine: CelExpressions, sources: Sequence[str]) -> Cost:
     return Cost(total, tuple(sorted(fields)))
 
 
-def too_much(sources: Sequence[str], milliseconds: float) -> str:
-    """Return what is too much for one policy, in one line; '' where nothing is."""
+def too_much(sources: Sequence[str], milliseconds: float) -> str | None:
+    """Return what is too much for one policy, in one line; None where nothing is."""
     characters = sum(map(len, sources))
     if characters > MOST_CHARACTERS:
         return (
@@ -54,7 +54,7 @@ def too_much(sources: Sequence[str], milliseconds: float) -> str:
             f"spec.validations: could take too long together: {milliseconds:.1f} ms by their "
             f"prices, and must be at most {MOST_MILLISECONDS:.0f} ms"
         )
-    return ""
+    return None
 
 
 def evaluate(

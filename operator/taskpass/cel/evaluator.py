@@ -62,10 +62,12 @@ class _Served:
     """What came of a message."""
 
     answers: list[dict[str, Any]] = field(default_factory=list)
-    stopped: str = ""
-    """Why the rest has no answer; '' where all have."""
+    stopped: str | None = None
+    """Why the rest has no answer; None where all have."""
     at_fault: bool = False
     """Whether it was at the first without an answer."""
+    unsent: bool = False
+    """Whether it was never asked, as something in it is no text: another message may be."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -205,7 +207,7 @@ class ProcessEvaluator:
                 _Message(
                     parts=1,
                     milliseconds=EXAMINING_MILLISECONDS,
-                    build=lambda source=source: encoded({"examine": [[source]]}),  # type: ignore[misc]
+                    build=lambda part=(number, source): encoded({"examine": [part]}),  # type: ignore[misc]
                     done=asyncio.get_running_loop().create_future(),
                 ),
                 asked=asked,
@@ -216,7 +218,7 @@ class ProcessEvaluator:
                 self._fail(policy, served.stopped)
                 return
             try:
-                whole = _with(whole, number, served.answers[0])
+                whole = _with(whole, served.answers[0])
             except (KeyError, TypeError, ValueError):
                 self._fail(policy, NO_ANSWER)
                 return
@@ -293,7 +295,7 @@ class ProcessEvaluator:
         try:
             body = message.build()
         except (ValueError, KeyError):
-            return _Served(stopped=NOT_TEXT)
+            return _Served(stopped=NOT_TEXT, unsent=True)
         served, process = _Served(), await self._process()
         if process is None:
             return _Served(stopped=self.unhealthy_reason)
@@ -406,7 +408,7 @@ class _Session:
         if not served.at_fault:
             for item in batch[done:]:
                 self._answer(item, Answer(error=served.stopped, transient=True))
-            if served.stopped != NOT_TEXT:
+            if not served.unsent:
                 self._give_up(served.stopped)
             return None
         self._ended += 1
@@ -451,10 +453,9 @@ def _bounded(policy: Policy, known: _Known) -> _Known:
     return _Known(error=said) if said else known
 
 
-def _with(whole: _Known, number: int, said: dict[str, Any]) -> _Known:
+def _with(whole: _Known, said: dict[str, Any]) -> _Known:
     """Return what is known with one more expression examined."""
-    error = str(said.get("error", "")).replace("spec.validations[0]", f"spec.validations[{number}]")
-    if error:
+    if error := str(said.get("error", "")):
         return _Known(error=error)
     return _Known(
         milliseconds=whole.milliseconds + float(said["price"]),

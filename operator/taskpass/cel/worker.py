@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -48,8 +48,8 @@ def main() -> None:
 
 def answers(engine: CelExpressions, message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the answer to each part of a message, in their order."""
-    for sources in message.get("examine", ()):
-        yield _examined(engine, sources)
+    for number, source in message.get("examine", ()):
+        yield _examined(engine, number, source)
     now = datetime.fromisoformat(message["now"]) if "now" in message else None
     sets = [{**values, "now": now} for values in message.get("values", ())]
     for number, sources in message.get("evaluate", ()):
@@ -57,10 +57,11 @@ def answers(engine: CelExpressions, message: Mapping[str, Any]) -> Iterator[dict
         yield {"unmet": unmet, "error": error}
 
 
-def _examined(engine: CelExpressions, sources: Sequence[str]) -> dict[str, Any]:
+def _examined(engine: CelExpressions, number: int, source: str) -> dict[str, Any]:
+    """Return what the expression of that number in its policy costs, or why it cannot be used."""
     started = time.process_time()
     try:
-        cost = examine(engine, sources)
+        cost = examine(engine, [source], number)
     except ValueError as error:
         return {"error": str(error)}
     compiling = (time.process_time() - started) * 1000
