@@ -83,7 +83,7 @@ def soak(
                 deaths.live()
             rests += 1
             say(f"{time.monotonic() - began:.0f} s: {deaths.kills.total()} kills, "
-                f"{lives.counts.total()} lives; resting")  # fmt: skip
+                f"{lives.counts.total() + lives.failures.total()} lives; resting")  # fmt: skip
             problems += compared(stage, lives)
             lives.go_on()
         lives.pause(DRAIN_SECONDS)
@@ -98,7 +98,7 @@ def soak(
         deaths.close()
     said, wrong = verified(operator.ledger)
     problems += wrong
-    problems += [text for text in lives.counts if text.startswith("FAILED")]
+    problems += [f"FAILED {text}" for text in lives.failures]
     problems += [f"ended by itself: {text}" for text in deaths.ended_by_itself]
     if deaths.kills.total() < wish.kills:
         problems.append(f"only {deaths.kills.total()} kills")
@@ -109,7 +109,7 @@ def soak(
         "kills": deaths.kills.total(),
         "by_place": dict(sorted(deaths.kills.items())),
         "faults": dict(sorted(deaths.faults.items())),
-        "lives": {k: v for k, v in sorted(lives.counts.items()) if not k.startswith("FAILED")},
+        "lives": dict(sorted(lives.counts.items())),
         "tokens_seen": len(set(lives.tokens)),
         "rests_compared": rests,
         "left": left(stage),

@@ -107,7 +107,7 @@ def chaos(cluster: Cluster, proxy: Proxy, directory: Path, tasks: int, seed: int
         lives.stop()
         operator.stop()
         deaths.close()
-    problems += [text for text in lives.counts if text.startswith("FAILED")]
+    problems += [f"FAILED {text}" for text in lives.failures]
     problems += disasters.failures
     problems += [f"ended by itself: {text}" for text in deaths.ended_by_itself]
     if deaths.kills.total() < LEAST_KILLS:
@@ -121,7 +121,7 @@ def chaos(cluster: Cluster, proxy: Proxy, directory: Path, tasks: int, seed: int
         "kills": dict(sorted(deaths.kills.items())),
         "faults": dict(sorted(deaths.faults.items())),
         "disasters": dict(sorted(disasters.counts.items())),
-        "lives": {k: v for k, v in sorted(lives.counts.items()) if not k.startswith("FAILED")},
+        "lives": dict(sorted(lives.counts.items())),
         "tokens_seen": len(set(lives.tokens)),
         "left": left(stage),
         "audit_verify": said,

@@ -38,6 +38,9 @@ class Lives:
     def __init__(self, stage: Stage, seed: int, rate: float, limit: int | None = None) -> None:
         """Begin `rate` of them a second, `limit` in all."""
         self.counts: Counter[str] = Counter()
+        """By end: lives that ended as they should."""
+        self.failures: Counter[str] = Counter()
+        """By what went wrong: the others."""
         self.tokens: list[str] = []
         """Every token that was seen; all of them must be dead in the end."""
         self._stage = stage
@@ -98,7 +101,7 @@ class Lives:
             self._life(name, end, chance)
             self.counts[end] += 1
         except Exception as error:
-            self.counts[f"FAILED {type(error).__name__}: {error}"] += 1
+            self.failures[f"{type(error).__name__}: {error}"] += 1
         finally:
             with self._lock:
                 self._living.discard(name)

@@ -226,12 +226,13 @@ def test_who_takes_the_operators_rights_away_for_a_moment_gains_no_token(
     assert "must be asked for by a node" in said
 
 
-def _refusal(who: Api, bound: Object, **where: Any) -> str:
+def _refusal(who: Api, bound: Object, **where: Any) -> str | None:
+    """Return what refuses it; None where it is let pass."""
     try:
         ask(who, bound, **where)
     except Refused as refused:
         return refused.message
-    return ""
+    return None
 
 
 def _serves(api: Api) -> bool:

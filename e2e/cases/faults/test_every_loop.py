@@ -92,7 +92,7 @@ def test_one_that_is_refused_says_so_at_readyz_and_goes_on(
     refused = "Sweeping failed, and goes on: The API server answered 403 to list"
     # Other loops may list it too, and say so as well.
     until(
-        lambda: refused in _line(stage, "background"),
+        lambda: refused in (_line(stage, "background") or ""),
         said=lambda: stage.operator.http("/readyz")[1],
     )
 
@@ -120,11 +120,11 @@ def test_while_the_limits_cannot_be_read_nothing_is_issued_and_the_task_says_why
     stage.wait_ready(name)
 
 
-def _line(stage: Stage, check: str) -> str:
-    """Return what a check of `/readyz` says; '' while it is well."""
+def _line(stage: Stage, check: str) -> str | None:
+    """Return what a check of `/readyz` says; None while it is well."""
     lines = (line.split(": ", 1) for line in stage.operator.http("/readyz")[1].splitlines())
     said = dict(each for each in lines if len(each) == 2)
-    return "" if said[check] == "ok" else said[check]
+    return None if said[check] == "ok" else said[check]
 
 
 def _unmet(rules: list[Rule]) -> list[str]:
