@@ -207,7 +207,7 @@ async def _live(world: SimulatedWorld, wire: socket.socket, kill: Kill) -> None:
         ready_conditions=calls, evaluator=DirectEvaluator(clock),
         audience="taskpass", overlap=world.overlap, fingerprint_key=b"k" * 32, fail_point=point,
     )  # fmt: skip
-    ports.modes.issuance_blocked_reason = ""
+    ports.modes.issuance_blocked_reason = None
     await Sweeper(ports, lambda _: None).sweep(quiet=True)
     end = time.monotonic() + WATCHDOG_SECONDS
     for _ in range(PASSES):

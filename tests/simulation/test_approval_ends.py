@@ -198,7 +198,7 @@ async def test_what_was_asked_stays_shown_while_nothing_may_be_issued(
     await world.settle()
     assert (pending(world), said(world, uid)) == ([asked], "")
 
-    world.ports.modes.issuance_blocked_reason = ""
+    world.ports.modes.issuance_blocked_reason = None
     await world.settle()
 
     assert world.condition("Ready") == ("True", "Ready")

@@ -77,7 +77,7 @@ class Walk:
         self.cluster.kill_switch_list = []
         for key in self.cluster.tasks:
             self.cluster.change_task(key, operating_mode="Running")
-        self.world.ports.modes.issuance_blocked_reason = ""
+        self.world.ports.modes.issuance_blocked_reason = None
         self.world.ports.modes.unproven = False
         self.cluster.policy_list = [policy()]
         self.cluster.accounts[NAMESPACE, ACCOUNT] = "account-1"
@@ -222,7 +222,7 @@ class Walk:
     def limits_change(self) -> None:
         held_back = self.world.ports.modes.issuance_blocked_reason
         self.world.ports.modes.issuance_blocked_reason = (
-            "" if held_back else "The limits do not hold"
+            None if held_back else "The limits do not hold"
         )
 
     def state_is_doubted(self) -> None:

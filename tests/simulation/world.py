@@ -132,7 +132,7 @@ class SimulatedWorld:
                 namespace=self.limits.get("namespace", UNLIMITED),
             ),
         )  # fmt: skip
-        self.ports.modes.issuance_blocked_reason = ""
+        self.ports.modes.issuance_blocked_reason = None
         self._reconciler = Reconciler(self.ports)
         self._sweep_due = self.starts > 1
 

@@ -61,7 +61,7 @@ def loops() -> BackgroundLoops:
 async def test_a_loop_survives_each_fault_says_so_and_works_again(
     loops: BackgroundLoops, run: Run, fault: Callable[[], BaseException]
 ) -> None:
-    told: list[str] = []
+    told: list[str | None] = []
     works = asyncio.Event()
 
     async def looks() -> None:
@@ -78,7 +78,7 @@ async def test_a_loop_survives_each_fault_says_so_and_works_again(
             await asyncio.sleep(0.001)
     running.cancel()
 
-    assert told[0] == ""
+    assert told[0] is None
     assert told[1].startswith("Looking failed, and goes on: ")
     assert told[2] == told[1]
 
@@ -134,7 +134,7 @@ async def test_the_text_of_an_error_that_is_not_ours_is_shown_nowhere(
 async def test_only_a_loop_that_issuing_depends_on_keeps_anything_from_being_issued(
     needed: bool,
 ) -> None:
-    changes: list[str] = []
+    changes: list[str | None] = []
     loops = BackgroundLoops(
         lambda: changes.append(loops.issuance_blocked_reason), first_pause=0.001
     )
@@ -149,7 +149,7 @@ async def test_only_a_loop_that_issuing_depends_on_keeps_anything_from_being_iss
             await asyncio.sleep(0.001)
     running.cancel()
 
-    assert changes == ["Looking failed, and goes on: 403" if needed else "", ""]
+    assert changes == ["Looking failed, and goes on: 403" if needed else None, None]
 
 
 @pytest.mark.parametrize("run", [repeated, kept])
@@ -180,4 +180,4 @@ async def test_a_loop_that_comes_to_its_end_is_done(loops: BackgroundLoops) -> N
 
     await asyncio.wait_for(loops.keep("Looking", looks), 5)
 
-    assert loops.unhealthy_reason == ""
+    assert loops.unhealthy_reason is None

@@ -131,13 +131,13 @@ def test_the_ledgers_room_and_what_was_dropped_are_shown() -> None:
 
 
 def test_each_check_of_readiness_is_a_metric_that_changes_with_it() -> None:
-    said: dict[str, str] = {"ledger": "", "limits": "a policy is missing"}
+    said: dict[str, str | None] = {"ledger": None, "limits": "a policy is missing"}
     checks: Mapping[str, Any] = {name: (lambda n=name: said[n]) for name in said}
     metrics = Metrics()
     metrics.ready(checks)
 
     before = values(metrics, "taskpass_ready")
-    said["limits"] = ""
+    said["limits"] = None
 
     assert before == {("ledger",): 1, ("limits",): 0}
     assert values(metrics, "taskpass_ready") == {("ledger",): 1, ("limits",): 1}

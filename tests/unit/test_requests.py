@@ -25,7 +25,7 @@ from tests.unit.ledger import objects
 def duties(path: Path, ledger: SqliteLedger) -> BackgroundWork:
     """Return what answers requests; everything else is of no matter here."""
     none: Any = None
-    ports: Any = SimpleNamespace(modes=Modes(issuance_blocked_reason=""), now=lambda: objects.NOW)
+    ports: Any = SimpleNamespace(modes=Modes(issuance_blocked_reason=None), now=lambda: objects.NOW)
     settings: Any = SimpleNamespace(ledger_path=path)
     return BackgroundWork(
         settings=settings, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,

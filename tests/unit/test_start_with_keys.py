@@ -17,7 +17,7 @@ from taskpass.ledger.verify.log import verify_database
 from taskpass.runtime.background import BackgroundWork
 from taskpass.runtime.settings import Settings
 from taskpass.runtime.start import seeds_of
-from taskpass.server.health import Health
+from taskpass.server.health import Health, LedgerReason
 from tests.unit.kube.scripted_server import Answer, Script, scripted, status_body
 from tests.unit.ledger import objects
 
@@ -88,7 +88,7 @@ async def test_a_key_file_that_others_can_read_ends_the_start(tmp_path: Path) ->
 
 def duties(ledger: object) -> BackgroundWork:
     """Return what looks after this ledger; everything else is of no matter here."""
-    ports: Any = SimpleNamespace(modes=Modes(issuance_blocked_reason=""))
+    ports: Any = SimpleNamespace(modes=Modes(issuance_blocked_reason=None))
     health = Health(ledger="", lease="", caches="", limits="", watching="", anchor="")
     none: Any = None
     return BackgroundWork(
@@ -112,7 +112,10 @@ async def test_damage_that_is_found_after_the_start_stops_issuing_and_is_told(
 
     ledger.close()
     assert "bundle 0 is damaged" in looked_after.ports.modes.issuance_blocked_reason
-    assert "bundle 0 is damaged" in looked_after.health.ledger
+    problem = looked_after.health.ledger
+    assert problem is not None
+    assert problem.reason is LedgerReason.REVOKING_ONLY
+    assert "bundle 0 is damaged" in problem.message
     assert looked_after.ports.modes.unproven
     assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [
         "The ledger does not hold: nothing is issued"
@@ -129,5 +132,5 @@ async def test_a_ledger_that_is_well_holds_nothing_back(tmp_path: Path) -> None:
 
     ledger.close()
     assert not looked_after.ports.modes.unproven
-    assert looked_after.ports.modes.issuance_blocked_reason == ""
-    assert looked_after.health.ledger == ""
+    assert looked_after.ports.modes.issuance_blocked_reason is None
+    assert looked_after.health.ledger is None

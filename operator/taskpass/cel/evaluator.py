@@ -108,11 +108,11 @@ class ProcessEvaluator:
         """Why the last examination came to nothing."""
         self._changes = 0
         self._started = False
-        self._failing = ""
+        self._failing: str | None = None
 
     @property
-    def unhealthy_reason(self) -> str:
-        """Why nothing can be evaluated now, in a sentence; '' where it can."""
+    def unhealthy_reason(self) -> str | None:
+        """Why nothing can be evaluated now, in a sentence; None where it can."""
         if self._failing or self._started:
             return self._failing
         return "The process that evaluates policies is not started yet"
@@ -340,7 +340,7 @@ class ProcessEvaluator:
                 logger.error("Failed to start what evaluates policies", extra={"error": why})
             self._spare, self._failing = None, said
         else:
-            self._started, self._failing = True, ""
+            self._started, self._failing = True, None
         self._news.set()
 
 

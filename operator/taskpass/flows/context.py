@@ -39,8 +39,8 @@ def _nobody(_: Key) -> None:
 class Modes:
     """What holds for every task at once."""
 
-    issuance_blocked_reason: str = "The operator has not yet seen that its own limits hold"
-    """Why nothing may be issued now; '' where it may."""
+    issuance_blocked_reason: str | None = "The operator has not yet seen that its own limits hold"
+    """Why nothing may be issued now; None where it may."""
     waiting: set[Key] = field(default_factory=set)
     """Tasks that rested because of it, and are looked at when it no longer holds."""
     uninstalling: bool = False

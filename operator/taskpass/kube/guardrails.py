@@ -15,10 +15,12 @@ nothing there. So a tenant that deletes its namespace does not stop the others.
 """
 
 import asyncio
+import enum
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
 from taskpass.core.errors import AdmissionDenied, ApiError, Forbidden, NotFound, TransientError
+from taskpass.core.model.problem import Problem
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.kinds import ALL
 
@@ -69,14 +71,29 @@ NOBODY = "g-" + 32 * "0"
 """A grant id that is never drawn: random ones are version 4 UUIDs."""
 
 
+class Guardrail(enum.StrEnum):
+    """What does not hold."""
+
+    KIND = "kind"
+    """One of our CRDs is not there (1)."""
+    POLICY = "policy"
+    """An admission policy or its binding is not there, or does not count everywhere (1)."""
+    WRITE = "write"
+    """Something was let pass that must be refused (2 to 4)."""
+
+
+Weakness = Problem[Guardrail]
+"""What does not hold, in a sentence; for all of them what to do is `REMEDY`."""
+
+
 async def verify_guardrails(
     client: KubeClient,
     *,
     home: str,
     tenants: Iterable[str],
     targets: Mapping[str, Sequence[tuple[str, str]]],
-) -> str:
-    """Return '' if they hold, else a sentence for people that says what does not.
+) -> str | None:
+    """Return the first that does not hold, in a sentence for people; None if all do.
 
     `home` is the operator's own namespace; `targets` are (kind, name) of the roles that may be
     bound in each target namespace.
@@ -86,7 +103,7 @@ async def verify_guardrails(
 
     """
     missing = await limits_missing(client, home=home, tenants=tenants, targets=targets)
-    return missing[0] if missing else ""
+    return f"{missing[0].message}; {REMEDY}" if missing else None
 
 
 async def limits_missing(
@@ -95,8 +112,8 @@ async def limits_missing(
     home: str,
     tenants: Iterable[str],
     targets: Mapping[str, Sequence[tuple[str, str]]],
-) -> list[str]:
-    """Return a sentence for each limit that does not hold; see `verify_guardrails`."""
+) -> list[Weakness]:
+    """Return each limit that does not hold; see `verify_guardrails`."""
     checks = [
         *(
             _exists(client, f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{n}", n)
@@ -117,25 +134,27 @@ async def limits_missing(
     for each in found:
         if isinstance(each, BaseException):
             raise each
-    return [each for each in found if isinstance(each, str) and each]
+    return [each for each in found if isinstance(each, Problem)]
 
 
-async def _exists(client: KubeClient, path: str, name: str) -> str:
+async def _exists(client: KubeClient, path: str, name: str) -> Weakness | None:
     answer = await _read(client, path)
-    return "" if isinstance(answer, dict) else f"'{name}' {answer}; {REMEDY}"
+    return None if isinstance(answer, dict) else Problem(Guardrail.KIND, f"'{name}' {answer}")
 
 
-async def _policy_holds(client: KubeClient, kind: str, name: str) -> str:
+async def _policy_holds(client: KubeClient, kind: str, name: str) -> Weakness | None:
     plural = f"{kind.lower()}admissionpolic"
     policy, binding = await asyncio.gather(
         _read(client, f"{ADMISSION}/{plural}ies/{name}"),
         _read(client, f"{ADMISSION}/{plural}ybindings/{name}"),
     )
     if not isinstance(policy, dict):
-        return f"{kind}AdmissionPolicy '{name}' {policy}; {REMEDY}"
+        return Problem(Guardrail.POLICY, f"{kind}AdmissionPolicy '{name}' {policy}")
     if not isinstance(binding, dict):
-        return f"{kind}AdmissionPolicyBinding '{name}' {binding}; {REMEDY}"
-    weak = f"{kind}AdmissionPolicy '{name}' does not count everywhere any more; {REMEDY}"
+        return Problem(Guardrail.POLICY, f"{kind}AdmissionPolicyBinding '{name}' {binding}")
+    weak = Problem(
+        Guardrail.POLICY, f"{kind}AdmissionPolicy '{name}' does not count everywhere any more"
+    )
     spec, bound = policy["spec"], binding["spec"]
     if spec.get("failurePolicy") != "Fail" or bound.get("policyName") != name:
         return weak
@@ -143,7 +162,7 @@ async def _policy_holds(client: KubeClient, kind: str, name: str) -> str:
         return weak
     if kind == "Validating" and bound.get("validationActions") != ["Deny"]:
         return weak
-    return ""
+    return None
 
 
 def _narrows(match: Any) -> bool:
@@ -162,7 +181,7 @@ async def _read(client: KubeClient, path: str) -> dict[str, Any] | str:
 
 async def _secret_is_refused(
     client: KubeClient, namespace: str, of_type: str, annotations: Mapping[str, str]
-) -> str:
+) -> Weakness | None:
     body = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -171,21 +190,24 @@ async def _secret_is_refused(
     }
     path = f"/api/v1/namespaces/{namespace}/secrets"
     if await _is_refused(client.create(path, body, dryRun="All")):
-        return ""
-    return (
+        return None
+    return Problem(
+        Guardrail.WRITE,
         f"The operator could make a Secret of type {of_type} in namespace '{namespace}', which "
-        f"ValidatingAdmissionPolicy 'taskpass-operator-secrets' must refuse; {REMEDY}"
+        "ValidatingAdmissionPolicy 'taskpass-operator-secrets' must refuse",
     )
 
 
-async def _token_is_refused(client: KubeClient, namespace: str) -> str:
+async def _token_is_refused(client: KubeClient, namespace: str) -> Weakness | None:
     # The API server would fill it with the token of that ServiceAccount, and show it on deletion.
     annotations = {"kubernetes.io/service-account.name": "default"}
     of_type = "kubernetes.io/service-account-token"
     return await _secret_is_refused(client, namespace, of_type, annotations)
 
 
-async def _binding_is_refused(client: KubeClient, namespace: str, role: tuple[str, str]) -> str:
+async def _binding_is_refused(
+    client: KubeClient, namespace: str, role: tuple[str, str]
+) -> Weakness | None:
     body = {
         "apiVersion": f"{RBAC}/v1",
         "kind": "RoleBinding",
@@ -195,22 +217,23 @@ async def _binding_is_refused(client: KubeClient, namespace: str, role: tuple[st
     }
     path = f"/apis/{RBAC}/v1/namespaces/{namespace}/rolebindings"
     if await _is_refused(client.create(path, body, dryRun="All")):
-        return ""
-    return (
+        return None
+    return Problem(
+        Guardrail.WRITE,
         f"The operator could bind {role[0]} '{role[1]}' to everybody in namespace '{namespace}', "
-        f"which ValidatingAdmissionPolicy 'taskpass-operator-grants' must refuse; {REMEDY}"
+        "which ValidatingAdmissionPolicy 'taskpass-operator-grants' must refuse",
     )
 
 
-async def _unlabelled_grant_is_refused(client: KubeClient) -> str:
+async def _unlabelled_grant_is_refused(client: KubeClient) -> Weakness | None:
     body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NOBODY}}
     path = f"/api/v1/namespaces/{GRANTS}/serviceaccounts"
     if await _is_refused(client.create(path, body, dryRun="All")):
-        return ""
-    return (
+        return None
+    return Problem(
+        Guardrail.WRITE,
         f"The operator could make a ServiceAccount in namespace '{GRANTS}' that has no grant's "
-        "label, which ValidatingAdmissionPolicy 'taskpass-operator-grants' must refuse; "
-        f"{REMEDY}"
+        "label, which ValidatingAdmissionPolicy 'taskpass-operator-grants' must refuse",
     )
 
 

@@ -83,7 +83,7 @@ class Lease:
             except Exception as error:
                 said = str(error) if isinstance(error, ApiError) else type(error).__name__
                 waiting = f"it cannot be had: {said}"
-            if not waiting:
+            if waiting is None:
                 return True
             if waiting != said:
                 logger.warning("Waiting for the Lease, nothing is written", extra={"why": waiting})
@@ -136,19 +136,20 @@ class Lease:
         except ApiError as error:
             logger.info("Failed to give up the Lease", extra={"error": str(error)})
 
-    async def _renew(self) -> str:
-        """Return '' where it is ours for another while, else who has it."""
+    async def _renew(self) -> str | None:
+        """Return who has it; None where it is ours for another while."""
         # Whatever goes wrong, the next time it is read anew: what was answered may be nonsense.
         live, self._live = self._live, None
         if live is not None:
             try:
                 await self._write(live)
-                return ""
+                return None
             except (Conflict, NotFound):
                 pass
         return await self._take(held=True)
 
-    async def _take(self, *, held: bool = False) -> str:
+    async def _take(self, *, held: bool = False) -> str | None:
+        """Return what it has to wait for; None where it has it."""
         try:
             live = await self._client.get(f"{self._folder}/{NAME}")
         except NotFound:
@@ -164,15 +165,15 @@ class Lease:
             await self._write(live)
         except Conflict:
             return "another operator was quicker"
-        return ""
+        return None
 
-    def _stranger(self, holder: str, seconds: float, held: bool) -> str:
-        """Say who has it, where that is not us and it has not run out."""
+    def _stranger(self, holder: str, seconds: float, held: bool) -> str | None:
+        """Say who has it; None where that is us, or nobody, or it has run out."""
         log = holder.partition("#")[0]
         if holder in ("", self._holder) or (log == self._log and not held):
-            return ""
+            return None
         if log != self._log and self._monotonic() >= self._seen_at + seconds and not held:
-            return ""
+            return None
         return (
             f"the operator of log '{log}' holds Lease '{NAME}'. There is one operator in a "
             "cluster: remove one of the two"

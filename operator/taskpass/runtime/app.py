@@ -49,7 +49,7 @@ class Operator:
             work = await assemble(process, stack)
             if await process.lease.acquire(work.ledger.origin, self._stop, self._wait_for_lease):
                 stack.push_async_callback(process.lease.release)
-                process.health.lease = ""
+                process.health.lease = None
                 await serve(process, work, self._stop)
 
     def _wait_for_lease(self, reason: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from taskpass.cel.evaluator import ProcessEvaluator
 from taskpass.core.errors import MustEnd, TaskpassError, TransientError, UsageError
 from taskpass.core.model.grant import GrantState
+from taskpass.core.model.problem import Problem
 from taskpass.core.rate_limit.budget import KIBIBYTE, Limit, Meter
 from taskpass.flows.budgeting import Budgets
 from taskpass.flows.cluster.anchoring import Anchoring
@@ -35,7 +36,7 @@ from taskpass.ports.ledger import Batch
 from taskpass.runtime.loops import BackgroundLoops
 from taskpass.runtime.settings import Settings
 from taskpass.server.audit_log import LogServer
-from taskpass.server.health import REVOKING_ONLY, Health
+from taskpass.server.health import Health, LedgerReason
 
 logger = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
@@ -68,6 +69,7 @@ class BackgroundWork:
 
     async def check_guardrails(self) -> timedelta | None:
         """Try whether the limits on ourselves hold; sooner again where they do not."""
+        said: str | None
         try:
             said = await verify_guardrails(
                 self.client,
@@ -82,15 +84,15 @@ class BackgroundWork:
             log("Limits on the operator were checked", extra={"missing": said or "nothing"})
         self.health.limits = said
         self.block_issuance_where_due()
-        return timedelta(seconds=RETRY_SECONDS) if said else None
+        return None if said is None else timedelta(seconds=RETRY_SECONDS)
 
     async def check_watches(self, watcher: Watcher) -> None:
         """Say what of the caches is not up to date; it keeps anything from being issued."""
         self.health.watching = watcher.unhealthy_reason or self.caches.unhealthy_reason
         self.health.expressions = self.evaluator.unhealthy_reason
         missing = self.anchoring.missing
-        self.health.anchor_missing = self.anchoring.why if missing else ""
-        self.health.anchor = "" if missing else self.anchoring.why
+        self.health.anchor_missing = self.anchoring.why if missing else None
+        self.health.anchor = None if missing else self.anchoring.why
         self.block_issuance_where_due()
 
     async def catch_up(self, watcher: Watcher) -> None:
@@ -119,20 +121,20 @@ class BackgroundWork:
         if isinstance(self.ledger, ReadOnlyLedger):
             return
         found = await self.ledger.compare()
-        if not found:
+        if found is None:
             logger.info("Compared the state with the log", extra={"entries": self.ledger.size})
-            self.health.ledger = ""
+            self.health.ledger = None
             self.ports.modes.unproven = False
             self.block_issuance_where_due()
             # What waited for this alone is not issuing, and does not wait for what that waits for.
             for key in self.ports.modes.waiting:
                 self.queue.add(key)
             found = await self.ledger.examine()
-        if not found:
+        if found is None:
             logger.info("Examined the ledger's file", extra={"entries": self.ledger.size})
             return
         logger.error("The ledger does not hold: nothing is issued", extra={"found": found})
-        self.health.ledger = REVOKING_ONLY + found
+        self.health.ledger = Problem(LedgerReason.REVOKING_ONLY, found)
         self.ports.modes.unproven = True
         self.block_issuance_where_due()
 
@@ -185,12 +187,12 @@ class BackgroundWork:
         )  # fmt: skip
         if isinstance(self.ledger, ReadOnlyLedger):
             why = f"Nothing is issued: {self.ledger.why}"
-        elif self.health.ledger:
-            why = f"Nothing is issued: {self.health.ledger.removeprefix(REVOKING_ONLY)}"
+        elif self.health.ledger is not None:
+            why = f"Nothing is issued: {self.health.ledger.message}"
         if modes.issuance_blocked_reason == why:
             return
         modes.issuance_blocked_reason = why
-        if not why:
+        if why is None:
             waiting, modes.waiting = modes.waiting, set()
             for key in waiting:
                 self.queue.add(key)

@@ -44,14 +44,15 @@ class BackgroundLoops:
         self._failing: dict[str, tuple[str, bool]] = {}
 
     @property
-    def unhealthy_reason(self) -> str:
-        """What keeps loops from working, in one line; '' while nothing does."""
-        return "; ".join(text for _, (text, _) in sorted(self._failing.items()))
+    def unhealthy_reason(self) -> str | None:
+        """What keeps loops from working, in one line; None while nothing does."""
+        return "; ".join(text for _, (text, _) in sorted(self._failing.items())) or None
 
     @property
-    def issuance_blocked_reason(self) -> str:
+    def issuance_blocked_reason(self) -> str | None:
         """The same of those without which nothing may be issued."""
-        return "; ".join(text for _, (text, needed) in sorted(self._failing.items()) if needed)
+        needing = (text for _, (text, needed) in sorted(self._failing.items()) if needed)
+        return "; ".join(needing) or None
 
     async def repeat(
         self, name: str, once: Callable[[], Awaitable[timedelta | None]], seconds: float, *,

@@ -189,8 +189,8 @@ class Metrics:
 
         return timed
 
-    def ready(self, checks: Mapping[str, Callable[[], str]]) -> None:
-        """Show each check of `/readyz`; one says '' where all is well."""
+    def ready(self, checks: Mapping[str, Callable[[], str | None]]) -> None:
+        """Show each check of `/readyz`; one says None where all is well."""
         gauge = self._gauge("ready", "1 where a check of /readyz passes", "check")
         for name, check in checks.items():
             gauge.labels(name).set_function(partial(_passes, check))
@@ -401,8 +401,8 @@ class MeasuredProvider:
             seconds.labels(self._name).observe(time.monotonic() - began)
 
 
-def _passes(check: Callable[[], str]) -> float:
-    return float(not check())
+def _passes(check: Callable[[], str | None]) -> float:
+    return float(check() is None)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -119,7 +119,7 @@ async def work_on_tasks(
     known |= {r.task.key for r in ports.ledger.records()}
     for key in sorted(known | set(caches.task_keys())):
         queue.add(key)
-    process.health.caches = ""
+    process.health.caches = None
     background += [group.create_task(each) for each in later_loops(process, work, sweeper)]
     gc_tuning.settle()
     logger.info("Serving", extra={"tasks": len(caches.task_keys()), "known": len(known)})

@@ -46,7 +46,7 @@ async def retry_until_answered(what: str, call: Callable[[], Awaitable[T]], heal
             health.start = f"failed to {what}, will retry: {text}"
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            health.start = ""
+            health.start = None
             return answer
 
 

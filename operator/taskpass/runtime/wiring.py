@@ -18,6 +18,7 @@ from taskpass.core.audit.anchor import IntegrityAlert
 from taskpass.core.errors import LedgerReadOnly
 from taskpass.core.model.entry import Entry
 from taskpass.core.model.key import Key
+from taskpass.core.model.problem import Problem
 from taskpass.flows.cluster.anchoring import Anchoring
 from taskpass.flows.cluster.witnessing import Witnessing
 from taskpass.flows.context import Ports
@@ -51,7 +52,7 @@ from taskpass.runtime.settings import Settings
 from taskpass.runtime.start import fail_point_of, retry_until_answered, seeds_of
 from taskpass.server.access import LogAccess
 from taskpass.server.audit_log import LogServer
-from taskpass.server.health import COMPARING, REVOKING_ONLY, Health
+from taskpass.server.health import COMPARING, Health, LedgerReason
 from taskpass.tlog.trust_policy import asked
 from taskpass.witness.client import HttpWitnesses
 
@@ -117,8 +118,10 @@ async def assemble(process: Process, stack: contextlib.AsyncExitStack) -> Backgr
     opening = opening_of(process, identity)
     ledger = await asyncio.to_thread(opening.as_far_as_possible)
     stack.callback(ledger.close)
-    unwritable = ledger.why if isinstance(ledger, ReadOnlyLedger) else ""
-    process.health.ledger = REVOKING_ONLY + unwritable if unwritable else COMPARING
+    read_only = ledger if isinstance(ledger, ReadOnlyLedger) else None
+    process.health.ledger = (
+        COMPARING if read_only is None else Problem(LedgerReason.REVOKING_ONLY, read_only.why)
+    )
     queue = WorkQueue(
         process.clock, workers=process.settings.workers,
         first=lambda key: bool(ledger.grants(key)),
@@ -130,7 +133,7 @@ async def assemble(process: Process, stack: contextlib.AsyncExitStack) -> Backgr
     evaluator = ProcessEvaluator(process.clock, on_stop=process.metrics.evaluator_stopped)
     events = KubeEvents(process.client, instance=process.instance)
     ports = ports_of(process, identity, ledger, caches, queue, events, evaluator)
-    ports.modes.revoke_only, ports.modes.unproven = bool(unwritable), not unwritable
+    ports.modes.revoke_only, ports.modes.unproven = read_only is not None, read_only is None
     witnessing = await witnessing_of(process, ledger, stack)
     made = BackgroundWork(
         settings=process.settings, client=process.client, ports=ports, ledger=ledger,

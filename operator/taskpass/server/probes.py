@@ -14,8 +14,8 @@ from prometheus_client.exposition import choose_encoder
 from taskpass.server.listener import Handler, Listener
 
 KEEP_SECONDS = 1.0
-Check = Callable[[], str]
-"""Returns '' where all is well, else what is missing in a sentence."""
+Check = Callable[[], str | None]
+"""Returns what is missing, in a sentence; None where all is well."""
 
 
 class Probes:
@@ -58,8 +58,8 @@ class Probes:
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_: web.Request) -> web.Response:
             said = {name: check() for name, check in checks.items()}
-            lines = [f"{name}: {text or 'ok'}" for name, text in said.items()]
-            status = 503 if any(said.values()) else 200
+            lines = [f"{name}: {'ok' if text is None else text}" for name, text in said.items()]
+            status = 200 if all(text is None for text in said.values()) else 503
             return web.Response(text="\n".join(lines) + "\n", status=status)
 
         return answer

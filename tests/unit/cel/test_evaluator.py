@@ -109,7 +109,7 @@ async def test_the_policy_at_which_it_ended_has_no_answer_and_the_others_have(
     assert (said[word].transient, said[word].unmet) == (True, None)
     assert re.search(why, said[word].error)
     assert stops.count == 1
-    assert evaluator.unhealthy_reason == ""
+    assert evaluator.unhealthy_reason is None
 
 
 async def test_what_it_could_not_reach_after_two_ends_is_not_decided(

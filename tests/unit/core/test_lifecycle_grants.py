@@ -234,6 +234,7 @@ def test_another_pod_that_reads_the_secret_holds_everything_new_back(reader: obj
 
     assert isinstance(step, Wait)
     assert "Pod 'old' still runs" in step.waiting
+    assert not step.issuance_blocked
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,17 @@ def test_a_pod_that_cannot_read_the_secret_holds_nothing_back(other: object) -> 
 def test_what_is_held_back_is_said() -> None:
     step = next_step(replace(EMPTY, issuance_blocked_reason="The limits do not hold"), LATER)
 
-    assert step == Wait(waiting="The limits do not hold")
+    assert step == Wait(waiting="The limits do not hold", issuance_blocked=True)
+
+
+def test_what_holds_a_renewal_back_is_said_and_what_is_held_stays() -> None:
+    seen = replace(snapshot(pods=(RUNNING,)), issuance_blocked_reason="The limits do not hold")
+    end = seen.grants[0].expires_at
+    assert end is not None
+
+    step = next_step(seen, end - timedelta(seconds=60))
+
+    assert step == Wait(until=end, unrenewed="The limits do not hold", issuance_blocked=True)
 
 
 def test_a_secret_that_could_not_be_written_is_tried_again_in_another_run() -> None:

@@ -112,7 +112,7 @@ async def test_what_is_there_first_is_believed_and_remembered(stage: Stage) -> N
     anchoring = stage.anchoring()
 
     assert await anchoring.compare()
-    assert anchoring.why == ""
+    assert anchoring.why is None
     assert stage.anchor.head is not None
     assert (stage.anchor.head.size, stage.anchor.finding.reason) == (300, "FirstMemory")
     assert stage.anchor.figures == {"openOperations": 2}
@@ -126,7 +126,7 @@ async def test_growth_is_remembered_and_makes_no_event(stage: Stage) -> None:
 
     assert await anchoring.compare()
     assert stage.anchor.head is not None
-    assert (stage.anchor.head.size, anchoring.why) == (700, "")
+    assert (stage.anchor.head.size, anchoring.why) == (700, None)
     assert stage.anchor.finding.reason == "Anchored"
     assert len(stage.events.posted) == 1
 
@@ -196,7 +196,7 @@ async def test_a_found_rollback_is_told_once_and_goes_with_its_reason(stage: Sta
     await anchoring.compare()
 
     assert told == 2
-    assert anchoring.why == ""
+    assert anchoring.why is None
 
 
 async def test_without_an_anchor_nothing_may_be_issued_and_the_remedy_is_named(
@@ -217,16 +217,16 @@ async def test_an_api_server_that_is_away_changes_nothing(stage: Stage) -> None:
     stage.anchor.fails = ApiUnavailable("no answer")
 
     assert not await anchoring.compare()
-    assert anchoring.why == ""
+    assert anchoring.why is None
 
 
 async def test_little_room_is_told_and_does_not_stop_issuing(stage: Stage) -> None:
     said = "The ledger's volume has 10 MiB left of 1,024 MiB"
-    stage.concern = (AnchorReason.LEDGER_VOLUME_TIGHT, said)
+    stage.concern = IntegrityAlert(AnchorReason.LEDGER_VOLUME_TIGHT, said)
     anchoring = stage.anchoring()
     await anchoring.compare()
 
-    assert anchoring.why == ""
+    assert anchoring.why is None
     assert stage.anchor.head is not None
     assert stage.anchor.finding.reason == AnchorReason.LEDGER_VOLUME_TIGHT
     assert stage.events.posted[-1] == ("LedgerVolumeTight", said)
@@ -237,7 +237,9 @@ async def test_hardly_any_room_stops_issuing_and_what_is_revoked_is_remembered(
 ) -> None:
     anchoring = stage.anchoring()
     await anchoring.compare()
-    stage.concern = (AnchorReason.LEDGER_VOLUME_FULL, "what is left is kept for revocations")
+    stage.concern = IntegrityAlert(
+        AnchorReason.LEDGER_VOLUME_FULL, "what is left is kept for revocations"
+    )
     await stage.grow(310)
 
     await anchoring.compare()
@@ -247,7 +249,7 @@ async def test_hardly_any_room_stops_issuing_and_what_is_revoked_is_remembered(
     assert (stage.anchor.head.size, anchoring.remembered) == (310, 310)
     stage.concern = None
     await anchoring.compare()
-    assert (anchoring.why, stage.anchor.finding.status) == ("", "True")
+    assert (anchoring.why, stage.anchor.finding.status) == (None, "True")
 
 
 async def test_a_fork_that_a_witness_has_proven_stops_issuing_and_nothing_is_remembered(
@@ -255,7 +257,7 @@ async def test_a_fork_that_a_witness_has_proven_stops_issuing_and_nothing_is_rem
 ) -> None:
     anchoring = stage.anchoring()
     await anchoring.compare()
-    stage.concern = (AnchorReason.AUDIT_FORK, "Witness 'w1' has another")
+    stage.concern = IntegrityAlert(AnchorReason.AUDIT_FORK, "Witness 'w1' has another")
     await stage.grow(310)
 
     await anchoring.compare()

@@ -93,7 +93,7 @@ class TestSynced:
                 await caches.seed(client)
 
             assert caches.synced
-            assert caches.unhealthy_reason == ""
+            assert caches.unhealthy_reason is None
             assert caches.enrolled("support")
             assert not caches.enrolled("sales")
 
@@ -113,7 +113,7 @@ class TestSynced:
             assert caches.enrolled("support")
             said = caches.sight("support").issuance_blocked_reason
             assert "its pods may not be read" in said
-            assert caches.unhealthy_reason == ""
+            assert caches.unhealthy_reason is None
 
     async def test_tasks_are_looked_at_when_rights_come(
         self, filled: InformerCache, script: Script, looks: Enqueued

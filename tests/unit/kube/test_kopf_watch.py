@@ -43,7 +43,7 @@ def test_what_ends_it_is_told_and_it_is_begun_anew(monkeypatch: pytest.MonkeyPat
     until(lambda: len(said) == 3)
     watcher.stop(SECONDS)
 
-    assert said[0] == ""
+    assert said[0] is None
     assert said[1] == said[2]
     assert said[1] == "Watching of our kinds ended (RuntimeError); it is begun anew"
     assert watcher.begun == 3

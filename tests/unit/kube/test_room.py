@@ -62,7 +62,7 @@ def test_while_there_is_no_room_for_an_approval_or_template_its_namespace_is_iss
     )
     assert not blocked.decisions
     assert caches.sight("support").decisions
-    assert caches.sight("support").issuance_blocked_reason == ""
+    assert caches.sight("support").issuance_blocked_reason is None
 
 
 async def test_a_pod_for_which_there_is_no_room_stops_issuing_until_the_next_list_has_room(
@@ -82,7 +82,7 @@ async def test_a_pod_for_which_there_is_no_room_stops_issuing_until_the_next_lis
     )
     assert not blocked.pods
     assert caches.sight("support").pods
-    assert caches.sight("support").issuance_blocked_reason == ""
+    assert caches.sight("support").issuance_blocked_reason is None
 
 
 class Forbidding(dict[str, Any]):
@@ -102,7 +102,7 @@ def test_what_one_namespace_has_no_room_for_costs_no_look_at_another(
     assert caches.sight("sales").decisions
     assert caches.unhealthy_reason == "AgentTasks, classes and policies are not listed yet"
     caches._seeded = True
-    assert caches.unhealthy_reason == ""
+    assert caches.unhealthy_reason is None
 
 
 def test_of_all_that_there_is_no_room_for_one_line_is_logged(

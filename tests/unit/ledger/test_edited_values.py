@@ -42,7 +42,7 @@ def edit(path: Path, table: str, change: Callable[[Any], Any]) -> None:
     db.close()
 
 
-async def at_a_start(path: Path) -> str:
+async def at_a_start(path: Path) -> str | None:
     """Return what a start says of it, one that refuses to begin as well."""
     try:
         return await differs(path)
@@ -51,7 +51,7 @@ async def at_a_start(path: Path) -> str:
 
 
 async def assert_found(path: Path) -> None:
-    assert await at_a_start(path) != ""
+    assert await at_a_start(path) is not None
     with pytest.raises(TaskpassError):
         verify_database(path)
 
@@ -82,7 +82,7 @@ async def test_a_time_of_another_offset_is_another_time(
     ledger = objects.opened(path)
     await objects.issue(ledger, APPROVED)
     ledger.close()
-    assert await differs(path) == ""
+    assert await differs(path) is None
 
     edit(path, table, put_in(*where, value=lambda time: time.replace("+00:00", offset)))
 
@@ -174,7 +174,7 @@ async def test_a_move_without_approval_is_what_its_entry_says(tmp_path: Path) ->
     stays = replace(record, blocked_branch="deploy")
     await ledger.commit(Batch(entries=(blocked,), tasks=(stays,)))
     ledger.close()
-    assert await differs(path) == ""
+    assert await differs(path) is None
 
     for edited in ("", "write"):
         put(path, replace(stays, blocked_branch=edited))
@@ -207,7 +207,7 @@ async def test_an_entry_of_a_clock_that_went_back_says_when_it_was(tmp_path: Pat
     record = replace(RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
     await attest(ledger, record)
     ledger.close()
-    assert await differs(path) == ""
+    assert await differs(path) is None
 
     put(path, replace(record, started_at=NOW - timedelta(hours=1)))
     await assert_found(path)
@@ -218,7 +218,7 @@ async def test_a_meter_of_nobodys_making_is_found(tmp_path: Path, change: str) -
     path = tmp_path / "ledger.db"
     await waiting(path)
     execute(path, f"INSERT INTO meter (account, used, at) VALUES ('n/s', 5, '{NOW.isoformat()}')")
-    assert await differs(path) == ""
+    assert await differs(path) is None
 
     execute(path, f"UPDATE meter SET {change}")
 

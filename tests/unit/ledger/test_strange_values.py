@@ -73,8 +73,8 @@ def test_a_value_of_another_kind_is_told_in_one_line(
     assert start(path)
 
 
-def start(path: Path) -> str:
-    """Return why an operator does not start on it, or does not issue."""
+def start(path: Path) -> str | None:
+    """Return why an operator does not start on it, or does not issue; None where it does."""
     try:
         ledger = objects.opened(path, seed=tampering.NEXT_SEED)
     except TaskpassError as error:

@@ -40,7 +40,7 @@ async def test_what_was_written_is_what_the_log_says(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     await waiting(path)
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
     assert verify_database(path).size > 0
 
 
@@ -82,7 +82,7 @@ async def test_somebody_who_was_erased_is_neither_missed_nor_put_back(tmp_path: 
     await ledger.erase(LEA, NOW)
     ledger.close()
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
     put(path, before)
     assert "origin" in await differs(path)
 
@@ -103,7 +103,7 @@ async def test_an_approval_that_was_used_cannot_be_asked_for_again_by_its_old_te
     await ledger.commit(Batch(tasks=(used,)))
     ledger.close()
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
     put(path, record)
     assert "is not what the log says: asked" in await differs(path)
 
@@ -119,7 +119,7 @@ async def test_a_move_that_was_approved_cannot_be_asked_for_again(tmp_path: Path
     await ledger.commit(Batch(entries=(went,), tasks=(moved,)))
     ledger.close()
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
     put(path, replace(record, phase="deploy"))
     assert "is not what the log says: asked" in await differs(path)
 
@@ -159,7 +159,7 @@ async def test_a_pod_that_somebody_started_who_was_erased_a_moment_ago_names_the
     await ledger.commit(Batch(tasks=(later,)))
     ledger.close()
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
     assert reference(path, LEA) != old
 
 
@@ -170,7 +170,7 @@ async def test_erasing_somebody_whom_nothing_names_changes_nothing_later(tmp_pat
     await objects.life_of_people(ledger)
     ledger.close()
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
 
 
 async def test_a_user_of_the_clusters_own_is_not_erased(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ async def test_a_user_of_the_clusters_own_is_not_erased(tmp_path: Path) -> None:
         await ledger.erase(CI, NOW)
     ledger.close()
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
 
 
 async def test_only_who_may_have_been_erased_may_be_forgotten(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ async def test_how_a_task_is_to_end_is_by_an_entry_before_it_has(
         await ledger.commit(Batch(entries=(told,), tasks=(ends,)))
     ledger.close()
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
     put(path, replace(ends, outcome=Outcome.SUCCEEDED))
     assert "outcome" in await differs(path)
     put(path, record)
@@ -255,7 +255,7 @@ async def test_names_that_look_like_secrets_are_kept_out_of_the_log_and_hold_nob
     ledger.close()
 
     assert SECRET_LIKE.encode() not in told
-    assert await differs(path) == ""
+    assert await differs(path) is None
     assert verify_database(path).size > 0
     for field, other in (
         ("pod_uid", "pod-uid-9"), ("pod_name", "other"), ("phase", "deploy"),
@@ -280,7 +280,7 @@ async def test_a_namespace_that_looks_like_a_secret_is_held_against_what_pruning
     ledger.close()
     prune(path, Limit(before=300), tmp_path / "archive", SeedSigner(objects.SEED), NOW)
 
-    assert await differs(path) == ""
+    assert await differs(path) is None
 
 
 async def say(ledger: SqliteLedger, record: TaskRecord) -> None:
@@ -302,7 +302,7 @@ async def test_an_image_that_looks_like_several_secrets_is_told_again_as_it_was(
         await objects.filled(ledger, size)
         ledger.close()
         prune(path, Limit(before=size), tmp_path / str(size), SeedSigner(objects.SEED), NOW)
-        assert await differs(path) == ""
+        assert await differs(path) is None
         ledger = objects.opened(path)
     ledger.close()
 
@@ -319,7 +319,7 @@ async def test_who_started_a_pod_is_not_made_whole_again_after_an_erasure_and_a_
         await objects.filled(ledger, size)
         ledger.close()
         prune(path, Limit(before=size), tmp_path / str(size), SeedSigner(objects.SEED), NOW)
-        assert await differs(path) == ""
+        assert await differs(path) is None
         ledger = objects.opened(path)
     ledger.close()
 

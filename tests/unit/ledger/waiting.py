@@ -47,7 +47,7 @@ def put(path: Path, record: TaskRecord) -> None:
     execute(path, f"UPDATE task_record SET body = '{body}' WHERE uid = '{record.task.uid}'")
 
 
-async def differs(path: Path) -> str:
+async def differs(path: Path) -> str | None:
     ledger = objects.opened(path)
     try:
         return await ledger.compare()

@@ -40,11 +40,10 @@ class Odd(Collector):
         self.text()
         return []
 
-    def text(self) -> str:
+    def text(self) -> None:
         error, self.error = self.error, None
         if error is not None:
             raise error
-        return ""
 
 
 @faulty

@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from taskpass.server.health import Health
+from taskpass.core.model.problem import Problem
+from taskpass.server.health import Health, LedgerReason
 from taskpass.server.probes import Probes
 
 
@@ -41,8 +42,8 @@ CHECKS = (
 
 def all_well(health: Health) -> None:
     """Have everything there."""
-    health.ledger = health.lease = health.caches = health.limits = ""
-    health.watching = health.expressions = health.anchor = ""
+    health.ledger = health.lease = health.caches = health.limits = None
+    health.watching = health.expressions = health.anchor = None
 
 
 async def test_a_process_that_has_just_started_lives_and_is_not_ready(url: str) -> None:
@@ -80,12 +81,20 @@ async def test_each_thing_that_is_missing_keeps_it_from_being_ready(
     url: str, health: Health, missing: str
 ) -> None:
     all_well(health)
-    setattr(health, missing, "it is not there")
+    said = "it is not there"
+    setattr(health, missing, said if missing != "ledger" else Problem(LedgerReason.NOT_OPEN, said))
 
     status, text = await ask(f"{url}/readyz")
 
     assert status == 503
     assert f"{missing}: it is not there\n" in text
+
+
+async def test_a_ledger_that_is_only_revoked_by_is_said_to_be(url: str, health: Health) -> None:
+    all_well(health)
+    health.ledger = Problem(LedgerReason.REVOKING_ONLY, "the volume is full")
+
+    assert "ledger: revoking only: the volume is full\n" in (await ask(f"{url}/readyz"))[1]
 
 
 async def test_metrics_are_served_in_the_text_format(url: str) -> None:

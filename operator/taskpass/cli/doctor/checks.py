@@ -74,14 +74,15 @@ async def kinds(client: KubeClient) -> list[Diagnosis]:
     return [well("crds", f"all {len(guardrails.CRDS)} are established and serve v1alpha1")]
 
 
-def _not_served(crd: Object | str) -> str:
+def _not_served(crd: Object | str) -> str | None:
+    """Return what keeps a CRD from being of use, as its name goes on; None where nothing does."""
     if isinstance(crd, str):
         return f"cannot be read ({crd})"
     if not any(v["name"] == "v1alpha1" and v.get("served") for v in crd["spec"]["versions"]):
         return "does not serve v1alpha1"
     said = crd.get("status", {}).get("conditions", ())
     states = {each["type"]: each["status"] for each in said}
-    return "" if states.get("Established") == "True" else "is not established"
+    return None if states.get("Established") == "True" else "is not established"
 
 
 async def limits(
@@ -93,10 +94,11 @@ async def limits(
 ) -> list[Diagnosis]:
     """Say which of the limits on the operator do not hold, and who changed a policy by hand."""
     missing = await guardrails.limits_missing(client, home=home, tenants=tenants, targets=targets)
-    what = [each.partition(f"; {guardrails.REMEDY}")[0] for each in missing]
-    # CRDs are spoken of by `kinds`.
-    ours = [each for each in what if not each.startswith(tuple(f"'{n}'" for n in guardrails.CRDS))]
-    said = [failed("limits", each, UPGRADE) for each in ours]
+    said = [
+        failed("limits", each.message, UPGRADE)
+        for each in missing
+        if each.reason is not guardrails.Guardrail.KIND  # `kinds` speaks of those
+    ]
     changed = [
         doubtful(
             "policies",

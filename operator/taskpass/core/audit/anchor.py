@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskpass.core.model.conditions import Finding
+from taskpass.core.model.problem import Problem
 
 
 class AnchorReason(enum.StrEnum):
@@ -35,8 +36,8 @@ GROWING = (*GOOD, AnchorReason.LEDGER_VOLUME_FULL)
 """The log is remembered as it grows."""
 PROVEN = (AnchorReason.AUDIT_ROLLBACK, AnchorReason.AUDIT_FORK)
 """The log is not what somebody else has seen of it."""
-IntegrityAlert = tuple[AnchorReason, str]
-"""A reason, and a sentence for people."""
+IntegrityAlert = Problem[AnchorReason]
+"""What is to be said of the log, or of its volume, though it is what was remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,9 +80,11 @@ def anything_new(snapshot: Snapshot, now: datetime) -> Step:
     if pending_without_successor(snapshot):
         return _shrink(snapshot, held) or rest
     step = _for_what_is_asked(snapshot, held, now, rest)
-    waiting = snapshot.issuance_blocked_reason or _reader(snapshot) or _from_before(snapshot)
-    if isinstance(step, Wait) or not waiting:
+    blocked = snapshot.issuance_blocked_reason
+    waiting = blocked or _reader(snapshot) or _from_before(snapshot)
+    if isinstance(step, Wait) or waiting is None:
         return step
+    rest = replace(rest, issuance_blocked=blocked is not None)
     if _missing(snapshot, held, now) or _is_stale(snapshot, held) or not _started(snapshot):
         return replace(rest, waiting=waiting)
     return replace(rest, unrenewed=waiting)

@@ -42,8 +42,8 @@ class Sight:
     decisions: bool = True
     """Whether all is that decides on requests: labels of the namespace, classes, policies,
     approvals, tasks."""
-    issuance_blocked_reason: str = ""
-    """Why nothing is issued there now, in a sentence; '' where it may be."""
+    issuance_blocked_reason: str | None = None
+    """Why nothing is issued there now, in a sentence; None where it may be."""
 
 
 SEES_ALL = Sight()
@@ -97,8 +97,8 @@ class Snapshot:
     """Who creates what belongs to each kind of workload."""
     sight: Sight = SEES_ALL
     """What of the namespace is known."""
-    issuance_blocked_reason: str = ""
-    """Why nothing may be issued at all now, in a sentence; '' where it may."""
+    issuance_blocked_reason: str | None = None
+    """Why nothing may be issued at all now, in a sentence; None where it may."""
     budget: Budget | None = None
     """What it may still fill of the ledger; None: as much as it likes."""
     muted: Mapping[Spending, str] = field(default_factory=dict)

@@ -349,6 +349,8 @@ class Wait:
     unrenewed: str = ""
     """Why what is due cannot be renewed now, in a sentence. What is held can be used until it runs
     out."""
+    issuance_blocked: bool = False
+    """Whether one of the two says why nothing may be issued at all, and ends with that."""
     throttled: Throttled | None = None
     """What is held back for want of budget; None: nothing."""
     retry: bool = False

@@ -137,10 +137,11 @@ def _waiting(snapshot: Snapshot, step: Step, spending: Spending, text: str, *, f
 
     Where the volume is full, why nothing is issued to anybody says it better.
     """
-    all_wait = snapshot.issuance_blocked_reason if full else ""
+    all_wait = snapshot.issuance_blocked_reason if full else None
     rest = Wait(
         pending=snapshot.own_pending_revocations,
         waiting=all_wait or text,
+        issuance_blocked=all_wait is not None,
         retry=_may_end_unseen(snapshot),
     )
     if spending is Spending.BINDING and all_wait:

@@ -16,11 +16,12 @@ from typing import Generic, TypeVar
 R_co = TypeVar("R_co", bound=enum.StrEnum, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: Python 3.11 cannot call an alias (`IntegrityAlert`) of a generic class with them.
+@dataclass(frozen=True)
 class Problem(Generic[R_co]):
     """Why something is not as it must be."""
 
     reason: R_co
     """For programs."""
     message: str
-    """For people: what is wrong, and what to do."""
+    """For people."""

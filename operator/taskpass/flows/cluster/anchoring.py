@@ -51,8 +51,8 @@ class Anchoring:
         self._done = (-1, -COMPARE_SECONDS)
         """The size that is remembered, and when it was last compared."""
         self._said = Finding(status="", reason="", message="")
-        self.why = "The log has not yet been compared with the AuditAnchor"
-        """'' where the log is what is remembered of it."""
+        self.why: str | None = "The log has not yet been compared with the AuditAnchor"
+        """None where the log is what is remembered of it."""
         self.remembered = 0
         """How many entries are remembered, as far as is known since the start."""
         self.missing = False
@@ -86,8 +86,8 @@ class Anchoring:
             return False
         self.missing, self._shown = False, self._concern()
         if reason in GOOD and self._shown is not None:
-            reason, message = self._shown
-        self._hold("" if reason in GOOD else message)
+            reason, message = self._shown.reason, self._shown.message
+        self._hold(None if reason in GOOD else message)
         grown = reason in GROWING
         return await self._remember(seen, head, finding_of(reason, message), grown=grown)
 
@@ -138,11 +138,11 @@ class Anchoring:
             message=finding.message, severity=Severity.WARNING if bad else Severity.NORMAL, at=now,
         )  # fmt: skip
 
-    def _hold(self, why: str) -> None:
-        if why and why != self.why:
+    def _hold(self, why: str | None) -> None:
+        if why is not None and why != self.why:
             logger.error("The log is not what is remembered", extra={"found": why})
         self.why = why
 
 
-def _reason(concern: IntegrityAlert | None) -> str:
-    return "" if concern is None else concern[0]
+def _reason(concern: IntegrityAlert | None) -> AnchorReason | None:
+    return None if concern is None else concern.reason

@@ -35,8 +35,8 @@ class WitnessState:
     """What it is known to remember."""
     cosigned: int = 0
     """The last size that it cosigned for us."""
-    unhealthy_reason: str = ""
-    """Why the last round brought nothing; '' where it did."""
+    unhealthy_reason: str | None = None
+    """Why the last round brought nothing; None where it did."""
     failures: int = 0
     """Rounds that brought nothing, since the start."""
 
@@ -105,9 +105,9 @@ class Witnessing:
     async def _ask(self, witness: PolicyWitness, head: Head) -> str:
         """Return the line of its cosignature; '' where there is none."""
         stand = self.stands[witness.name]
+        said: str | None = None
         try:
             line = await self._line(witness, stand, head)
-            said = ""
         except (WitnessUnavailable, BadCheckpoint) as error:
             line, said = "", str(error)
         except MustEnd:
@@ -158,7 +158,7 @@ class Witnessing:
             stand.size = 0
             raise WitnessUnavailable("it refuses a checkpoint that has grown from what it shows")
         by = f"Witness '{witness.name}' has a checkpoint of it that its own key signed"
-        self.proven = (reason, f"{by}. {said}")
+        self.proven = IntegrityAlert(reason, f"{by}. {said}")
         raise WitnessUnavailable(said)
 
 

@@ -100,10 +100,7 @@ class Reconciler:
                     told = await missing_task.tell_pods(self._ports, key)
                     until = min(filter(None, (until, told)), default=None)
                 again = step.retry or bool(step.pending or run.unanswered)
-                if seen.issuance_blocked_reason and seen.issuance_blocked_reason in (
-                    step.waiting,
-                    step.unrenewed,
-                ):
+                if step.issuance_blocked:
                     again = again or not self._ports.modes.issuance_blocked_reason
                     self._ports.modes.waiting.add(key)
                 enqueue = self._next_in_line(key, seen, step)
@@ -290,13 +287,15 @@ def _allowed(modes: Modes, snapshot: Snapshot, step: Step) -> Step:
 
 def _waiting(snapshot: Snapshot) -> Wait:
     """Return the rest of a task whose next step is to wait: whatever must end has ended before."""
+    blocked = snapshot.issuance_blocked_reason
     unbound = (
         None
         if snapshot.task is None or snapshot.record.pod_uid
-        else unknown(Reason.PENDING, snapshot.issuance_blocked_reason)
+        else unknown(Reason.PENDING, blocked or "")
     )
     return Wait(
         attested=unbound,
         pending=snapshot.own_pending_revocations,
-        waiting=snapshot.issuance_blocked_reason,
+        waiting=blocked or "",
+        issuance_blocked=blocked is not None,
     )

@@ -157,8 +157,8 @@ class InformerCache:
         )
 
     @property
-    def unhealthy_reason(self) -> str:
-        """What keeps the caches from being up to date, in one line; '' while nothing does.
+    def unhealthy_reason(self) -> str | None:
+        """What keeps the caches from being up to date, in one line; None while nothing does.
 
         A namespace that refuses us is no trouble of the others': it is not `enrolled`.
         """
@@ -175,7 +175,7 @@ class InformerCache:
         # issuing there alone (`sight`): nobody stops it for all by an object of their own.
         if found := self._unreadable.first(""):
             return f"{found[0]} '{found[1]}' could not be read; see the log"
-        return ""
+        return None
 
     def apply(self, kind: str, event_type: str | None, obj: Mapping[str, Any]) -> None:
         """Take one event of kopf's; what is older than what is known changes nothing.

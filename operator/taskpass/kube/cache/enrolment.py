@@ -43,7 +43,7 @@ class Enrolment:
             return Sight(pods=False, accounts=False)
         pods, accounts = self._of(namespace)
         where = f"Nothing is issued in namespace '{namespace}'"
-        blocked = ""
+        blocked: str | None = None
         for what, each in (("pods", pods), ("ServiceAccounts", accounts)):
             if each.refused or each.refused_seconds >= self._patience:
                 blocked = blocked or f"{where} while its {what} may not be read: {each.last_error}"

@@ -96,8 +96,8 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self.begun = 0
         """How often it was begun."""
-        self.unhealthy_reason = ""
-        """Why it does not watch now; '' while it does."""
+        self.unhealthy_reason: str | None = None
+        """Why it does not watch now; None while it does."""
 
     def start(self) -> None:
         """Start watching."""
@@ -114,23 +114,23 @@ class Watcher:
             self.begun += 1
             began = time.monotonic()
             said = self._watch(_Life(self._where, self._apply, self._idle_seconds))
-            if self._stop.is_set():
+            if said is None or self._stop.is_set():
                 return
             self.unhealthy_reason = f"Watching of our kinds ended ({said}); it is begun anew"
             tries = 0 if time.monotonic() - began > LASTED_SECONDS else tries
             self._stop.wait(self._pauses[min(tries, len(self._pauses) - 1)])
             tries += 1
 
-    def _watch(self, life: "_Life") -> str:
-        """Watch for as long as that goes well; return why it does not."""
+    def _watch(self, life: "_Life") -> str | None:
+        """Watch for as long as that goes well; return why it does not, None where it is to stop."""
         life.start()
         while not life.wait_end(LOOK_SECONDS):
             if life.ready.is_set():
-                self.unhealthy_reason = ""
+                self.unhealthy_reason = None
             silent = life.silence()
             if self._stop.is_set():
                 life.end()
-                return ""
+                return None
             if silent > self._silence:
                 logger.error("Nothing is heard of our kinds, will begin anew", extra={"s": silent})
                 life.end()

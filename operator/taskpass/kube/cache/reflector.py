@@ -56,8 +56,8 @@ class Reflector(Generic[T]):
         self.items: dict[Key, T] = {}
         self.synced = asyncio.Event()
         """Set after the first whole list. An absence that is seen before proves nothing."""
-        self.last_error = ""
-        """What the last try ended with, in one line; '' while all is well."""
+        self.last_error: str | None = None
+        """What the last try ended with, in one line; None while all is well."""
         self.refused = False
         """Whether that was a refusal (403): we have no rights there, and see nothing."""
         self.refused_seconds = 0.0
@@ -79,7 +79,7 @@ class Reflector(Generic[T]):
     @property
     def healthy(self) -> bool:
         """Whether it has synced, and the last try did not fail."""
-        return self.synced.is_set() and not self.last_error
+        return self.synced.is_set() and self.last_error is None
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -155,7 +155,7 @@ class Reflector(Generic[T]):
         return key in self._versions
 
     def _well(self) -> None:
-        self.last_error = ""
+        self.last_error = None
         was, self.refused_seconds = self.refused or self.refused_seconds, 0.0
         self.refused, self._refused_since = False, None
         if was:

@@ -237,15 +237,15 @@ class SqliteLedger(LiveReads):
         except sqlite3.Error as error:
             raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
 
-    async def compare(self) -> str:
-        """Hold every table against the log; return what differs in a sentence, '' if nothing does.
+    async def compare(self) -> str | None:
+        """Hold every table against the log; return what differs in a sentence, None for nothing.
 
         It takes some fifteen seconds for a million entries, beside everything else.
         """
         return await asyncio.to_thread(compare, self._path, lambda: self._closing)
 
-    async def examine(self) -> str:
-        """Have SQLite look at all of the file; return what is wrong in a sentence, '' if well."""
+    async def examine(self) -> str | None:
+        """Have SQLite look at all of the file; return what is wrong in a sentence, None if well."""
         return await asyncio.to_thread(examine, self._path, lambda: self._closing)
 
     async def watch_failure(self) -> None:

@@ -58,8 +58,9 @@ class DiskUsage:
         )
         if self.free < self.whole * FULL_SHARE:
             why = f"{left}. Nothing is issued: what is left is kept for revocations"
-            return AnchorReason.LEDGER_VOLUME_FULL, why
-        return AnchorReason.LEDGER_VOLUME_TIGHT, f"{left}: once it is full nothing is issued"
+            return IntegrityAlert(AnchorReason.LEDGER_VOLUME_FULL, why)
+        why = f"{left}: once it is full nothing is issued"
+        return IntegrityAlert(AnchorReason.LEDGER_VOLUME_TIGHT, why)
 
 
 def disk_usage(path: Path) -> DiskUsage:

@@ -27,8 +27,8 @@ class _Ended(Exception):
     """Nobody wants to know any more."""
 
 
-def compare(path: Path, ended: Callable[[], bool]) -> str:
-    """Return what is not as the log says, in a sentence; '' if all is, or if `ended` says so."""
+def compare(path: Path, ended: Callable[[], bool]) -> str | None:
+    """Return what is not as the log says, in a sentence; None if all is, or if `ended` says so."""
 
     def look(done: int, size: int) -> None:
         if ended():
@@ -37,24 +37,24 @@ def compare(path: Path, ended: Callable[[], bool]) -> str:
     try:
         verify_state(path, look)
     except _Ended:
-        return ""
+        return None
     except (TaskpassError, sqlite3.Error) as error:
-        return "" if ended() else f"The ledger {path} is not what its log says ({error}); {_REMEDY}"
+        said = f"The ledger {path} is not what its log says ({error}); {_REMEDY}"
+        return None if ended() else said
     except (ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         # A value of a kind that nothing of ours writes: what is read of it may be anything.
         strange = f"a value of no kind that is written ({type(error).__name__})"
-        return (
-            "" if ended() else f"The ledger {path} is not what its log says: {strange}; {_REMEDY}"
-        )
-    return ""
+        said = f"The ledger {path} is not what its log says: {strange}; {_REMEDY}"
+        return None if ended() else said
+    return None
 
 
-def examine(path: Path, ended: Callable[[], bool]) -> str:
-    """Return what is damaged, in a sentence; '' if nothing is, or if `ended` says so meanwhile."""
+def examine(path: Path, ended: Callable[[], bool]) -> str | None:
+    """Return what is damaged, in a sentence; None if nothing is, or if `ended` says so."""
     try:
         with reading(path) as log:
             log.db.set_progress_handler(lambda: int(ended()), _STEPS)
             check_structure(log.db)
     except (TaskpassError, sqlite3.Error) as error:
-        return "" if ended() else f"The ledger {path} is damaged ({error}); {_REMEDY}"
-    return ""
+        return None if ended() else f"The ledger {path} is damaged ({error}); {_REMEDY}"
+    return None
