@@ -4,7 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from taskpass.core.audit import events as audit
 from taskpass.core.errors import ProviderUnavailable
+from taskpass.core.model.grant import GrantState
 from taskpass.ports.ledger import Batch
 from tests.simulation.builders import request, task
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
@@ -210,14 +212,13 @@ async def test_a_debt_whose_reason_an_earlier_version_recorded_is_paid_and_told(
     world.create(task(request("tickets")))
     world.add_pod()
     await world.settle()
-    world.fail("provider.revoke", ProviderUnavailable("no answer"), times=None)
-    world.change(intent=task(goal="Something else").intent)
-    await world.look()
-    [owed] = world.held()
-    ledger = world.ports.ledger
-    await ledger.commit(Batch(grants=(replace(owed, revoke_reason="Replaced"),)))
+    [held] = world.held()
+    owed = replace(
+        held, state=GrantState.REVOKING, revoke_reason="Replaced", revoking_since=world.now()
+    )
+    told = audit.revoke_intent(owed, world.now())
+    await world.ports.ledger.commit(Batch(entries=(told,), grants=(owed,)))
 
-    world.heal()
     await world.settle()
 
     assert owed.id not in {g.id for g in world.held()}

@@ -85,6 +85,16 @@ def test_a_checkpoint_that_the_wrong_key_signed_is_refused(text: str) -> None:
         CHAIN.open(text, verify)
 
 
+@pytest.mark.parametrize("wrong", [(), (0,)], ids=["signed", "not signed"])
+def test_a_key_is_said_to_have_signed_only_what_it_has(wrong: tuple[int, ...]) -> None:
+    with pytest.raises(BadCheckpoint) as refused:
+        CHAIN.open(note(99, 2, 0, wrong=wrong), verify)
+
+    assert ("has signed size 99" in str(refused.value)) == (not wrong)
+    assert KEYS[0].id.hex() in str(refused.value)
+    assert "0 to 10 only" in str(refused.value)
+
+
 def test_a_line_of_somebody_else_is_no_harm() -> None:
     assert CHAIN.open(note(99, 2, 3), verify).size == 99
 

@@ -29,7 +29,7 @@ version did not write, and it says nothing of that."""
 
 
 _ISSUED_KEYS = frozenset({"record", "exp", "id", "fp"})
-"""Keys of `cred` that are told with the issue's result, and stay as they are from then on."""
+"""Keys of `cred` that the issue's result tells anew, and no other entry."""
 
 
 class GrantAltered(Exception):
@@ -67,18 +67,22 @@ class GrantHistory:
         )
 
     def _altered(self, step: "Step") -> Iterator[str]:
-        """Return the names of what a later entry says otherwise."""
+        """Return the names of what a later entry says otherwise, or leaves out, or adds."""
         lenient = "redacted" in self.data or "redacted" in step.data
-        settled = self.state is not GrantState.INTENT
+        issued = step.state is GrantState.ISSUED and self.state is GrantState.INTENT
+        if step.task != self.task:
+            yield "subject"
         for part in _SAID:
             before, after = self.data.get(part), step.data.get(part)
             if before == after or not (isinstance(before, Mapping) and isinstance(after, Mapping)):
                 continue
-            for key in sorted(before.keys() & after.keys()):
-                fixed = settled or part != "cred" or key not in _ISSUED_KEYS
-                same = before[key] == after[key] or (lenient and could_be(before[key], after[key]))
-                if fixed and not same:
+            told = (before.keys() & after.keys()) | (_OPTIONAL & (before.keys() | after.keys()))
+            for key in sorted(told - (_ISSUED_KEYS if issued and part == "cred" else set())):
+                there, now = before.get(key), after.get(key)
+                if there != now and not (lenient and could_be(there, now)):
                     yield f"{part}.{key}"
+        if self.state is GrantState.REVOKING and self.data.get("reason") != step.data.get("reason"):
+            yield "reason"
 
     def differences(self, grant: Grant) -> Iterator[str]:
         """Return the names of what a record of it says otherwise than the log does."""

@@ -116,15 +116,20 @@ class KeyChain:
         """
         body, signatures = parse_note(text)
         checkpoint = parse_body(body)
-        given = {(signature.name, signature.key_id) for signature in signatures}
         for span in self.spans:
             if span.covers(checkpoint.size):
                 open_checkpoint(text, span.key, verify)
-            elif (span.key.name, span.key.id) in given:
-                raise BadCheckpoint(
-                    f"the key {span.key.id.hex()} has signed size {checkpoint.size}, and was to "
-                    f"sign {_said(span)} only"
-                )
+                continue
+            given = [s for s in signatures if (s.name, s.key_id) == (span.key.name, span.key.id)]
+            if not given:
+                continue
+            signed = any(verify(span.key.raw, body.encode(), s.raw) for s in given)
+            what = (
+                f"the key {span.key.id.hex()} has signed size {checkpoint.size}"
+                if signed
+                else f"it has a line as of the key {span.key.id.hex()} that this key never made"
+            )
+            raise BadCheckpoint(f"{what}, and the key was to sign {_said(span)} only")
         return checkpoint
 
 
