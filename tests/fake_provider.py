@@ -101,9 +101,9 @@ class FakeProvider:
         if failure is Failure.REFUSED:
             failure = Failure.UNAVAILABLE  # a revocation is never refused for good
         await self._before(failure)
+        self.live.pop(grant.id, None)
         if grant.provider_state.get("name") != grant.id:
             raise ProviderUnavailable("What is recorded of the grant names what is not its own")
-        self.live.pop(grant.id, None)
         self._after(failure)
 
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:

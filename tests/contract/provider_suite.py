@@ -130,7 +130,7 @@ class ProviderSuite:
     def test_a_class_that_can_be_issued_has_no_problem(self, subject: Subject) -> None:
         assert subject.provider.problem(subject.credential_class) is None
 
-    async def test_a_record_that_names_what_is_anothers_takes_nothing_back(
+    async def test_a_record_that_names_what_is_anothers_takes_its_own_back_and_is_owed(
         self, subject: Subject
     ) -> None:
         mine, anothers = grant_for(subject), grant_for(subject)
@@ -141,9 +141,20 @@ class ProviderSuite:
         with pytest.raises(ProviderUnavailable, match="not its own"):
             await subject.provider.revoke(edited)
 
-        assert await subject.works(second)
+        assert (await subject.works(first), await subject.works(second)) == (False, True)
         for grant, issued in held:
             await subject.provider.revoke(issued_grant(grant, issued))
+
+    async def test_a_record_that_was_emptied_keeps_nothing_from_being_taken_back(
+        self, subject: Subject
+    ) -> None:
+        grant = grant_for(subject)
+        issued = await subject.provider.issue(grant, "")
+
+        with pytest.raises(ProviderUnavailable, match="not its own"):
+            await subject.provider.revoke(replace(issued_grant(grant, issued), provider_state={}))
+
+        assert not await subject.works(issued)
 
     async def test_a_credential_has_the_fields_that_were_named(self, subject: Subject) -> None:
         grant = grant_for(subject)

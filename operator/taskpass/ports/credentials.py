@@ -60,7 +60,9 @@ class CredentialProvider(Protocol):
     async def revoke(self, grant: Grant) -> None:
         """End what the grant may have made, from recorded state alone; return once proven gone.
 
-        Whatever is gone already is success. A grant in state Intent may have made nothing.
+        Whatever is gone already is success. A grant in state Intent may have made nothing. A record
+        that is not what was made for the grant was edited: what bears the grant's id is ended, what
+        is another's is not, and nothing counts as gone.
 
         Raises:
             ProviderUnavailable: The caller retries, with back-off, for ever.

@@ -15,7 +15,7 @@ What a grant makes, and in which order:
 Revocation deletes the RoleBindings, which ends access at once, then the ServiceAccount, with which
 the token dies within 10 s (the API server's own cache). Proof is the API server's answer that the
 object is gone and waits for no finalizer, or a look that finds none of the recorded name, or only
-one with another UID. TokenReview cannot be asked: no token is kept.
+one that is none of the grant's. TokenReview cannot be asked: no token is kept.
 A create whose answer was lost may still be carried out after its revocation: `inventory` finds it.
 """
 
@@ -217,16 +217,23 @@ class KubernetesProvider:
     async def revoke(self, grant: Grant) -> None:
         """Delete bindings, then the ServiceAccount; return once none of them is there.
 
-        Names follow from the grant's id. A record with others was edited, and would have somebody
-        else's credential deleted, and this one counted as gone.
+        A record that is not what was prepared for the grant was edited: by it somebody else's
+        credential would be deleted, and this one counted as gone. What is found under the grant's
+        own names is deleted then, and nothing counts as gone: what is not found may be where the
+        true record says.
         """
-        state = State(grant.provider_state)
-        if not state.is_of(grant.id):
-            raise ProviderUnavailable(
-                f"What is recorded of grant {grant.id} names objects that are not its own; restore "
-                "a copy of the ledger that `taskpass audit verify` accepts"
-            )
-        await remove(self._client, state)
+        state = State.fitting(grant, self._grants)
+        if state is not None:
+            await remove(self._client, state)
+            return
+        found = (await self.inventory()).get(grant.id)
+        if found is not None:
+            await remove(self._client, State(found))
+        raise ProviderUnavailable(
+            f"What is recorded of grant {grant.id} names objects that are not its own. What is "
+            "found under its own names is deleted, and whether that is all is not known; restore a "
+            "copy of the ledger that `taskpass audit verify` accepts"
+        )
 
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what exists by grant id: ServiceAccounts, and bindings in the target namespaces.
@@ -253,15 +260,19 @@ class KubernetesProvider:
         A binding that a target's administrator takes away is their decision; the credential then
         opens nothing there, and is not issued anew against it.
         """
-        recorded = State(grant.provider_state).service_account_uid
+        recorded = grant.provider_state.get("service_account_uid")
         return found is None or State(found).service_account_uid != recorded
 
     def surplus(self, grant: Grant, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the bindings under the grant's name that it does not record, as `undo` takes them.
 
-        Names are recorded before the first call, so none of them can be one that is being made.
+        Names are recorded before the first call, so none of them can be one that is being made. A
+        record that is not the grant's says of none that it is too much.
         """
-        recorded = {_bound(each) for each in State(grant.provider_state).bindings}
+        believed = State.fitting(grant, self._grants)
+        if believed is None:
+            return None
+        recorded = {_bound(each) for each in believed.bindings}
         more = [each for each in State(found).bindings if _bound(each) not in recorded]
         if not more:
             return None

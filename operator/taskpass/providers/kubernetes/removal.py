@@ -6,7 +6,12 @@ from typing import Any
 
 from taskpass.core.errors import ApiError, Conflict, Forbidden, NotFound, ProviderUnavailable
 from taskpass.ports.cluster import ApiClient
-from taskpass.providers.kubernetes.objects import bindings_path, service_accounts_path
+from taskpass.providers.kubernetes.objects import (
+    GRANT_LABEL,
+    bindings_path,
+    grant_of_binding,
+    service_accounts_path,
+)
 from taskpass.providers.kubernetes.state import State
 
 
@@ -53,8 +58,17 @@ async def _remove(client: ApiClient, namespace: str, path: str, uid: str) -> Non
         if not await _is_gone(client, namespace):
             raise
         return
-    if not says_gone(answer):
-        await _prove_gone(client, path, uid)
+    if says_gone(answer):
+        return
+    another = await _left(client, path, uid)
+    if not another:
+        return
+    try:
+        answer = await client.delete(path, uid=another)
+    except NotFound:
+        return
+    if not says_gone(answer) and await _left(client, path, another):
+        raise ProviderUnavailable("What bore the name was made anew meanwhile")
 
 
 async def _is_gone(client: ApiClient, namespace: str) -> bool:
@@ -77,13 +91,26 @@ def says_gone(answer: Mapping[str, Any]) -> bool:
     return bool(metadata.get("uid")) and not metadata.keys() & {"deletionTimestamp", "finalizers"}
 
 
-async def _prove_gone(client: ApiClient, path: str, uid: str) -> None:
+async def _left(client: ApiClient, path: str, uid: str) -> str:
+    """Return the UID of what of the grant bears the name and is not what was recorded; '' if none.
+
+    Where somebody edited the record, another UID is the grant's own. It has the grant's label then,
+    which admission lets nobody else give it.
+
+    Raises:
+        ProviderUnavailable: What was recorded is still there.
+
+    """
     try:
         live = await client.get(path)
     except NotFound:
-        return
-    if uid and live["metadata"]["uid"] != uid:
-        return
+        return ""
+    kind, metadata = live.get("kind", "Object"), live["metadata"]
+    if uid and metadata["uid"] != uid:
+        mark = metadata.get("labels", {}).get(GRANT_LABEL, "")
+        name = path.rpartition("/")[2]
+        return str(metadata["uid"]) if mark and mark in (name, grant_of_binding(name)) else ""
     # A finalizer of somebody keeps it there, and a binding that is being deleted still binds.
-    kind, name = live.get("kind", "Object"), live["metadata"]["name"]
-    raise ProviderUnavailable(f"{kind} '{name}' is deleted but still there; remove its finalizers")
+    raise ProviderUnavailable(
+        f"{kind} '{metadata['name']}' is deleted but still there; remove its finalizers"
+    )

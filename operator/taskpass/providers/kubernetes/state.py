@@ -1,10 +1,10 @@
 """What the Kubernetes provider remembers of a grant: names before the first call, UIDs after."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from taskpass.core.errors import ProviderRefused
+from taskpass.core.model.grant import Grant
 from taskpass.core.model.task import CredentialClass, CredentialRequest
 
 PREFIX = "namespace/"
@@ -43,12 +43,26 @@ class State:
             }
         )
 
-    def is_of(self, grant_id: str) -> bool:
-        """Tell whether all its names are those that a grant's objects have."""
-        names = {str(each["name"]) for each in self.bindings}
-        return self.service_account == grant_id and all(
-            re.fullmatch(rf"taskpass-{re.escape(grant_id)}-\d+", name) for name in names
+    @classmethod
+    def fitting(cls, grant: Grant, grants_namespace: str) -> "State | None":
+        """Return what is recorded of a grant; None where that is not what was prepared for it.
+
+        Names follow from the grant's id, and where they are from what it gives.
+        """
+        try:
+            state = cls(grant.provider_state)
+            names = [each["name"] for each in state.bindings]
+            resources = {f"{PREFIX}{each['namespace']}" for each in state.bindings}
+            uids = [state.service_account_uid, *(each["uid"] for each in state.bindings)]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+        ours = (
+            (state.grants_namespace, state.service_account) == (grants_namespace, grant.id)
+            and names == [f"taskpass-{grant.id}-{index}" for index in range(len(names))]
+            and resources == set(grant.resources)
+            and all(isinstance(uid, str) for uid in uids)
         )
+        return state if ours else None
 
     @property
     def namespace(self) -> str:
