@@ -153,6 +153,7 @@ def later_loops(process: Process, work: BackgroundWork, sweeper: Sweeper) -> Ite
     recorder = KillSwitchRecorder(ports, caches, History(settings.ledger_path).kill_switches)
     ready, deletions = ReadyConditionReporter(ports, caches), ClassDeletions(ports, caches)
     pods = Leftovers(ports)
+    yield loops.keep("Sweeping once the state is compared", sweeper.sweep_once_proven)
     yield loops.repeat("Sweeping", lambda: work.resync(sweeper), sweep, after=sweep)
     yield loops.repeat("Forgetting pods that are gone", pods.once, sweep, after=sweep)
     yield loops.repeat("Recording late", work.record_late, sweep, after=sweep)
