@@ -65,7 +65,7 @@ class SimulatedCalls:
 
     async def is_gone(self, namespace: str, name: str, uid: str) -> bool:
         with self._life.call("pods.is_gone"):
-            return uid not in self._cluster.known_pods
+            return self._cluster.pod_uid(namespace, name) != uid
 
     async def nudge(self, pod: PodView, version: str) -> None:
         with self._life.call("pods.nudge", version):

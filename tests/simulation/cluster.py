@@ -4,7 +4,7 @@ The caches of the operator (`ports.World`) are this very state: always up to dat
 `caches.py`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -201,6 +201,9 @@ class Cluster:
             p.uid for p in self.known_pods.values() if (p.namespace, p.name) == (namespace, name)
         ]
         return found[0] if found else ""
+
+    def pod_uids(self) -> Set[str]:
+        return set(self.known_pods)
 
     def service_account_uid(self, namespace: str, name: str) -> str | None:
         return self.accounts.get((namespace, name))

@@ -13,9 +13,11 @@ from taskpass.flows.cluster.leftovers import MOST, Leftovers
 from taskpass.ports.ledger import Batch
 from tests.simulation.builders import NAMESPACE, pod, request, task
 from tests.simulation.cluster import Cluster
+from tests.simulation.conftest import MakeWorld
 from tests.simulation.faults import Crash, When
 from tests.simulation.invariants import assert_safe
 from tests.simulation.world import KEY, SimulatedWorld
+from tests.unit.ledger.forging import execute
 
 READ = request("tickets")
 
@@ -163,12 +165,47 @@ async def test_a_task_that_is_remembered_keeps_its_pods(world: SimulatedWorld) -
     assert world.ports.ledger.bound_task(uid)
 
 
-async def test_an_operator_that_only_revokes_drops_nothing(world: SimulatedWorld) -> None:
+@pytest.mark.parametrize("mode", ["revoke_only", "unproven"])
+async def test_nothing_is_dropped_where_it_cannot_be_recorded_or_may_not_be_so(
+    world: SimulatedWorld, mode: str
+) -> None:
     uid = await forgotten(world)
     world.cluster.remove_pod(uid)
-    world.ports.modes.revoke_only = True
+    setattr(world.ports.modes, mode, True)
 
     assert await swept(Leftovers(world.ports), 3) == 0
+
+
+async def test_what_is_found_to_differ_during_a_sweep_drops_nothing(world: SimulatedWorld) -> None:
+    uid = await forgotten(world)
+    leftovers = Leftovers(world.ports)
+    world.cluster.remove_pod(uid)
+    await leftovers.sweep()
+    is_gone = world.ports.pods.is_gone
+
+    class Found:
+        async def is_gone(self, *of: str) -> bool:
+            world.ports.modes.unproven = True
+            return await is_gone(*of)
+
+    leftovers._ports = replace(world.ports, pods=Found())  # type: ignore[arg-type]
+
+    assert await leftovers.sweep() == 0
+    assert world.ports.ledger.bound_task(uid)
+
+
+@pytest.mark.parametrize(
+    "edit", ["task_uid = 'ghost', name = 'nobody'", "namespace = 'sales', name = 'nobody'"]
+)
+async def test_a_pod_that_lives_stays_bound_wherever_its_row_says_that_it_was(
+    make_world: MakeWorld, edit: str
+) -> None:
+    world = make_world()
+    await forgotten(world)
+    execute(world.path, f"UPDATE pod_binding SET {edit}")
+
+    assert await swept(Leftovers(world.ports), 3) == 0
+    assert world.entries("workload.forget") == []
 
 
 async def test_pods_that_stay_keep_no_others_waiting(world: SimulatedWorld) -> None:

@@ -1,6 +1,6 @@
 """The cluster: its API, its objects as watched, pods, workloads, and access reviews."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from taskpass.core.lifecycle.approval import TaskApproval
@@ -53,6 +53,9 @@ class ClusterView(Protocol):
 
     def pod_uid(self, namespace: str, name: str) -> str:
         """Return the UID of the pod of that name with our label, '' where none is seen."""
+
+    def pod_uids(self) -> Set[str]:
+        """Return the UIDs of all pods with our label that are seen, wherever they are."""
 
     def service_account_uid(self, namespace: str, name: str) -> str | None:
         """Return the UID of a ServiceAccount, or None where there is none."""

@@ -5,7 +5,7 @@ seen. That a cache does not show it proves nothing. It goes where
 
 1. its task is forgotten;
 2. the pods of its namespace are known, and this one is not among them, before it is asked for and
-   after;
+   after; nor is it seen anywhere else then, whatever the binding says of where it is;
 3. the API server itself said that there is no such pod, or another of its name, in two sweeps.
 
 What a UID meant once it never means again, and caches go forward only: a pod that was bound was
@@ -41,7 +41,7 @@ class Leftovers:
     async def sweep(self) -> int:
         """Drop what was found to be gone twice; return how many that were."""
         ports = self._ports
-        if ports.modes.revoke_only:
+        if ports.modes.revoke_only or ports.modes.unproven:
             return 0
         found = ports.ledger.leftover_bindings(self._after, MOST)
         self._after = found[-1].pod_uid if len(found) == MOST else ""
@@ -49,7 +49,14 @@ class Leftovers:
         asked = before | {each.pod_uid: each for each in found}
         gone = {uid: each for uid, each in asked.items() if await self._is_gone(each)}
         # Nothing is awaited from here on: what the caches show now is what is decided on.
-        due = tuple(uid for uid in gone if uid in before and not self._may_be_seen(gone[uid]))
+        seen = ports.world.pod_uids()
+        due = tuple(
+            uid
+            for uid in gone
+            if uid in before and uid not in seen and not self._may_be_seen(gone[uid])
+        )
+        if ports.modes.unproven:
+            return 0
         self._gone_once = {uid: each for uid, each in gone.items() if uid not in due}
         if due:
             entry = audit.pods_forgotten(due, ports.now())

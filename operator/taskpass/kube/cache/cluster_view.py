@@ -8,7 +8,7 @@ through one callback. Nothing may be decided before `synced`: an absence proves 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -230,6 +230,10 @@ class InformerCache:
         reflector = self._pods.get(namespace)
         found = reflector.items.get((namespace, name)) if reflector else None
         return found.uid if found else ""
+
+    def pod_uids(self) -> Set[str]:
+        """Return the UIDs of all pods with our label that are seen, wherever they are."""
+        return {pod.uid for each in self._pods.values() for pod in each.items.values()}
 
     def service_account_uid(self, namespace: str, name: str) -> str | None:
         """Return the UID of a ServiceAccount, or None where there is none."""
