@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from taskpass.core.errors import LedgerReadOnly, ProviderUnavailable
+from taskpass.core.errors import EntryRefused, LedgerReadOnly, ProviderUnavailable
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.kill_switch import KillSwitch, Target
 from taskpass.core.policy.evaluate import Effect
@@ -323,6 +323,44 @@ async def test_a_kill_switch_that_could_not_be_recorded_is_recorded_by_the_next_
     await recorder.once()
 
     assert len(world.entries("kill_switch.throw")) == 1
+
+
+async def test_what_is_refused_is_tried_again_and_told_once(
+    world: SimulatedWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    activate(world, switch(Target.ALL))
+    recorder = KillSwitchRecorder(world.ports, Stock(world))
+    world.fail("ledger.commit", EntryRefused("its id tells of something else"), times=2)
+    await recorder.once()
+    await recorder.once()
+    refused = world.entries("kill_switch.throw")
+    await recorder.once()
+    activate(world)
+    world.fail("ledger.commit", EntryRefused("its id tells of something else"), times=2)
+    await recorder.once()
+    await recorder.once()
+    await recorder.once()
+
+    assert refused == []
+    assert len(world.entries("kill_switch.throw")) == 1
+    assert len(world.entries("kill_switch.lift")) == 1
+    assert History(world.path).kill_switches() == {}
+    assert len([r for r in caplog.records if r.levelname == "ERROR"]) == 2
+
+
+async def test_a_switch_that_never_came_on_record_is_told_of_once_it_is_lifted(
+    world: SimulatedWorld,
+) -> None:
+    activate(world, switch(Target.ALL))
+    recorder = KillSwitchRecorder(world.ports, Stock(world))
+    world.fail("ledger.commit", EntryRefused("its reason is too long"))
+    await recorder.once()
+    activate(world)
+    await recorder.once()
+    await recorder.once()
+
+    assert world.entries("kill_switch.throw") == []
+    assert len(world.entries("kill_switch.lift")) == 1
 
 
 async def test_a_suspended_task_is_not_looked_at_for_its_own_sake_while_its_pod_lives(

@@ -40,6 +40,10 @@ class KillSwitchRecorder:
         self._read = activated
         self._begun = False
         self._activated: dict[str, str] = {}
+        self._untold: set[str] = set()
+        """UIDs of those that are there and not on record yet."""
+        self._refused: set[str] = set()
+        """Ids of entries that are not on record though they were tried."""
 
     def begin(self, activated: Mapping[str, str]) -> None:
         """Take over what the log tells of as activated and not as lifted: name by UID."""
@@ -53,18 +57,28 @@ class KillSwitchRecorder:
 
     async def record_changes(self) -> None:
         """Record what has changed since the look before."""
-        # Remembered only once it is on record: what fails is recorded by the next look.
         now = {switch.uid: switch for switch in self._switches.kill_switches()}
         for uid in now.keys() - self._activated.keys():
-            await self._record(audit.kill_switch_activated(now[uid], self._ports.now()))
             self._activated[uid] = now[uid].name
+            self._untold.add(uid)
+        # Remembered only once it is on record: what fails is recorded by the next look.
+        for uid in self._untold & now.keys():
+            if await self._record(audit.kill_switch_activated(now[uid], self._ports.now())):
+                self._untold.discard(uid)
         for uid in self._activated.keys() - now.keys():
             name = self._activated[uid]
-            await self._record(audit.kill_switch_lifted(uid, name, self._ports.now()))
-            del self._activated[uid]
+            if await self._record(audit.kill_switch_lifted(uid, name, self._ports.now())):
+                del self._activated[uid]
+                self._untold.discard(uid)
 
-    async def _record(self, entry: Entry) -> None:
+    async def _record(self, entry: Entry) -> bool:
+        """Tell whether it is on record; one that is refused is said once, and tried again."""
         try:
             await self._ports.ledger.commit(Batch(entries=(entry,)))
         except EntryRefused as refused:
-            logger.error("A KillSwitch could not be recorded", extra={"error": str(refused)})
+            if entry.id not in self._refused:
+                logger.error("A KillSwitch could not be recorded", extra={"error": str(refused)})
+            self._refused.add(entry.id)
+            return False
+        self._refused.discard(entry.id)
+        return True
