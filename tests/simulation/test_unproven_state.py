@@ -3,65 +3,60 @@
 An edited row must not become a signed entry: the next start would find nothing to complain of.
 """
 
+import asyncio
+import contextlib
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from taskpass.core.lifecycle.records import Outcome, TaskRecord
-from taskpass.ledger.state.encoding import encode
+from taskpass.core.model.grant import GrantState
+from taskpass.flows.cluster.orphans import Sweeper
 from tests.simulation.builders import phase, request, task
+from tests.simulation.conftest import MakeWorld
+from tests.simulation.editing import (
+    DIFFERS,
+    begin_unproven,
+    differs,
+    put_grant,
+    put_record,
+    record_of,
+    unproven,
+)
 from tests.simulation.invariants import assert_at_rest
 from tests.simulation.world import SimulatedWorld
 from tests.unit.ledger.forging import execute
 
-DIFFERS = "Nothing is issued: the state differs from the log"
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
-async def in_research(world: SimulatedWorld) -> None:
+async def in_research(world: SimulatedWorld, **more: Any) -> None:
     phases = [
         phase("research", request("tickets"), next=["review"]),
         phase("review", next=["deploy"]),
         phase("deploy", request("kb")),
     ]
-    world.create(task(phases=phases, phase="research"))
+    world.create(task(phases=phases, phase="research", **more))
     world.add_pod()
     await world.settle()
 
 
 async def edited(world: SimulatedWorld, **changes: object) -> TaskRecord:
     """Edit the task's record, start upon it, and find that; return the record as it was."""
-    record = world.ports.ledger.record(world.task.uid)
-    assert record is not None
-    put(world, replace(record, **changes))  # type: ignore[arg-type]
-    assert await differs(world) is not None
-    unproven(world, DIFFERS)
+    record = record_of(world)
+    put_record(world, replace(record, **changes))  # type: ignore[arg-type]
+    await begin_unproven(world)
     return record
-
-
-def put(world: SimulatedWorld, record: TaskRecord) -> None:
-    """Write it into the file while no operator runs, and start one."""
-    world.close()
-    body = encode(record).replace("'", "''")
-    execute(world.path, f"UPDATE task_record SET body = '{body}'")
-    world._start()
-
-
-async def differs(world: SimulatedWorld) -> str | None:
-    assert world._ledger is not None
-    return await world._ledger.compare()
-
-
-def unproven(world: SimulatedWorld, why: str) -> None:
-    world.ports.modes.unproven = bool(why)
-    world.ports.modes.issuance_blocked_reason = why
 
 
 async def found_again(world: SimulatedWorld, was: TaskRecord) -> None:
     """Assert that the next start finds the edit too, and nothing once it is taken back."""
     assert "is not what the log says" in await differs(world)
-    now = world.ports.ledger.record(was.task.uid)
-    assert now is not None
-    put(world, replace(now, phase=was.phase, outcome=was.outcome))
+    put_record(world, replace(record_of(world), phase=was.phase, outcome=was.outcome))
+    world._start()
     assert await differs(world) is None
 
 
@@ -93,6 +88,146 @@ async def test_an_edited_end_takes_back_what_is_held_and_is_recorded_nowhere(
     await found_again(world, was)
 
 
+def gone(record: TaskRecord) -> dict[str, TaskRecord]:
+    """Return a row more: of a task of the name that is gone, which is to be forgotten first."""
+    return {"ghost": TaskRecord(task=replace(record.task, uid="ghost"))}
+
+
+EDITS: dict[str, Callable[[TaskRecord], dict[str, TaskRecord]]] = {
+    "of another task": lambda r: {r.task.uid: replace(r, task=replace(r.task, uid="x"))},
+    "of another name": lambda r: {r.task.uid: replace(r, task=replace(r.task, name="x"))},
+    "a task that is gone": gone,
+    "suspended": lambda r: {r.task.uid: replace(r, suspended="Suspended")},
+    "no attempt": lambda r: {r.task.uid: replace(r, attempt=0)},
+    "no pod": lambda r: {r.task.uid: replace(r, pod_uid="", pod_name="")},
+    "began at the end of time": lambda r: {r.task.uid: replace(r, started_at=LAST)},
+}
+ENDS: dict[str, Callable[[SimulatedWorld], None]] = {
+    "its pod ends": lambda world: world.end_pod(),
+    "it is deleted": lambda world: world.delete(),
+    "it is suspended": lambda world: world.change(operating_mode="Suspended"),
+    "its phase moves": lambda world: world.change(phase="review"),
+    "it leaves its path": lambda world: world.change(phase="deploy"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+async def test_whatever_a_record_says_what_is_held_is_revoked_when_its_reason_goes(
+    make_world: MakeWorld, edit: Callable[[TaskRecord], dict[str, TaskRecord]],
+    end: Callable[[SimulatedWorld], None],
+) -> None:  # fmt: skip
+    world = make_world()
+    await in_research(world, deadline=7200)
+    for uid, record in edit(record_of(world)).items():
+        put_record(world, record, uid)
+    await begin_unproven(world)
+
+    end(world)
+    await settled_with_errors(world)
+
+    assert world.provider.live == {}
+    assert await differs(world) != ""
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+async def test_a_time_that_no_entry_tells_keeps_nothing_from_being_revoked_either(
+    make_world: MakeWorld, end: Callable[[SimulatedWorld], None]
+) -> None:
+    world = make_world()
+    await in_research(world, idle=600)
+    put_record(world, replace(record_of(world), active_at=LAST))
+    world._start()
+    assert await differs(world) is None
+
+    end(world)
+    await settled_with_errors(world)
+
+    assert world.provider.live == {}
+
+
+async def settled_with_errors(world: SimulatedWorld) -> None:
+    """Settle, where the status of a task cannot be told."""
+    with contextlib.suppress(OverflowError):
+        await world.settle()
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+async def test_what_is_noted_as_of_another_provider_is_taken_back_and_owed(
+    make_world: MakeWorld, end: Callable[[SimulatedWorld], None]
+) -> None:
+    world = make_world()
+    await in_research(world)
+    put_grant(world, world.held()[0], provider="x")
+    await begin_unproven(world)
+
+    end(world)
+    await world.settle()
+
+    assert world.provider.live == {}
+    assert [grant.state for grant in world.held()] == [GrantState.REVOKING]
+
+
+async def test_what_nobody_holds_waits_for_the_comparison_and_goes_after_it(
+    world: SimulatedWorld,
+) -> None:
+    """Whoever took the row of a grant away would have it signed that nobody answers for it."""
+    await in_research(world)
+    (grant,) = world.held()
+    world.close()
+    execute(world.path, "DELETE FROM grant_state")
+    await begin_unproven(world)
+    sweeper = Sweeper(world.ports, lambda _: None)
+
+    while_unproven = await sweeper.sweep(quiet=True) + await sweeper.sweep(quiet=False)
+    put_grant(world, grant)
+    world._start()
+    assert (while_unproven, await differs(world)) == (0, "")
+    world.provider.live["g-of-nobody"] = b"left by a crash"
+    unproven(world, "Nothing is issued: its state is being compared with its log")
+    sweeper = Sweeper(world.ports, lambda _: None)
+    before = await sweeper.sweep(quiet=True)
+    waiting = asyncio.ensure_future(sweeper.sweep_once_proven())
+    unproven(world, "")
+    await waiting
+
+    assert before == 0
+    assert world.provider.live.keys() == {grant.id}
+    assert len(world.entries("orphan.undo")) == 1
+
+
+@pytest.mark.parametrize("before", ["", "Failed"])
+async def test_no_end_is_shown_that_the_log_does_not_tell_and_none_is_taken_back(
+    make_world: MakeWorld, before: str
+) -> None:
+    world = make_world()
+    await in_research(world)
+    if before:
+        world.end_pod(how=before)
+        await world.settle()
+
+    await edited(world, outcome=Outcome.SUCCEEDED, finished_at=world.now())
+    await world.settle()
+
+    assert len(world.entries("task.finish")) == bool(before)
+    shown = ("True", before) if before else ("Unknown", "Pending")
+    assert world.condition("Finished") == shown
+
+
+async def test_an_end_that_was_shown_stays_though_the_record_tells_of_none(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world()
+    await in_research(world)
+    world.end_pod()
+    await world.settle()
+
+    await edited(world, outcome=None, finished_at=None)
+    await world.settle()
+
+    assert world.condition("Finished") == ("True", "Succeeded")
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"actions": ("evil",)}, {"service_account": "somebody"}, {"policy": "AgentPolicy/x/y"},
@@ -106,12 +241,9 @@ async def test_what_was_edited_of_a_grant_is_not_believed_once_it_is_told_with_i
     await in_research(world)
     (grant,) = world.held()
     world.close()
-    body = encode(replace(grant, **changes)).replace("'", "''")  # type: ignore[arg-type]
     keep = world.path.read_bytes()
-    execute(world.path, f"UPDATE grant_state SET body = '{body}'")
-    world._start()
-    assert "is not what the log says" in await differs(world)
-    unproven(world, DIFFERS)
+    put_grant(world, grant, **changes)
+    await begin_unproven(world)
 
     world.end_pod()
     await world.settle()
@@ -135,12 +267,9 @@ async def test_a_grant_that_somebody_added_takes_nobodys_credential_back(
     live = dict(world.provider.live)
     strange = replace(grant, id="g-" + 32 * "7", task=replace(grant.task, uid="ghost"))
     world.close()
-    body = encode(strange).replace("'", "''")
     keep = world.path.read_bytes()
-    execute(world.path, f"INSERT INTO grant_state (id, body) VALUES ('{strange.id}', '{body}')")
-    world._start()
-    assert "never was" in await differs(world)
-    unproven(world, DIFFERS)
+    put_grant(world, strange)
+    await begin_unproven(world)
 
     await world.settle()
 

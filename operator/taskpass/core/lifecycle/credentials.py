@@ -274,7 +274,8 @@ def _objection(snapshot: Snapshot, grant: Grant, now: datetime) -> RevokeReason 
     used = snapshot.classes.get(grant.class_name)
     if grant.pod_uid != record.pod_uid:
         return RevokeReason.POD_ENDED
-    if grant.phase != record.phase:
+    # Where somebody has edited the record, the task itself says which phase it is in.
+    if grant.phase != record.phase or (snapshot.unproven and task.phase not in ("", grant.phase)):
         return RevokeReason.PHASE_CHANGED
     if grant.intent_digest != task.intent.digest:
         return RevokeReason.INTENT_CHANGED

@@ -20,6 +20,7 @@ While anything of the task is still owed, nothing new is issued. What it has no 
 out (core/lifecycle/throttling.py).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -67,23 +68,17 @@ def _of_those_below(snapshot: Snapshot) -> str:
 
 
 def _next(snapshot: Snapshot, now: datetime) -> Step:
+    for rule in RULES:
+        if step := rule(snapshot, now):
+            return step
     return (
-        _of_the_gone(snapshot)
-        or _undo(snapshot)
-        or _at_the_end(snapshot, now)
-        or of_suspension(snapshot, now)
-        or lifecycle_pod.of_bound_pod(snapshot, now)
-        or lifecycle_pod.of_workload(snapshot, now)
-        or _of_phase(snapshot, now)
-        or lifecycle_grants.no_longer_held(snapshot, now)
-        or _of_secret(snapshot)
-        or lifecycle_pod.of_new_pod(snapshot, now)
+        lifecycle_pod.of_new_pod(snapshot, now)
         or of_progress(snapshot, now)
         or lifecycle_grants.anything_new(snapshot, now)
     )
 
 
-def _of_the_gone(snapshot: Snapshot) -> Step | None:
+def _of_the_gone(snapshot: Snapshot, _: datetime) -> Step | None:
     """Rule 1."""
     strangers = [g for g in snapshot.grants if not snapshot.is_of_task(g.task.uid)]
     if step := revoke(snapshot, strangers, RevokeReason.TASK_GONE):
@@ -97,7 +92,7 @@ def _of_the_gone(snapshot: Snapshot) -> Step | None:
     return None
 
 
-def _undo(snapshot: Snapshot) -> Step | None:
+def _undo(snapshot: Snapshot, _: datetime) -> Step | None:
     """Rule 2."""
     half = [
         g
@@ -111,31 +106,48 @@ def _undo(snapshot: Snapshot) -> Step | None:
     return revoke(snapshot, going, RevokeReason.INTERRUPTED)
 
 
-def _at_the_end(snapshot: Snapshot, now: datetime) -> Step | None:
-    """Rule 3."""
-    task, record = snapshot.live_task, snapshot.record
-    if task.deleting_since is not None:
+def _of_deletion(snapshot: Snapshot, now: datetime) -> Step | None:
+    """Rule 3: it is deleted, or all is given up."""
+    if snapshot.live_task.deleting_since is not None:
         return teardown(snapshot, RevokeReason.TASK_DELETED) or _deleted(snapshot, now)
     if snapshot.uninstalling:
         return teardown(snapshot, RevokeReason.RELEASED) or _deleted(snapshot, now)
+    return None
+
+
+def _of_deadline(snapshot: Snapshot, now: datetime) -> Step | None:
+    """Rule 3: its time is over."""
+    if snapshot.record.outcome is not None:
+        return None
     deadline = deadline_of(snapshot)
-    if record.outcome is None and deadline is not None and deadline <= now:
-        ended = replace(record, outcome=Outcome.EXPIRED)
-        return teardown(snapshot, RevokeReason.DEADLINE, ended) or Finish(outcome=Outcome.EXPIRED)
+    if deadline is None or deadline > now:
+        return None
+    ended = replace(snapshot.record, outcome=Outcome.EXPIRED)
+    return teardown(snapshot, RevokeReason.DEADLINE, ended) or Finish(outcome=Outcome.EXPIRED)
+
+
+def _of_outcome(snapshot: Snapshot, now: datetime) -> Step | None:
+    """Rule 3: it is over, or its parent is."""
+    record = snapshot.record
     if record.outcome is not None:
         return teardown(snapshot, RevokeReason.TASK_OVER) or _finished(
             snapshot, record.outcome, now
         )
-    if parent_is_over(task, record, snapshot.lineage):
+    if parent_is_over(snapshot.live_task, record, snapshot.lineage):
         over = replace(record, outcome=Outcome.CANCELLED)
         return teardown(snapshot, RevokeReason.PARENT_ENDED, over) or Finish(
             outcome=Outcome.CANCELLED
         )
-    if not snapshot.enrolled:
-        return teardown(snapshot, RevokeReason.NOT_ENROLLED) or Wait(
-            enrolled=False, pending=snapshot.own_pending_revocations
-        )
     return None
+
+
+def _of_enrolment(snapshot: Snapshot, _: datetime) -> Step | None:
+    """Rule 3: it is not served here."""
+    if snapshot.enrolled:
+        return None
+    return teardown(snapshot, RevokeReason.NOT_ENROLLED) or Wait(
+        enrolled=False, pending=snapshot.own_pending_revocations
+    )
 
 
 def _deleted(snapshot: Snapshot, now: datetime) -> Step:
@@ -196,9 +208,17 @@ def _of_phase(snapshot: Snapshot, now: datetime) -> Step | None:
     return Block(left=record.phase, phase=wanted)
 
 
-def _of_secret(snapshot: Snapshot) -> Step | None:
+def _of_secret(snapshot: Snapshot, _: datetime) -> Step | None:
     """Delete the Secret of a task that may use nothing, whatever a provider still owes."""
     usable = any(g.state is not GrantState.REVOKING for g in snapshot.own_grants)
     if snapshot.record.secret_written and not usable and not snapshot.withdrawal_failed:
         return Withdraw(record=snapshot.record)
     return None
+
+
+RULES: tuple[Callable[[Snapshot, datetime], Step | None], ...] = (
+    _of_the_gone, _undo, _of_deletion, _of_deadline, _of_outcome, _of_enrolment, of_suspension,
+    lifecycle_pod.of_bound_pod, lifecycle_pod.of_workload, _of_phase,
+    lifecycle_grants.no_longer_held, _of_secret,
+)  # fmt: skip
+"""What ends something, in order; the first answers also for a task that is not there."""

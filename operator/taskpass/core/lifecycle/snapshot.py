@@ -103,6 +103,10 @@ class Snapshot:
     """What it may still fill of the ledger; None: as much as it likes."""
     muted: Mapping[Spending, str] = field(default_factory=dict)
     """What is decided without, as there is no budget for it: why, in a sentence."""
+    unproven: bool = False
+    """Whether what the ledger remembers may be otherwise than its log says."""
+    revoke_only: bool = False
+    """Whether nothing new can be recorded."""
     uninstalling: bool = False
     """Whether everything is to be given up: revoke all, release every task."""
     # What this run has found out and done so far.

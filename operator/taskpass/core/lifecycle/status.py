@@ -4,6 +4,7 @@ Pure: the same snapshot, the same status. `conditions` is the contract of docs/a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -71,8 +72,10 @@ def status_of(
 def findings(snapshot: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Finding]:
     """Return every condition of the task."""
     finished = _finished(snapshot, rest)
+    if finished.status == "Unknown":
+        rest = replace(rest, waiting=rest.waiting or finished.message)
     suspension = suspension_of(snapshot, now)
-    if snapshot.record.outcome is not None:
+    if finished.status == "True" or (snapshot.record.outcome and not snapshot.unproven):
         over = false(Reason.FINISHED, "The task is over")
         attested = authorized = suspended = over
         issued = (
@@ -214,6 +217,13 @@ def _suspended(snapshot: Snapshot, rest: Wait, suspension: Suspension | None) ->
 
 def _finished(snapshot: Snapshot, rest: Wait) -> Finding:
     outcome = snapshot.record.outcome
+    if snapshot.unproven:  # what was said before stays, and nothing is said by the record alone
+        before = snapshot.live_task.status.get("conditions", ())
+        for said in before:
+            if said.get("type") == ConditionType.FINISHED and said.get("status") == "True":
+                return true(str(said["reason"]), str(said["message"]))
+        if outcome is not None and snapshot.record.finished_at is not None:
+            return unknown(Reason.PENDING, snapshot.issuance_blocked_reason or "")
     if outcome is None:
         return false(Reason.RUNNING, "The task goes on")
     if snapshot.record.finished_at is None:

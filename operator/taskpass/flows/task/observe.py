@@ -78,6 +78,8 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         issuance_blocked_reason=ports.modes.issuance_blocked_reason
         or sight.issuance_blocked_reason,
         budget=_budget(ports, task) if task else None,
+        unproven=ports.modes.unproven,
+        revoke_only=ports.modes.revoke_only,
         uninstalling=ports.modes.uninstalling,
         owners=run.owners,
         answers=dict(run.answers),

@@ -6,8 +6,10 @@ after each step, so a crash between any two is a reconcile that starts over.
 
 import logging
 from dataclasses import replace
+from datetime import datetime
 
 from taskpass.core.errors import TaskpassError, TransientError
+from taskpass.core.lifecycle.ending import ending_step
 from taskpass.core.lifecycle.next_step import next_step
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.steps import (
@@ -32,7 +34,6 @@ from taskpass.core.lifecycle.steps import (
     Resume,
     ReviewAccess,
     Revoke,
-    RevokeReason,
     Save,
     Step,
     Suspend,
@@ -40,11 +41,10 @@ from taskpass.core.lifecycle.steps import (
     Wait,
     Withdraw,
 )
-from taskpass.core.lifecycle.teardown import teardown
 from taskpass.core.model.conditions import Reason, unknown
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
-from taskpass.flows.context import Modes, Ports
+from taskpass.flows.context import Ports
 from taskpass.flows.task import advance, approve, attest, missing_task, relatives, templates
 from taskpass.flows.task.issue import deliver, issue
 from taskpass.flows.task.observe import Run, observe
@@ -53,10 +53,6 @@ from taskpass.flows.task.status import Reporter
 from taskpass.flows.work_queue import Requeue
 
 logger = logging.getLogger(__name__)
-ENDING = (Revoke, Withdraw, Forget, Release, FetchOwners, Evaluate, Wait)
-"""What may be done where nothing new can be recorded: it ends something, or only looks."""
-UNPROVEN = (Withdraw, Release, FetchOwners, Evaluate, Wait)
-"""What may be done, beside revoking, while the ledger's state may not be what its log says."""
 CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
 """What tasks below may hold depends on these."""
 MOST_STEPS = 64
@@ -86,8 +82,7 @@ class Reconciler:
         run = Run()
         for _ in range(MOST_STEPS):
             seen = observe(self._ports, key, run)
-            step = next_step(seen, self._ports.now())
-            step = _allowed(self._ports.modes, seen, step)
+            step = _decided(seen, self._ports.now())
             if isinstance(step, Wait):
                 self._note_broken(seen, step)
                 self._note_held_back(key, seen, step)
@@ -272,30 +267,21 @@ class Reconciler:
             )
 
 
-def _allowed(modes: Modes, snapshot: Snapshot, step: Step) -> Step:
-    """Return the step, or to wait where the ledger's state keeps it from being taken."""
-    if modes.unproven:
-        if isinstance(step, Block):  # it left its path: that goes unrecorded, what it held goes
-            step = teardown(snapshot, RevokeReason.UNAPPROVED_BRANCH) or step
-        if isinstance(step, Revoke) and step.grants:
-            return replace(step, record=None)
-        return step if isinstance(step, UNPROVEN) else _waiting(snapshot)
-    if modes.revoke_only and not isinstance(step, ENDING):
-        return _waiting(snapshot)
-    return step
-
-
-def _waiting(snapshot: Snapshot) -> Wait:
-    """Return the rest of a task whose next step is to wait: whatever must end has ended before."""
-    blocked = snapshot.issuance_blocked_reason
-    unbound = (
-        None
-        if snapshot.task is None or snapshot.record.pod_uid
-        else unknown(Reason.PENDING, blocked or "")
-    )
-    return Wait(
-        attested=unbound,
-        pending=snapshot.own_pending_revocations,
-        waiting=blocked or "",
-        issuance_blocked=blocked is not None,
-    )
+def _decided(snapshot: Snapshot, now: datetime) -> Step:
+    """Return the next step; of a record by which it cannot be told, what ends all the same."""
+    error: Exception | None = None
+    if not (snapshot.unproven or snapshot.revoke_only):
+        try:
+            return next_step(snapshot, now)
+        except Exception as raised:
+            snapshot, error = replace(snapshot, revoke_only=True), raised
+    ending = ending_step(snapshot, now)
+    if isinstance(ending.step, Wait):
+        if error is not None:
+            raise error
+        for failed in ending.failed:
+            logger.error(
+                "A check failed, the others went on",
+                extra={"task": str(snapshot.task and snapshot.task.ref)}, exc_info=failed,
+            )  # fmt: skip
+    return ending.step

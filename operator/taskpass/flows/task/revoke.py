@@ -64,7 +64,7 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
     await _confirm(ports, [g for g, a in zip(grants, answers, strict=True) if a is None], task)
     failed = [(g, a) for g, a in zip(grants, answers, strict=True) if a is not None]
     for grant, answer in failed:
-        if not isinstance(answer, TaskpassError):
+        if not isinstance(answer, Exception):
             raise answer
         await _tell_failure(ports, grant, answer, task)
     return frozenset(g.id for g, _ in failed)
@@ -73,6 +73,9 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
 async def _call(ports: Ports, grant: Grant) -> None:
     provider = ports.providers.get(grant.provider)
     if provider is None:
+        # Where somebody has edited the record, it is at another. None of their answers is proof.
+        others = (each.revoke(grant) for each in ports.providers.values())
+        await asyncio.gather(*others, return_exceptions=True)
         raise ProviderUnavailable(f"Provider '{grant.provider}' is not configured")
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -99,25 +102,27 @@ async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> No
 def _notice(grant: Grant, task: Task | None) -> Notice | None:
     if task is None or task.uid != grant.task.uid:
         return None  # nobody is left to tell; the entry says it
-    reason = RevokeReason(grant.revoke_reason)
-    if reason in (RevokeReason.ISSUE_FAILED, RevokeReason.RENEWED):
+    reason = next((each for each in RevokeReason if each == grant.revoke_reason), None)
+    if reason in (None, RevokeReason.ISSUE_FAILED, RevokeReason.RENEWED):
         return None  # why it failed is told, and so is the renewal that took its place
     return Notice(reason="CredentialRevoked", message=f"Revoked '{grant.name}' {reason.because}")
 
 
-async def _tell_failure(
-    ports: Ports, grant: Grant, error: TaskpassError, task: Task | None
-) -> None:
+async def _tell_failure(ports: Ports, grant: Grant, error: Exception, task: Task | None) -> None:
+    # One that is not ours is of a record that its provider cannot read: no other waits for it.
+    ours = isinstance(error, TaskpassError)
+    said = str(error) if ours else f"an internal error ({type(error).__name__})"
     logger.warning(
         "Failed to revoke a credential, will retry",
-        extra={"task": str(grant.task), "grant": grant.id, "error": str(error)},
+        extra={"task": str(grant.task), "grant": grant.id, "error": said},
+        exc_info=None if ours else error,
     )
     if task is None:
         return
     await ports.events.post(
         kind="AgentTask", namespace=task.namespace, name=task.name, uid=task.uid,
         unique=f"{grant.id}-revocation-failed", reason="RevocationFailed",
-        message=f"'{grant.name}' could not be revoked yet, it is tried again until it is: {error}",
+        message=f"'{grant.name}' could not be revoked yet, it is tried again until it is: {said}",
         severity=Severity.WARNING, at=ports.now(),
     )  # fmt: skip
 
