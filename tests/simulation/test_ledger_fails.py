@@ -17,6 +17,8 @@ from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ports.ledger import Batch
 from tests.simulation.adapters import SimulatedLedger
 from tests.simulation.builders import phase, request, task
+from tests.simulation.conftest import MakeWorld
+from tests.simulation.editing import put_record, record_of
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
 from tests.simulation.world import KEY, SEED, SimulatedWorld
 
@@ -88,7 +90,7 @@ class Sealed:
             world.ports,
             ledger=self.ledger,
             secret_cache={},
-            modes=Modes(issuance_blocked_reason=WHY, revoke_only=True),
+            modes=Modes(issuance_blocked_reason=WHY, revoke_only=True, unproven=True),
         )
         self.reconciler = Reconciler(self.ports)
 
@@ -97,16 +99,15 @@ class Sealed:
         for _ in range(5):
             await self.reconciler.reconcile(KEY)
 
+    def reopen(self) -> SqliteLedger:
+        return SqliteLedger.open(
+            self.world.path, signer=SeedSigner(SEED), cluster_id="c0ffee00",
+            instance="late", now=self.world.clock.now(),
+        )  # fmt: skip
+
     async def mended(self) -> int | None:
         """Have the volume take writes; return how many entries were recorded late."""
-
-        def reopen() -> SqliteLedger:
-            return SqliteLedger.open(
-                self.world.path, signer=SeedSigner(SEED), cluster_id="c0ffee00",
-                instance="late", now=self.world.clock.now(),
-            )  # fmt: skip
-
-        recorded = await self.ledger.record_late(reopen)
+        recorded = await self.ledger.record_late(self.reopen)
         self.ledger.close()
         self.world.restart()
         return recorded
@@ -162,12 +163,12 @@ async def test_what_must_end_ends_and_is_recorded_late(sealed: Sealed) -> None:
 
     await sealed.settle()
     working, secret = dict(world.provider.live), world.secret()
-    finished, said = world.condition("Finished"), world.message("Finished")
+    finished, said = world.condition("Finished"), world.message("CredentialsIssued")
     recorded = await sealed.mended()
     await world.settle()
 
     assert (working, secret) == ({}, None)
-    assert finished == ("False", "Revoking")
+    assert finished == ("False", "Running")  # how it ended is recorded once that can be
     assert "the disk is full" in said
     assert world.told("CredentialRevoked") == [
         "Revoked 'tickets' because the pod ended (not in the audit log yet)"
@@ -239,12 +240,55 @@ async def test_nothing_is_issued_and_the_waiting_pod_is_told_why(sealed: Sealed)
     assert world.pod("second").gated
 
 
-async def test_orphans_are_removed_too(sealed: Sealed) -> None:
+async def test_what_nobody_holds_waits_until_the_state_is_compared(sealed: Sealed) -> None:
     world = sealed.world
     world.provider.live["g-of-nobody"] = b"left by a crash"
 
     undone = await Sweeper(sealed.ports, lambda _: None).sweep(quiet=True)
     await sealed.mended()
+    await world.settle()
 
-    assert undone == 1
+    assert undone == 0
+    assert "g-of-nobody" not in world.provider.live
     assert len(world.entries("orphan.undo")) == 1
+
+
+async def test_a_move_off_the_path_takes_back_what_is_held_and_is_recorded_late(
+    sealed: Sealed,
+) -> None:
+    world = sealed.world
+    world.change(phase="elsewhere")
+
+    await sealed.settle()
+    live, unrecorded = dict(world.provider.live), world.entries("task.phase")
+    await sealed.mended()
+    await world.settle()
+
+    assert (live, unrecorded) == ({}, [])
+    assert world.condition("Stalled") == ("True", "UnapprovedBranch")
+
+
+async def test_what_is_decided_by_an_edited_row_is_recorded_neither_then_nor_late(
+    make_world: MakeWorld,
+) -> None:
+    """A task that is over would begin anew, and the log would tell that it was forgotten."""
+    world = make_world()
+    world.create(task(request("tickets")))
+    world.add_pod()
+    await world.settle()
+    world.end_pod()
+    await world.settle()
+    was = record_of(world)
+    put_record(world, replace(was, task=replace(was.task, name="other")))
+    sealed = Sealed(world)
+
+    await sealed.settle()
+    await sealed.reconciler.reconcile(("support", "other"))
+    recorded = await sealed.ledger.record_late(sealed.reopen)
+    said = sealed.ledger.why
+    sealed.ledger.close()
+
+    assert recorded is None
+    assert said.startswith(WHY)
+    assert "is not what its log says" in said
+    assert world.entries("task.forget") == []

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +21,7 @@ from taskpass.ports.ledger import Batch
 from taskpass.runtime.background import BackgroundWork
 from taskpass.server.health import Health
 from tests.unit.ledger import objects
+from tests.unit.ledger.waiting import LEA, put, waiting
 
 
 def duties(path: Path, ledger: SqliteLedger) -> BackgroundWork:
@@ -79,3 +81,30 @@ async def test_a_person_is_erased_while_the_operator_runs(tmp_path: Path) -> Non
     with reading(path) as log:
         assert b"privacy.erase" in log.entry(index)
     assert (nobody.exit_code, nobody.stderr) == (1, "Nothing is known of them\n")
+
+
+async def test_a_difference_that_a_request_finds_counts_as_one_that_a_start_finds(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    ledger = objects.opened(path)
+    answering = duties(path, ledger)
+    answering.health.ledger = ""
+    put(path, replace(record, phase="deploy"))
+    place_of(path).mkdir()
+    (place_of(path) / "x.json").write_text(f'{{"do": "erase", "subject": "{LEA}"}}')
+
+    await answering.answer_requests()
+    told = (place_of(path) / "x.answer").read_text()
+    modes, health = answering.ports.modes, answering.health.ledger
+    found = modes.unproven, modes.issuance_blocked_reason
+    put(path, record)
+    await answering.check_integrity()
+
+    ledger.close()
+    assert "Nothing was done" in told
+    assert found[0]
+    assert "is not what its log says" in found[1]
+    assert health.startswith("revoking only: ")
+    assert modes.unproven  # an edit that is undone is undone too late

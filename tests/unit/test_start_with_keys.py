@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +14,7 @@ from taskpass.core.errors import UsageError
 from taskpass.flows.context import Modes
 from taskpass.ledger.log.key_file import make_seed_file
 from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.verify.log import verify_database
 from taskpass.runtime.background import BackgroundWork
 from taskpass.runtime.settings import Settings
@@ -20,6 +22,7 @@ from taskpass.runtime.start import seeds_of
 from taskpass.server.health import Health, LedgerReason
 from tests.unit.kube.scripted_server import Answer, Script, scripted, status_body
 from tests.unit.ledger import objects
+from tests.unit.ledger.waiting import put, waiting
 
 SECRETS = "/api/v1/namespaces/home/secrets"
 
@@ -89,10 +92,11 @@ async def test_a_key_file_that_others_can_read_ends_the_start(tmp_path: Path) ->
 def duties(ledger: object) -> BackgroundWork:
     """Return what looks after this ledger; everything else is of no matter here."""
     ports: Any = SimpleNamespace(modes=Modes(issuance_blocked_reason=None))
+    opening: Any = SimpleNamespace(whole=lambda: pytest.fail("nothing is written"))
     health = Health(ledger="", lease="", caches="", limits="", watching="", anchor="")
     none: Any = None
     return BackgroundWork(
-        settings=none, client=none, ports=ports, ledger=cast(Any, ledger), opening=none,
+        settings=none, client=none, ports=ports, ledger=cast(Any, ledger), opening=opening,
         caches=none, queue=none, health=health, events=none, anchoring=none, witnessing=None,
         log_server=None, evaluator=none,
     )  # fmt: skip
@@ -134,3 +138,31 @@ async def test_a_ledger_that_is_well_holds_nothing_back(tmp_path: Path) -> None:
     assert not looked_after.ports.modes.unproven
     assert looked_after.ports.modes.issuance_blocked_reason is None
     assert looked_after.health.ledger is None
+
+
+async def test_a_file_of_which_nothing_is_recorded_late_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger.db"
+    record = await waiting(path)
+    put(path, replace(record, phase="deploy"))
+    ledger = ReadOnlyLedger.open(
+        path, signer=SeedSigner(objects.SEED), cluster_id="3c1f0a9e", why="The disk was full"
+    )
+    looked_after = duties(ledger)
+    looked_after.ports.modes.unproven = True
+
+    for _ in range(2):
+        await looked_after.check_integrity()
+        await looked_after.record_late()
+
+    ledger.close()
+    said = looked_after.health.ledger
+    assert said is not None
+    assert said.reason is LedgerReason.REVOKING_ONLY
+    assert said.message.startswith("The disk was full. Nothing is")
+    assert "is not what its log says" in (looked_after.ports.modes.issuance_blocked_reason or "")
+    assert looked_after.ports.modes.unproven
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [
+        "The ledger is not written"
+    ]

@@ -63,6 +63,8 @@ class BackgroundWork:
     evaluator: ProcessEvaluator
     log_server: LogServer | None
     """None where the log is not served."""
+    distrusted: str | None = None
+    """What of the ledger was found to be otherwise than its log says; None while nothing was."""
     background: BackgroundLoops = field(default_factory=BackgroundLoops)
     listed_at_beginning: int = 1
     """How often kopf had begun when our kinds were last listed whole; the start lists them."""
@@ -121,7 +123,7 @@ class BackgroundWork:
         if isinstance(self.ledger, ReadOnlyLedger):
             return
         found = await self.ledger.compare()
-        if found is None:
+        if found is None and self.distrusted is None:
             logger.info("Compared the state with the log", extra={"entries": self.ledger.size})
             self.health.ledger = None
             self.ports.modes.unproven = False
@@ -129,11 +131,22 @@ class BackgroundWork:
             # What waited for this alone is not issuing, and does not wait for what that waits for.
             for key in self.ports.modes.waiting:
                 self.queue.add(key)
-            found = await self.ledger.examine()
         if found is None:
+            found = await self.ledger.examine()
+        if found is not None:
+            self.distrust(found)
+        else:
             logger.info("Examined the ledger's file", extra={"entries": self.ledger.size})
-            return
-        logger.error("The ledger does not hold: nothing is issued", extra={"found": found})
+
+    def distrust(self, found: str) -> None:
+        """Issue nothing from now on, and revoke only: the ledger is not what its log says.
+
+        Nothing takes it back: whoever can edit the file can undo an edit as well, once what follows
+        from it is decided. A person sees to it, and starts the operator anew.
+        """
+        if found != self.distrusted:
+            logger.error("The ledger does not hold: nothing is issued", extra={"found": found})
+        self.distrusted = found
         self.health.ledger = Problem(LedgerReason.REVOKING_ONLY, found)
         self.ports.modes.unproven = True
         self.block_issuance_where_due()
@@ -148,6 +161,7 @@ class BackgroundWork:
             now = self.ports.now()
             # Records are written anew from the file, which somebody may have edited meanwhile.
             if found := await ledger.compare():
+                self.distrust(found)
                 raise UsageError(f"Nothing was done: {found}")
             match request:
                 case {"do": "erase", "subject": subject}:
@@ -176,6 +190,11 @@ class BackgroundWork:
                     f"The ledger can be written again: {recorded} entries were recorded late. The "
                     "operator ends, to start whole"
                 )
+            said = Problem(LedgerReason.REVOKING_ONLY, read_only.why)
+            if said != self.health.ledger:
+                logger.error("The ledger is not written", extra={"why": read_only.why})
+            self.health.ledger = said
+            self.block_issuance_where_due()
 
     def block_issuance_where_due(self) -> None:
         """Issue nothing while anything is not as it must be; begin again once it is."""

@@ -133,7 +133,7 @@ async def assemble(process: Process, stack: contextlib.AsyncExitStack) -> Backgr
     evaluator = ProcessEvaluator(process.clock, on_stop=process.metrics.evaluator_stopped)
     events = KubeEvents(process.client, instance=process.instance)
     ports = ports_of(process, identity, ledger, caches, queue, events, evaluator)
-    ports.modes.revoke_only, ports.modes.unproven = read_only is not None, read_only is None
+    ports.modes.revoke_only, ports.modes.unproven = read_only is not None, True
     witnessing = await witnessing_of(process, ledger, stack)
     made = BackgroundWork(
         settings=process.settings, client=process.client, ports=ports, ledger=ledger,

@@ -15,12 +15,14 @@ from taskpass.core.errors import LedgerError, LedgerLocked, LedgerReadOnly, Ledg
 from taskpass.core.model.grant import GrantState
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.store import read_only
 from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.transaction import is_of_volume
 from taskpass.ledger.verify.log import verify_database
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
+from tests.unit.ledger.forging import execute
 from tests.unit.ledger.objects import GRANT, NOW, RECORD, notice, opened
 
 WHY = "The ledger cannot be written (the disk is full)"
@@ -40,7 +42,8 @@ async def filled(path: Path) -> SqliteLedger:
     ledger = opened(path)
     begun = (audit.attested(RECORD, NOW, notice()), audit.issue_intent(GRANT, NOW))
     await ledger.commit(Batch(entries=begun, grants=(GRANT,), tasks=(RECORD,)))
-    await ledger.commit(Batch(grants=(HELD,)))
+    told = audit.delivered(HELD, NOW, "secret-uid")
+    await ledger.commit(Batch(entries=(told,), grants=(HELD,)))
     return ledger
 
 
@@ -195,3 +198,31 @@ def test_a_ledger_whose_entries_were_changed_is_refused(path: Path) -> None:
 )
 def test_errors_of_the_volume_are_told_from_others(error: Exception, told: bool) -> None:
     assert is_of_volume(error) is told
+
+
+async def test_nothing_is_recorded_late_where_the_state_is_not_what_the_log_says(
+    path: Path, sealed: ReadOnlyLedger
+) -> None:
+    await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
+    execute(path, "UPDATE task_record SET body = replace(body, 'research', 'deploy')")
+
+    edited = await sealed.record_late(lambda: opened(path))
+    why = sealed.why
+    execute(path, "UPDATE task_record SET body = replace(body, 'deploy', 'research')")
+    recorded = await sealed.record_late(lambda: opened(path))
+
+    assert edited is None
+    assert why.startswith(f"{WHY}. Nothing is recorded late either: ")
+    assert "what is noted of task task-uid-1 is not what the log says: phase" in why
+    assert recorded == 1
+    assert sealed.why == WHY
+    verify_database(path)
+
+
+async def test_a_volume_that_takes_no_file_is_not_compared(
+    path: Path, sealed: ReadOnlyLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_only, "unwritable_reason", lambda directory: "no space left")
+    monkeypatch.setattr(read_only, "compare", lambda *_: pytest.fail("it takes long"))
+
+    assert await sealed.record_late(lambda: opened(path)) is None

@@ -2,9 +2,10 @@
 
 Revocation never waits for the audit log. Where the volume is full or read-only, a start does not
 end the operator: it reads from the file what is held, revokes it when its reason goes, and keeps in
-memory what is to be recorded of that. Once the file can be written again all of it is recorded,
-late, and the process ends; the next one is whole again. If it ends before, the next start finds the
-reasons still gone, and revokes and records anew: a revocation of what is gone is success.
+memory what is to be recorded of that. Once the file can be written again, and its state is what
+its log says, all of it is recorded, late, and the process ends; the next one is whole again. If it
+ends before, the next start finds the reasons still gone, and revokes and records anew: a revocation
+of what is gone is success.
 
 Nothing that would let a credential come into being can be recorded here, so none does.
 """
@@ -37,6 +38,8 @@ from taskpass.ledger.store.read_model import LiveReads, Mirror
 from taskpass.ledger.store.recover import origin_of
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.transaction import Written, describe_error
+from taskpass.ledger.store.volume import unwritable_reason
+from taskpass.ledger.verify.integrity import compare
 from taskpass.ports.ledger import Batch
 from taskpass.tlog.checkpoint import PublicKey
 
@@ -65,6 +68,7 @@ class ReadOnlyLedger(LiveReads):
         """How many entries are durable."""
         self.why = why
         """Why it cannot be written, in a sentence."""
+        self._unwritable = why
         self._path = path
         self._db = db
         self._lock: lockfile.Lock | None = lock
@@ -163,12 +167,21 @@ class ReadOnlyLedger(LiveReads):
     async def record_late(self, reopen: Callable[[], SqliteLedger]) -> int | None:
         """Try to open the file for writing, and record what waits; None where that does not work.
 
+        What waits follows from what the file said at the start. So its state is held against its
+        log before anything is written, and where they differ nothing is (`why` says it then).
+
         On return of a number, of entries, this ledger is closed; the process is to end.
 
         Raises:
             LedgerError: It could be opened, and failed while it was written.
 
         """
+        self.why = self._unwritable
+        if await asyncio.to_thread(unwritable_reason, self._path.parent):
+            return None  # to hold the state against the log takes long
+        if differs := await asyncio.to_thread(compare, self._path, lambda: self._closed):
+            self.why = f"{self._unwritable}. Nothing is recorded late either: {differs}"
+            return None
         self._let_go()
         try:
             ledger = await asyncio.to_thread(reopen)

@@ -104,7 +104,7 @@ def examine(path: Path) -> Diagnosis:
         refuse_network(path)
     except LedgerError as error:
         return failed(ABOUT, "it is on a network file system", str(error))
-    if problem := _written(path.parent):
+    if problem := unwritable_reason(path.parent):
         return failed(
             ABOUT,
             f"a file in {path.parent} could not be written ({problem})",
@@ -119,9 +119,9 @@ def examine(path: Path) -> Diagnosis:
     return well(ABOUT, said)
 
 
-def _written(directory: Path) -> str | None:
+def unwritable_reason(directory: Path) -> str | None:
     """Return why a file cannot be made durable there; None where it can."""
-    probe = directory / f".doctor-{os.getpid()}"
+    probe = directory / f".probe-{os.getpid()}"
     try:
         try:
             with probe.open("xb") as file:
