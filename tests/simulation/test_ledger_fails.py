@@ -164,10 +164,12 @@ async def test_what_must_end_ends_and_is_recorded_late(sealed: Sealed) -> None:
     await sealed.settle()
     working, secret = dict(world.provider.live), world.secret()
     finished, said = world.condition("Finished"), world.message("CredentialsIssued")
+    ready = world.condition("Ready")
     recorded = await sealed.mended()
     await world.settle()
 
     assert (working, secret) == ({}, None)
+    assert ready == ("False", "Pending")
     assert finished == ("False", "Running")  # how it ended is recorded once that can be
     assert "the disk is full" in said
     assert world.told("CredentialRevoked") == [

@@ -147,3 +147,13 @@ def test_one_grant_that_cannot_be_judged_keeps_no_other_from_being_revoked() -> 
     )  # fmt: skip
 
     assert ending.step == Revoke(grants=((dropped, RevokeReason.REQUEST_CHANGED),))
+
+
+def test_a_task_whose_end_was_never_shown_is_looked_at_once_its_record_is_proven() -> None:
+    over = record_of(outcome=Outcome.SUCCEEDED, finished_at=T0, secret_written=False)
+    resting = seen({"unproven": True}, own_record=over, grants=())
+    said = {"conditions": [{"type": "Finished", "status": "True"}]}
+    shown = replace(resting, task=replace(resting.live_task, status=said))
+
+    assert ending_step(resting, LATER).step == Wait(waiting=WHY)
+    assert ending_step(shown, LATER).step == Wait()

@@ -64,9 +64,18 @@ def ending_step(snapshot: Snapshot, now: datetime) -> Ending:
             answers += filter(_takes_back, alone)
     steps = [step for step in answers if step is not None and not isinstance(step, Wait)]
     step = next(filter(_takes_back, steps), None) or first or next(iter(steps), _waiting(snapshot))
+    if isinstance(step, Wait) and _is_over_unsaid(snapshot):
+        step = replace(step, waiting=step.waiting or snapshot.issuance_blocked_reason)
     if failed and isinstance(step, Wait):
         step = replace(step, retry=True)
     return Ending(step, tuple(failed))
+
+
+def _is_over_unsaid(snapshot: Snapshot) -> bool:
+    """Tell whether the record alone says that the task is over: it is looked at once that holds."""
+    if not snapshot.unproven or snapshot.task is None:
+        return False
+    return snapshot.record.outcome is not None and not snapshot.reported
 
 
 def _takes_back(step: Step | None) -> bool:

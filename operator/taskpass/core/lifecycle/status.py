@@ -4,7 +4,6 @@ Pure: the same snapshot, the same status. `conditions` is the contract of docs/a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -72,8 +71,6 @@ def status_of(
 def findings(snapshot: Snapshot, rest: Wait, now: datetime) -> Mapping[str, Finding]:
     """Return every condition of the task."""
     finished = _finished(snapshot, rest)
-    if finished.status == "Unknown":
-        rest = replace(rest, waiting=rest.waiting or finished.message)
     suspension = suspension_of(snapshot, now)
     if finished.status == "True" or (snapshot.record.outcome and not snapshot.unproven):
         over = false(Reason.FINISHED, "The task is over")

@@ -71,19 +71,23 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
 
 
 async def _call(ports: Ports, grant: Grant) -> None:
-    provider = ports.providers.get(grant.provider)
-    if provider is None:
-        # Where somebody has edited the record, it is at another. None of their answers is proof.
-        others = (each.revoke(grant) for each in ports.providers.values())
-        await asyncio.gather(*others, return_exceptions=True)
-        raise ProviderUnavailable(f"Provider '{grant.provider}' is not configured")
+    named = ports.providers.get(grant.provider)
+    # Where somebody has edited the record, it is at another. No answer of those is proof.
+    asked = ports.providers.values() if named is None else (named,)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await provider.revoke(grant)
+            answers = await asyncio.gather(
+                *(each.revoke(grant) for each in asked), return_exceptions=True
+            )
     except TimeoutError as error:
         raise ProviderUnavailable(
             f"{grant.provider} did not answer within {PATIENCE_SECONDS:.0f} s"
         ) from error
+    if named is None:
+        raise ProviderUnavailable(f"Provider '{grant.provider}' is not configured")
+    for answer in answers:
+        if answer is not None:
+            raise answer
 
 
 async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> None:
