@@ -90,7 +90,7 @@ def test_a_volume_that_fills_up_ends_the_operator_and_the_next_revokes_only(
     small.end(name)
     until(lambda: small.reads(token) != 200)
     until(lambda: small.secret(name) is None)
-    small.wait_condition(name, "Ready", "False", "Finished")
+    small.wait_condition(name, "Ready", "False", "Pending", saying="Nothing is issued: The ledger")
 
     assert code == 3
     assert last.startswith("taskpass: The ledger could not make an entry durable (")
