@@ -188,6 +188,7 @@ class TestWhoNeedsALook:
             assert [pod.name for pod in filled.pods(TICKET)] == ["p0", "p1"]
             assert [pod.ended for pod in filled.pods(TICKET)] == ["", "Failed"]
             assert filled.pods(OTHER) == ()
+            assert filled.pod_uids() == {pod.uid for pod in filled.pods(TICKET)}
 
     async def test_tasks_of_a_service_account_that_is_made_anew(
         self, filled: InformerCache, script: Script, looks: Enqueued
