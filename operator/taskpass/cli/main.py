@@ -6,8 +6,9 @@ ended by Ctrl-C, or by a no to a question.
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -104,14 +105,11 @@ def release(via_operator: bool, namespace: str, within: int) -> None:
     _run(ask())
 
 
-def _run(work: "asyncio.Future[None] | object") -> None:
-    try:
-        import uvloop
-    except ImportError:
-        runner = asyncio.run
-    else:
-        runner = uvloop.run
-    runner(work)  # type: ignore[arg-type]
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    from taskpass.kube.api.event_loop import new_event_loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(work)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import aiohttp
 import kopf
 
 from taskpass.kube.api.connection import Connection
+from taskpass.kube.api.event_loop import new_event_loop
 from taskpass.kube.cache.kopf_settings import operator_settings
 from taskpass.kube.cache.trim_response import telling
 from taskpass.kube.kinds import GROUP, VERSION, WATCHED
@@ -180,7 +181,7 @@ class _Life:
             apply(kind, type_, body)
 
     def _run(self) -> None:
-        loop = asyncio.new_event_loop()
+        loop = new_event_loop()
         try:
             loop.run_until_complete(self._watch())
         except BaseException as error:  # on a thread of its own nobody else would see it
