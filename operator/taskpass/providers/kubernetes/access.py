@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
+from taskpass.core.model.task import digest
 from taskpass.ports.cluster import ApiClient
 from taskpass.providers.kubernetes.calls import together
 from taskpass.providers.kubernetes.objects import role_path
+from taskpass.providers.kubernetes.recent import RecentAnswers
 from taskpass.providers.kubernetes.roles import Rule, access_review, representative
 from taskpass.providers.kubernetes.state import State
 
@@ -37,9 +40,17 @@ def reviews_of(state: State, rules: Mapping[str, Sequence[Rule]]) -> list[Review
     return reviews
 
 
-async def must_be_new(client: ApiClient, state: State, reviews: Sequence[Review]) -> None:
-    """Raise `ProviderRefused` where the ServiceAccount has a right before it is bound."""
-    answers = await together(*(_says_yes(client, review) for review in reviews))
+async def must_be_new(
+    client: ApiClient, state: State, reviews: Sequence[Review], recent: RecentAnswers[bool]
+) -> None:
+    """Raise `ProviderRefused` where the ServiceAccount has a right before it is bound.
+
+    It may have one as every ServiceAccount has it: that depends on no name, and is asked of one
+    for all that are made in the same moment.
+    """
+    answers = await together(
+        *(recent.get(_right(review), partial(_says_yes, client, review)) for review in reviews)
+    )
     for each, allowed in zip(state.bindings, answers, strict=True):
         if allowed:
             raise ProviderRefused(
@@ -68,6 +79,10 @@ async def wait_until_effective(
             )
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _right(review: Review) -> str:
+    return digest(review["spec"]["resourceAttributes"])
 
 
 async def _says_yes(client: ApiClient, review: Review) -> bool:

@@ -12,6 +12,8 @@ What a grant makes, and in which order:
 4. A token by TokenRequest, handed over once SubjectAccessReview says yes. ServiceAccount and token
    are made beside the bindings: neither is worth anything without the other.
 
+What 1 and the first review say is as true of the next grant, and asked for at most every 2 s.
+
 Revocation deletes the RoleBindings, which ends access at once, then the ServiceAccount, with which
 the token dies within 10 s (the API server's own cache). Proof is the API server's answer that the
 object is gone and waits for no finalizer, or a look that finds none of the recorded name, or only
@@ -22,6 +24,7 @@ A create whose answer was lost may still be carried out after its revocation: `i
 import contextlib
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -55,6 +58,7 @@ from taskpass.providers.kubernetes.objects import (
     time_from,
     token_request,
 )
+from taskpass.providers.kubernetes.recent import RecentAnswers
 from taskpass.providers.kubernetes.removal import remove
 from taskpass.providers.kubernetes.roles import (
     privilege_escalation,
@@ -100,6 +104,12 @@ class KubernetesProvider:
         self._audiences = audiences
         self._harmless = harmless
         self._clock = clock
+        self._rules: RecentAnswers[list[dict[str, Any]] | None] = RecentAnswers(
+            clock.monotonic, keep=lambda rules: rules is not None
+        )
+        self._given: RecentAnswers[bool] = RecentAnswers(
+            clock.monotonic, keep=lambda given: not given
+        )
 
     def minimum_lifetime_seconds(self) -> int:
         """Return the least lifetime that the API server issues."""
@@ -195,15 +205,17 @@ class KubernetesProvider:
             rules = await self._read_roles(state)
             reviews = reviews_of(state, rules)
             try:
-                await must_be_new(self._client, state, reviews)
+                await must_be_new(self._client, state, reviews, self._given)
             except ProviderRefused:
                 # Said of a grant of which something is there, it may speak of our own bindings:
                 # an earlier try that got this far had asked before it made anything.
                 if not await self._has_begun(grant, state):
                     raise
-            token, _ = await together(
-                self._make_token(grant, state), self._make_bindings(grant, state, reviews)
+            token, *_ = await together(
+                self._make_token(grant, state),
+                *(self._make_binding(grant, state, each) for each in state.bindings),
             )
+            await wait_until_effective(self._client, reviews, self._clock.monotonic)
         status = token["status"]
         return Issued(
             provider_state=state.as_json(),
@@ -297,7 +309,9 @@ class KubernetesProvider:
     async def _read_roles(self, state: State) -> dict[str, list[dict[str, Any]]]:
         """Return the rules of each role by path, and record their digests."""
         paths = dict.fromkeys(role_path(each) for each in state.bindings)
-        answers = await together(*(self._read_role(path) for path in paths))
+        answers = await together(
+            *(self._rules.get(path, partial(self._read_role, path)) for path in paths)
+        )
         rules = dict(zip(paths, answers, strict=True))
         for each in state.bindings:
             label = f"{each['role_kind']} '{each['role_name']}'"
@@ -353,12 +367,6 @@ class KubernetesProvider:
     async def _make_token(self, grant: Grant, state: State) -> dict[str, Any]:
         await self._make_service_account(grant, state)
         return await self._request_token(grant, state)
-
-    async def _make_bindings(
-        self, grant: Grant, state: State, reviews: Sequence[Mapping[str, Any]]
-    ) -> None:
-        await together(*(self._make_binding(grant, state, each) for each in state.bindings))
-        await wait_until_effective(self._client, reviews, self._clock.monotonic)
 
     async def _make_service_account(self, grant: Grant, state: State) -> None:
         path = service_accounts_path(state.grants_namespace)
