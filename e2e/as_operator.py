@@ -87,7 +87,6 @@ def pod_view(live: Object) -> PodView:
         namespace=TENANT,
         name=metadata["name"],
         uid=metadata["uid"],
-        resource_version=metadata["resourceVersion"],
         created_at=T0,
         deleting_since=None,
         labels={},

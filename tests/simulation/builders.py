@@ -108,7 +108,6 @@ def pod(name: str = "agent", *, task: str = NAME, job: WorkloadView | None = Non
         namespace=NAMESPACE,
         name=name,
         uid=f"pod-{name}",
-        resource_version="1",
         created_at=T0,
         deleting_since=None,
         labels={LABEL: task},

@@ -1,5 +1,7 @@
 """The caches: whose task is enqueued, and what comes too late to count."""
 
+from dataclasses import replace
+
 import pytest
 
 from taskpass.core.errors import EvaluationFailed
@@ -40,6 +42,42 @@ class TestWhoNeedsALook:
         found = filled.task(TICKET)
         assert found is not None
         assert found.status == {"phaseName": "a"}
+
+    def test_no_task_whose_status_is_what_the_operator_wrote(
+        self, filled: InformerCache, looks: Enqueued
+    ) -> None:
+        found = filled.task(TICKET)
+        assert found is not None
+        filled.own_writes.expect(replace(found, status={"phaseName": "a"}))
+
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 20, status={"phaseName": "a"}))
+        ours = looks.take()
+        filled.apply("AgentTask", "MODIFIED", a_task("ticket", 21, status={"phaseName": "a"}))
+
+        assert (ours, looks.take()) == ([], [TICKET]), "a second time nobody expects it"
+
+    def test_a_task_of_which_somebody_changed_more_than_the_operator(
+        self, filled: InformerCache, looks: Enqueued
+    ) -> None:
+        found = filled.task(TICKET)
+        assert found is not None
+        filled.own_writes.expect(replace(found, status={"phaseName": "a"}))
+
+        changed = a_task("ticket", 20, generation=2, status={"phaseName": "a"})
+        filled.apply("AgentTask", "MODIFIED", changed)
+
+        assert looks.take() == [TICKET]
+
+    def test_a_task_that_goes_while_the_operator_writes(
+        self, filled: InformerCache, looks: Enqueued
+    ) -> None:
+        found = filled.task(TICKET)
+        assert found is not None
+        filled.own_writes.expect(found)
+
+        filled.apply("AgentTask", "DELETED", a_task("ticket", 20))
+
+        assert looks.take() == [TICKET]
 
     def test_a_task_that_goes(self, filled: InformerCache, looks: Enqueued) -> None:
         filled.apply("AgentTask", "DELETED", a_task("ticket", 20))

@@ -42,7 +42,6 @@ class PodView:
     namespace: str
     name: str
     uid: str
-    resource_version: str
     created_at: datetime
     deleting_since: datetime | None
     """`metadata.deletionTimestamp`: when its grace period ends."""

@@ -35,6 +35,7 @@ from taskpass.kube.cache.convert import (
 from taskpass.kube.cache.enqueue import EnqueueThrottle, OnChange
 from taskpass.kube.cache.enrolment import Enrolment
 from taskpass.kube.cache.memory_limit import NoRoom
+from taskpass.kube.cache.own_writes import OwnWrites
 from taskpass.kube.cache.policies import Policies
 from taskpass.kube.cache.reflector import Reflector, key_of
 from taskpass.kube.cache.store import Change, Store, mark
@@ -92,6 +93,7 @@ class InformerCache:
         self._pods_of: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._awaited_in: dict[str, set[Key]] = defaultdict(set)
         """Keys of tasks, made or not, that pods of a namespace name."""
+        self.own_writes = OwnWrites()
         self._unreadable = Unreadable()
         self._revision = 0
         self._seeded = False
@@ -373,7 +375,9 @@ class InformerCache:
             self._bounded.leave(kind, change.key)
         if kind == "AgentTask":
             self._index(change)
-            self._enqueue.at([change.key])
+            old, new = (each.value if each else None for each in (change.old, change.new))
+            if not self.own_writes.explain(old, new):
+                self._enqueue.at([change.key])
             if not change.only_status and change.key in self._children_of:
                 self._enqueue.at_many(change.key, lambda: self._below(change.key))
             return
@@ -467,7 +471,8 @@ class InformerCache:
                 if not self._pods_of[owner]:
                     del self._pods_of[owner]
             mark(self._awaited_in, pod.namespace, owner, owner in self._pods_of)
-        self._enqueue.at(dict.fromkeys(touched))
+        if not self.own_writes.explain(old, new):
+            self._enqueue.at(dict.fromkeys(touched))
 
     def _account_changed(self, key: Key, old: str | None, new: str | None) -> None:
         if old != new:

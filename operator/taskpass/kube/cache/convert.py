@@ -268,7 +268,6 @@ def pod_from(obj: Object) -> PodView:
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
-        resource_version=meta["resourceVersion"],
         created_at=_time(meta["creationTimestamp"]),
         deleting_since=_time_or_none(meta.get("deletionTimestamp")),
         labels=dict(labels),

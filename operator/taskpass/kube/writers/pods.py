@@ -1,6 +1,8 @@
 """What the operator changes of a pod: its own gate, and its own annotation."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 
 from taskpass.core.errors import ApiError, NotFound
 from taskpass.core.lifecycle.attestation import PodView
@@ -14,11 +16,16 @@ logger = logging.getLogger(__name__)
 class KubePods:
     """`ports.PodControl`."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(
+        self, client: ApiClient, expect: Callable[[PodView], None] = lambda _: None
+    ) -> None:
+        """`expect` is told what a pod becomes before it is asked for."""
         self._client = client
+        self._expect = expect
 
     async def lift_gate(self, pod: PodView) -> None:
         """Remove our scheduling gate, and only ours. One that is lifted already is success."""
+        self._expect(replace(pod, gated=False))
         await remove_entry(
             self._client,
             _path(pod),

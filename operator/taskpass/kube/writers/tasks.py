@@ -1,6 +1,7 @@
 """What the operator changes of an AgentTask: its status, its finalizer, and its end."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from taskpass.core.errors import ApiUnavailable, Conflict, Invalid, NotFound
@@ -14,11 +15,18 @@ class KubeTasks:
     """`ports.TaskWriter`."""
 
     def __init__(
-        self, client: ApiClient, on_written: Callable[[Mapping[str, Any]], None] = lambda _: None
+        self,
+        client: ApiClient,
+        on_written: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        expect: Callable[[Task], None] = lambda _: None,
     ) -> None:
-        """`on_written` gets what we wrote as it was answered: caches need not wait for its echo."""
+        """`on_written` gets what we wrote as it was answered: caches need not wait for its echo.
+
+        `expect` is told what a task becomes before it is asked for: the echo may come sooner.
+        """
         self._client = client
         self._on_written = on_written
+        self._expect = expect
 
     async def patch_status(self, task: Task, status: Mapping[str, Any]) -> None:
         """Merge `status` into what the task had, and write the whole. One that is gone is success.
@@ -32,6 +40,7 @@ class KubeTasks:
             {"op": "test", "path": "/metadata/uid", "value": task.uid},
             {"op": "add", "path": "/status", "value": whole},
         ]
+        self._expect(replace(task, status=whole))
         try:
             self._on_written(await self._client.json_patch(_path(task) + "/status", steps))
         except NotFound:
