@@ -4,8 +4,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from bench.budget import BUDGET, calibration
 from bench.figures import beside, say, spread, tell
-from bench.gauge import Reading, cpu_seconds
+from bench.gauge import Reading, cpu_seconds, workers_of
 from bench.life import NOTHING_LEFT, Life, Moment, times
 from bench.load import at_rate, expect, judge
 from bench.players import whole_life
@@ -39,17 +40,21 @@ async def run_rate(stage: Stage, rate: float, seconds: float) -> None:
     await stage.start()
     await _warm(stage)
     lives = _lives(stage, rate, seconds)
-    calls, pid = await stage.calls(), stage.operator.pid
+    calls, pid, work = await stage.calls(), stage.operator.pid, await _work(stage)
+    workers = workers_of(pid)
+    used_by_workers = sum(map(cpu_seconds, workers))
     before = Reading.now(stage.name, operator=pid, harness=os.getpid())
     used = cpu_seconds(pid)
 
     async def play(life: Life) -> None:
         await whole_life(stage.players, life, WORK_SECONDS)
 
+    machine = calibration()
     say(f"{rate:g} tasks a second for {seconds:g} s, with the operator")
     late = await at_rate(stage, lives, rate, play)
     await stage.rest()
     used = cpu_seconds(pid) - used
+    used_by_workers = sum(map(cpu_seconds, workers)) - used_by_workers
     cores = before.cores_until(Reading.now(stage.name, operator=pid, harness=os.getpid()))
     _tell_times(lives, rate, floor)
     made = await stage.calls() - calls
@@ -60,11 +65,28 @@ async def run_rate(stage: Stage, rate: float, seconds: float) -> None:
     )  # fmt: skip
     again = sum(len(life.grants) - 1 for life in lives if life.grants)
     tell("issued-again", rate=rate, value=again)
-    tell("cpu-per-task", rate=rate, operator_ms=round(1000 * used / count, 1))
+    done = {name: value - work[name] for name, value in (await _work(stage)).items()}
+    tell("work-per-task", rate=rate, **{name: round(n / count, 2) for name, n in done.items()})
+    tell(
+        "cpu-per-task", rate=rate, operator_ms=round(1000 * used / count, 1),
+        workers_ms=round(1000 * used_by_workers / count, 1),
+    )  # fmt: skip
+    machine = (machine + calibration()) / 2
+    ratio = round(1000 * (used + used_by_workers) / count / machine, 3)
+    most = {"most": BUDGET["cpu_ratio"], "met": ratio <= BUDGET["cpu_ratio"]} if rate == 10 else {}
+    tell("cpu-ratio", rate=rate, value=ratio, calibration_ms=round(machine, 1), **most)
     tell("cores", rate=rate, who="operator", late_ms=round(1000 * late, 1), **cores)
     judge(stage, lives)
     await stage.count_left(f"{rate:g} tasks a second")
     await stage.stop()
+
+
+async def _work(stage: Stage) -> dict[str, float]:
+    """Return what the operator has done by itself since its start."""
+    return {
+        "transactions": await stage.metric("taskpass_ledger_append_seconds_count"),
+        "reconciles": await stage.metric("taskpass_reconciles_total"),
+    }
 
 
 async def _floor(stage: Stage, rate: float, seconds: float) -> list[Life]:

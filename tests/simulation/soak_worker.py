@@ -32,8 +32,8 @@ from tests.simulation.world import SEED, SimulatedWorld
 POINTS = (
     "ledger.before-commit", "ledger.after-commit", "issue.before-intent", "issue.after-intent",
     "issue.after-provider", "issue.after-result", "deliver.before-secret", "deliver.after-secret",
-    "deliver.after-record", "revoke.before-intent", "revoke.after-intent", "revoke.after-provider",
-    "revoke.after-result", "withdraw.after-delete", "lift.after-record",
+    "revoke.before-intent", "revoke.after-intent", "revoke.after-provider",
+    "withdraw.after-delete", "lift.after-record",
 )  # fmt: skip
 LOCAL = ("prepare", "minimum_lifetime_seconds", "fields", "problem", "is_gone", "surplus")
 """What a provider answers at once, of what it is given: it calls nothing."""

@@ -40,9 +40,9 @@ async def test_a_declared_move_revokes_first_and_then_issues_for_the_new_phase(
     await world.settle()
 
     done = world.journal
-    assert done.index("ledger.commit credential.revoke result") < done.index("sink.withdraw")
-    assert done.index("sink.withdraw") < done.index("ledger.commit task.phase")
-    assert done.index("ledger.commit task.phase") < done.index("provider.issue")
+    moved = "ledger.commit credential.revoke result, task.phase"
+    assert done.index("provider.revoke") < done.index("sink.withdraw") < done.index(moved)
+    assert done.index(moved) < done.index("provider.issue")
     assert actions(world) == [("tickets.write",)]
     assert world.status["phaseName"] == "reply"
     assert world.reasons() == ["PhaseChanged"]

@@ -338,6 +338,7 @@ async def test_a_pod_whose_node_is_cut_off_still_reads_the_secret(world: Simulat
 async def test_a_pod_without_the_label_is_nobodys(world: SimulatedWorld) -> None:
     world.create(task(request("tickets")))
     world.cluster.create_pod(replace(pod(), labels={LABEL: "another-task"}))
+    world.clock.advance(2)
 
     await world.settle()
 

@@ -10,8 +10,9 @@ async def test_a_task_without_a_pod_ends_when_its_time_to_start_is_over(
     world: SimulatedWorld,
 ) -> None:
     world.create(task(READ, start_deadline=600))
+    world.clock.advance(2)
     again = await world.look()
-    world.clock.advance(599)
+    world.clock.advance(597)
     await world.settle()
     waits = world.condition("Finished")
 

@@ -39,8 +39,8 @@ async def test_everything_is_revoked_and_the_pod_is_left_alone(world: SimulatedW
     await world.settle()
 
     done = world.journal
-    assert done.index("ledger.commit credential.revoke result") < done.index("sink.withdraw")
-    assert done.index("sink.withdraw") < done.index("ledger.commit task.suspend")
+    suspended = "ledger.commit credential.revoke result, task.suspend"
+    assert done.index("provider.revoke") < done.index("sink.withdraw") < done.index(suspended)
     assert world.reasons() == ["Suspended"]
     assert (world.provider.live, world.secret()) == ({}, None)
     assert world.pod().ended == ""

@@ -15,6 +15,7 @@ BEFORE = replace(job(), created_at=T0 - timedelta(seconds=1))
 async def waiting(world: SimulatedWorld, **of_task: object) -> None:
     """Have a task wait for the first pod of its Job."""
     world.create(task(request("tickets"), job=AFTER.name, **of_task))
+    world.clock.advance(2)
     await world.settle()
     assert world.condition("Attested") == ("False", "PodMissing")
 

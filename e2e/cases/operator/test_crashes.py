@@ -28,14 +28,12 @@ BEGINNING = [
     "issue.after-result",
     "deliver.before-secret",
     "deliver.after-secret",
-    "deliver.after-record",
     "lift.after-record",
 ]
 END = [
     "revoke.before-intent",
     "revoke.after-intent",
     "revoke.after-provider",
-    "revoke.after-result",
     "withdraw.after-delete",
 ]
 ELSEWHERE = {

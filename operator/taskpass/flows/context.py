@@ -1,21 +1,20 @@
 """What every flow stands on: the ports, a few settings, and the secrets that are still known."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from taskpass.core.lifecycle.ownership import CONTROLLERS, Controllers
-from taskpass.core.model.entry import Entry
 from taskpass.core.model.grant import SecretValue
 from taskpass.core.model.key import Key
-from taskpass.core.model.task import Task
 from taskpass.flows.budgeting import Budgets
+from taskpass.flows.deferred import Deferred
 from taskpass.ports.clock import Clock
 from taskpass.ports.cluster import AccessReviewer, ClusterView, PodControl, WorkloadReader
 from taskpass.ports.credentials import CredentialProvider, CredentialSink
-from taskpass.ports.ledger import Batch, Ledger
+from taskpass.ports.ledger import Ledger
 from taskpass.ports.policies import Evaluator
 from taskpass.ports.tasks import EventPoster, ReadyConditionWriter, TaskWriter
 
@@ -85,6 +84,8 @@ class Ports:
     """Policies that failed at run time, by label: their generation and what went wrong."""
     modes: Modes = field(default_factory=Modes)
     budgets: Budgets = field(default_factory=Budgets)
+    deferred: Deferred = field(default_factory=Deferred)
+    """What one reconcile is about to record; each has its own."""
     enqueue: Callable[[Key], None] = _nobody
     """Has a task looked at soon."""
     aside: Callable[[Key], AbstractContextManager[None]] = _nowhere_else
@@ -95,43 +96,3 @@ class Ports:
     def now(self) -> datetime:
         """Return the time in UTC."""
         return self.clock.now()
-
-
-async def record(
-    ports: Ports, batch: Batch, task: Task | None, pod: tuple[str, str] | None = None
-) -> tuple[int, ...]:
-    """Commit, then tell people what was committed: Events on the task, some on the pod as well.
-
-    `pod` is (name, uid). Posting is off this path and best effort; `status.trail` says the same.
-    """
-    charged = ports.budgets.charge(batch, ports.ledger.record, ports.now())
-    indexes = await ports.ledger.commit(charged)
-    await tell(ports, batch.entries, indexes, task, pod)
-    return indexes
-
-
-async def tell(
-    ports: Ports,
-    entries: Sequence[Entry],
-    indexes: Sequence[int],
-    task: Task | None,
-    pod: tuple[str, str] | None,
-) -> None:
-    """Post the Events of committed entries."""
-    for entry, index in zip(entries, indexes, strict=True):
-        notice, ref = entry.notice, entry.task
-        if notice is None or ref is None or task is None or task.uid != ref.uid:
-            continue
-        whom = [("AgentTask", ref.name, ref.uid)]
-        if notice.on_pod and pod is not None:
-            whom.append(("Pod", *pod))
-        for kind, name, uid in whom:
-            await ports.events.post(
-                kind=kind, namespace=ref.namespace, name=name, uid=uid, unique=entry.id,
-                reason=notice.reason, message=f"{notice.message} ({_where(index)})",
-                severity=notice.severity, at=entry.time,
-            )  # fmt: skip
-
-
-def _where(index: int) -> str:
-    return f"audit {index}" if index >= 0 else "not in the audit log yet"

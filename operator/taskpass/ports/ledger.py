@@ -31,6 +31,8 @@ class Batch:
     stay, and so do the grants that are held."""
     meters: Mapping[str, Meter] = field(default_factory=dict)
     """What accounts have used, this batch included; by account."""
+    patient: bool = False
+    """Whether it may wait a moment for another's transaction: nothing outside depends on it."""
     hide: tuple[SecretValue, ...] = ()
     """What the entries tell of and must not contain: a ledger redacts it in every common form."""
 

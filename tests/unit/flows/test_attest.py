@@ -17,6 +17,8 @@ from taskpass.core.lifecycle.steps import Bind, FetchOwners, LiftGate, RefusePod
 from taskpass.core.model.conditions import Reason, false
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import WorkloadRef
+from taskpass.flows.deferred import Deferred
+from taskpass.flows.recording import record_deferred
 from taskpass.flows.task.attest import bind, fetch_owners, lift_gate, refuse_pod
 from taskpass.ports.ledger import Batch
 from tests.simulation.builders import T0, job, phase, pod, request, task
@@ -37,6 +39,7 @@ class World:
         self.batches: list[Batch] = []
         self.events: list[tuple[str, str, str, Severity]] = []
         self.lifted: set[str] = set()
+        self.deferred = Deferred()
 
     async def workload(self, namespace: str, group: str, kind: str, name: str) -> WorkloadView:
         self.asked.append((namespace, group, kind, name))
@@ -73,7 +76,8 @@ class World:
         uncharged = SimpleNamespace(charge=lambda batch, record, now: batch)
         return SimpleNamespace(
             workloads=self, ledger=self, pods=self, events=self, budgets=uncharged,
-            now=lambda: NOW, fail_point=self.asked.append,
+            now=lambda: NOW, fail_point=self.asked.append, deferred=self.deferred,
+            world=SimpleNamespace(children=lambda key: ()),
         )  # fmt: skip
 
 
@@ -147,7 +151,9 @@ BOUND = TaskRecord(
 
 async def bound(seen: Snapshot) -> tuple[World, TaskRecord]:
     world = World()
-    await bind(world.ports, seen, Bind(attested=ATTESTED))
+    bind(world.ports, seen, Bind(attested=ATTESTED))
+    assert world.batches == [], "it shares a transaction with what comes next"
+    await record_deferred(world.ports, seen.task)
     (batch,) = world.batches
     (kept,) = batch.tasks
     return world, kept
@@ -195,8 +201,8 @@ async def test_a_child_is_bound_to_the_parent_that_lives_then() -> None:
 async def test_that_a_gate_is_lifted_is_on_record_before_it_is_and_once() -> None:
     world = World()
 
-    await lift_gate(world.ports, LiftGate(pod=POD))
-    await lift_gate(world.ports, LiftGate(pod=POD))
+    await lift_gate(world.ports, NEW, LiftGate(pod=POD))
+    await lift_gate(world.ports, NEW, LiftGate(pod=POD))
 
     assert [batch.lifts for batch in world.batches] == [("pod-agent",)]
     assert world.asked == 2 * ["lift.after-record", ("lift", "pod-agent", ("pod-agent",))]

@@ -21,7 +21,7 @@ from taskpass.core.model.grant import SecretValue
 from taskpass.core.rate_limit.budget import Meter
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import fingerprint_key, verify_signature
-from taskpass.ledger.store.sqlite import SqliteLedger
+from taskpass.ledger.store.sqlite import PATIENCE_SECONDS, SqliteLedger
 from taskpass.ledger.verify.log import verify_database
 from taskpass.ports.ledger import Batch
 from taskpass.tlog.checkpoint import open_checkpoint, parse_vkey
@@ -118,6 +118,30 @@ async def test_commits_that_wait_share_a_transaction(path: Path) -> None:
     ledger.close()
     assert points.count("ledger.before-commit") < 100
     assert verify_database(path).size == 302
+
+
+async def test_what_is_patient_shares_the_transaction_of_the_next(path: Path) -> None:
+    points: list[str] = []
+    ledger = opened(path, fail_point=points.append)
+    before = points.count("ledger.before-commit")
+
+    patient = asyncio.ensure_future(ledger.commit(Batch(entries=(entry(1),), patient=True)))
+    await asyncio.sleep(0)
+    await ledger.commit(Batch(entries=(entry(2),)))
+    await patient
+
+    assert points.count("ledger.before-commit") == before + 1
+    ledger.close()
+
+
+async def test_what_is_patient_is_durable_soon_where_nothing_follows(path: Path) -> None:
+    ledger = opened(path)
+
+    async with asyncio.timeout(10 * PATIENCE_SECONDS):
+        (index,) = await ledger.commit(Batch(entries=(entry(1),), patient=True))
+
+    assert ledger.size == index + 1
+    ledger.close()
 
 
 async def test_a_refused_batch_does_not_harm_those_beside_it(ledger: SqliteLedger) -> None:

@@ -64,8 +64,9 @@ def ending_step(snapshot: Snapshot, now: datetime) -> Ending:
             answers += filter(_takes_back, alone)
     steps = [step for step in answers if step is not None and not isinstance(step, Wait)]
     step = next(filter(_takes_back, steps), None) or first or next(iter(steps), _waiting(snapshot))
-    if isinstance(step, Wait) and _is_over_unsaid(snapshot):
-        step = replace(step, waiting=step.waiting or snapshot.issuance_blocked_reason)
+    blocked = snapshot.issuance_blocked_reason
+    if isinstance(step, Wait) and _is_over_unsaid(snapshot) and blocked is not None:
+        step = replace(step, waiting=step.waiting or blocked, issuance_blocked=True)
     if failed and isinstance(step, Wait):
         step = replace(step, retry=True)
     return Ending(step, tuple(failed))

@@ -8,7 +8,8 @@ from taskpass.core.lifecycle.records import Outcome
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.steps import Block, Enter, Finish, RefuseRequests, Save, Suspend
 from taskpass.core.model.notice import Notice, Severity
-from taskpass.flows.context import Ports, record
+from taskpass.flows.context import Ports
+from taskpass.flows.recording import record
 from taskpass.ports.ledger import Batch
 
 

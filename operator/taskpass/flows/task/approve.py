@@ -20,7 +20,8 @@ from taskpass.core.model.conditions import Reason, false
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import Task
 from taskpass.core.model.text import quoted
-from taskpass.flows.context import Ports, record
+from taskpass.flows.context import Ports
+from taskpass.flows.recording import record
 from taskpass.flows.task.observe import Run
 from taskpass.ports.ledger import Batch
 from taskpass.ports.tasks import ReadyCondition

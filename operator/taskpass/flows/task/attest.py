@@ -10,7 +10,8 @@ from taskpass.core.lifecycle.progress import activity_of
 from taskpass.core.lifecycle.snapshot import Owners, Snapshot
 from taskpass.core.lifecycle.steps import Bind, FetchOwners, LiftGate, RefusePod
 from taskpass.core.model.notice import Notice, Severity
-from taskpass.flows.context import Ports, record
+from taskpass.flows.context import Ports
+from taskpass.flows.recording import defer, record
 from taskpass.ports.ledger import Batch
 
 
@@ -51,8 +52,11 @@ async def _owners(ports: Ports, pod: PodView) -> tuple[WorkloadView, ...] | str:
         return f"Whose pod '{pod.name}' is could not be found out: {error}"
 
 
-async def bind(ports: Ports, snapshot: Snapshot, step: Bind) -> None:
-    """Bind the pod to the task's UID for as long as there is either; durable on return."""
+def bind(ports: Ports, snapshot: Snapshot, step: Bind) -> None:
+    """Bind the pod to the task's UID for as long as there is either; recorded with what follows.
+
+    Nothing is issued, and no gate lifted, before it is durable.
+    """
     pod, kept, now = step.attested.pod, snapshot.record, ports.now()
     bound = replace(
         kept,
@@ -75,17 +79,18 @@ async def bind(ports: Ports, snapshot: Snapshot, step: Bind) -> None:
         reason="Attested", message=f"Pod '{pod.name}' is the agent (attempt {bound.attempt})"
     )
     entry = audit.attested(bound, now, notice)
-    await record(ports, Batch(entries=(entry,), tasks=(bound,)), snapshot.live_task)
+    defer(ports, Batch(entries=(entry,), tasks=(bound,)))
 
 
-async def lift_gate(ports: Ports, step: LiftGate) -> None:
+async def lift_gate(ports: Ports, snapshot: Snapshot, step: LiftGate) -> None:
     """Let the pod go, once it is durable that it will be.
 
     From then on it counts as one that runs, whatever a cache still shows of its gate, and whoever
     has the task's name by then.
     """
-    if not ports.ledger.gate_lifted(step.pod.uid):
-        await ports.ledger.commit(Batch(lifts=(step.pod.uid,)))
+    lifts = () if ports.ledger.gate_lifted(step.pod.uid) else (step.pod.uid,)
+    if lifts or ports.deferred.batch is not None:
+        await record(ports, Batch(lifts=lifts), snapshot.live_task)
     ports.fail_point("lift.after-record")
     await ports.pods.lift_gate(step.pod)
 

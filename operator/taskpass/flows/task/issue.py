@@ -27,7 +27,8 @@ from taskpass.core.model.entry import Entry
 from taskpass.core.model.grant import Grant, GrantState, Issued, SecretValue
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import digest
-from taskpass.flows.context import Ports, record
+from taskpass.flows.context import Ports
+from taskpass.flows.recording import defer, record
 from taskpass.ports.credentials import Delivery
 from taskpass.ports.ledger import Batch
 
@@ -281,7 +282,7 @@ async def _give_up(
 async def deliver(ports: Ports, snapshot: Snapshot, step: Deliver) -> Finding | None:
     """Write the task's Secret with the fields of the step's grants: None, or why not.
 
-    On return the delivery is durable, and the kubelet has been told to look at once.
+    The delivery is recorded with what follows; the kubelet has been told to look at once.
     """
     task, task_record = snapshot.live_task, snapshot.record
     requests = {r.name: r for r in task.requests_in(task_record.phase)}
@@ -318,16 +319,8 @@ async def deliver(ports: Ports, snapshot: Snapshot, step: Deliver) -> Finding | 
         delivered=tuple(g.id for g in step.grants),
         asked=tuple(each for each in task_record.asked if each.digest not in approvals_used),
     )
-    await record(
-        ports,
-        Batch(
-            entries=tuple(audit.delivered(g, now, uid) for g in new),
-            grants=tuple(new),
-            tasks=(done,),
-        ),
-        task,
-    )
-    ports.fail_point("deliver.after-record")
+    entries = tuple(audit.delivered(g, now, uid) for g in new)
+    defer(ports, Batch(entries=entries, grants=tuple(new), tasks=(done,)))
     pod = snapshot.bound_pod
     if pod is not None and snapshot.may_run(pod):
         await ports.pods.nudge(pod, ".".join(sorted(g.id[2:10] for g in step.grants)))

@@ -20,6 +20,8 @@ MOST_SIBLINGS = 1000
 class Run:
     """What one reconcile of one task has found out and done so far."""
 
+    task: Task | None = None
+    """As it was seen last."""
     owners: Owners | None = None
     answers: dict[tuple[str, str], Answered] = field(default_factory=dict)
     may_use: dict[str, bool] = field(default_factory=dict)
@@ -36,22 +38,24 @@ class Run:
 
 def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
     """Return what is seen now. Only called once every cache has synced: absence then means gone."""
-    world, ledger = ports.world, ports.ledger
+    world, ledger, deferred = ports.world, ports.ledger, ports.deferred
     task = world.task(key)
-    records = ledger.records_of(key)
+    records, grants = deferred.records(ledger.records_of(key)), deferred.grants(ledger.grants(key))
     uid = task.uid if task else ""
     pods = world.pods(key) if task else ()
     sight = world.sight(key[0])
-    bound = {p.uid: owner for p in pods if (owner := ledger.bound_task(p.uid)) is not None}
+    bound = {
+        p.uid: owner
+        for p in pods
+        if (owner := deferred.bound_task(p.uid) or ledger.bound_task(p.uid)) is not None
+    }
     return Snapshot(
         task=task,
         own_record=next((r for r in records if r.task.uid == uid), None),
         gone_records=[r for r in records if r.task.uid != uid],
-        grants=ledger.grants(key),
-        secret_cache=_known(ports, key),
-        missing_at_provider=frozenset(
-            g.id for g in ledger.grants(key) if g.id in ports.missing_at_provider
-        ),
+        grants=grants,
+        secret_cache=frozenset(g.id for g in grants if g.id in ports.secret_cache),
+        missing_at_provider=frozenset(g.id for g in grants if g.id in ports.missing_at_provider),
         enrolled=world.enrolled(key[0]) and not (task and task.left_out),
         pods=pods,
         bound=bound,
@@ -144,10 +148,6 @@ def _ahead(ports: Ports, task: Task, agent: str) -> int:
 def _budget(ports: Ports, task: Task) -> Budget | None:
     """Return the task's accounts; None where nothing that begins can be recorded anyway."""
     return None if ports.modes.revoke_only else ports.budgets.of(task, ports.now())
-
-
-def _known(ports: Ports, key: Key) -> frozenset[str]:
-    return frozenset(g.id for g in ports.ledger.grants(key) if g.id in ports.secret_cache)
 
 
 def _classes(ports: Ports, task: Task | None) -> Iterable[CredentialClass]:

@@ -1,7 +1,8 @@
 """Reconcile one task: observe, decide, act, and again, until there is nothing to do but wait.
 
-The work queue runs one reconcile of a task at a time. Everything that matters is in the ledger
-after each step, so a crash between any two is a reconcile that starts over.
+The work queue runs one reconcile of a task at a time. Whatever something outside depends on is in
+the ledger before it is done (`deferred.py` says what may wait), so a crash between any two steps is
+a reconcile that starts over.
 """
 
 import logging
@@ -45,6 +46,8 @@ from taskpass.core.model.conditions import Reason, unknown
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
 from taskpass.flows.context import Ports
+from taskpass.flows.deferred import Deferred
+from taskpass.flows.recording import record_deferred
 from taskpass.flows.task import advance, approve, attest, missing_task, relatives, templates
 from taskpass.flows.task.issue import deliver, issue
 from taskpass.flows.task.observe import Run, observe
@@ -55,6 +58,10 @@ from taskpass.flows.work_queue import Requeue
 logger = logging.getLogger(__name__)
 CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
 """What tasks below may hold depends on these."""
+FIRST_EFFECTS = (Deliver, Release, Delete, Wait)
+"""What does something before it records anything: all that was decided before is durable then."""
+READS = (FetchOwners, ReviewAccess, ResolvePermissions, Evaluate)
+"""What may take long: a confirmed revocation does not wait for it, a pod that is bound may."""
 MOST_STEPS = 64
 """A task whose life takes more steps at once than this is going in circles: a bug, and shown."""
 
@@ -79,58 +86,72 @@ class Reconciler:
             LedgerError: The process must end.
 
         """
-        run = Run()
+        ports, run = replace(self._ports, deferred=Deferred()), Run()
+        try:
+            return await self._run(ports, key, run)
+        except Exception:
+            await record_deferred(ports, run.task)
+            raise
+
+    async def _run(self, ports: Ports, key: Key, run: Run) -> Requeue:
         for _ in range(MOST_STEPS):
-            seen = observe(self._ports, key, run)
-            step = _decided(seen, self._ports.now())
+            seen = observe(ports, key, run)
+            run.task = seen.task
+            step = _decided(seen, ports.now())
+            if _is_recorded_before(ports, step):
+                await record_deferred(ports, seen.task)
             if isinstance(step, Wait):
-                self._note_broken(seen, step)
-                self._note_held_back(key, seen, step)
-                await self._reporter.report(seen, step)
-                await approve.answer_approvals(self._ports, seen, step)
-                until = step.until
-                if seen.task is None:
-                    self._ports.modes.waiting.discard(key)
-                    await templates.make_task(self._ports, key)
-                    told = await missing_task.tell_pods(self._ports, key)
-                    until = min(filter(None, (until, told)), default=None)
-                again = step.retry or bool(step.pending or run.unanswered)
-                if step.issuance_blocked:
-                    again = again or not self._ports.modes.issuance_blocked_reason
-                    self._ports.modes.waiting.add(key)
-                enqueue = self._next_in_line(key, seen, step)
-                return Requeue(at=until, backoff=again, enqueue=enqueue)
+                return await self._rest(ports, key, seen, step, run)
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )
-            if isinstance(step, Revoke):
-                relatives.enqueue_descendants(
-                    self._ports, key
-                )  # they need not wait for this one's providers
+            if isinstance(step, Revoke):  # they need not wait for this one's providers
+                relatives.enqueue_descendants(ports, key)
             try:
-                await self._act(seen, step, run)
+                await self._act(ports, seen, step, run)
             except TransientError as error:
                 await self._tell(seen, step, error)
                 raise
             if isinstance(step, CHANGING):
-                relatives.enqueue_descendants(self._ports, key)
+                relatives.enqueue_descendants(ports, key)
         raise TaskpassError(f"Task {'/'.join(key)} did not come to rest in {MOST_STEPS} steps")
 
-    async def _act(self, snapshot: Snapshot, step: Step, run: Run) -> None:
-        ports, task = self._ports, snapshot.task
+    async def _rest(
+        self, ports: Ports, key: Key, snapshot: Snapshot, step: Wait, run: Run
+    ) -> Requeue:
+        """Say how things stand; return when to look again."""
+        self._note_broken(snapshot, step)
+        self._note_held_back(key, snapshot, step)
+        unsaid = await self._reporter.report(snapshot, step)
+        await approve.answer_approvals(ports, snapshot, step)
+        until = min(filter(None, (step.until, unsaid)), default=None)
+        if snapshot.task is None:
+            ports.modes.waiting.discard(key)
+            await templates.make_task(ports, key)
+            told = await missing_task.tell_pods(ports, key)
+            until = min(filter(None, (until, told)), default=None)
+        again = step.retry or bool(step.pending or run.unanswered)
+        if step.issuance_blocked:
+            again = again or not ports.modes.issuance_blocked_reason
+            ports.modes.waiting.add(key)
+        enqueue = self._next_in_line(key, snapshot, step)
+        return Requeue(at=until, backoff=again, enqueue=enqueue)
+
+    async def _act(self, ports: Ports, snapshot: Snapshot, step: Step, run: Run) -> None:
+        task = snapshot.task
         match step:
             case Revoke():
                 run.unanswered |= await revoke(ports, step, task)
             case Withdraw():
                 pod = snapshot.bound_pod if task else None
                 reader = pod if pod is not None and snapshot.may_run(pod) else None
-                run.withdrawal_failed = not await withdraw(ports, step, task, reader)
+                run.withdrawal_failed = not await withdraw(ports, step, reader)
             case Forget():
                 await forget(ports, step)
             case FetchOwners():
                 run.owners = await attest.fetch_owners(ports, snapshot, step)
             case Bind():
-                await attest.bind(ports, snapshot, step)
+                attest.bind(ports, snapshot, step)
             case RefusePod():
                 await attest.refuse_pod(ports, snapshot, step)
             case ReviewAccess():
@@ -147,13 +168,12 @@ class Reconciler:
             case Deliver():
                 run.delivery_failure = await deliver(ports, snapshot, step)
             case LiftGate():
-                await attest.lift_gate(ports, step)
+                await attest.lift_gate(ports, snapshot, step)
                 run.lifted.add(step.pod.uid)
             case _:
-                await self._move(snapshot, step, run)
+                await self._move(ports, snapshot, step, run)
 
-    async def _move(self, snapshot: Snapshot, step: Step, run: Run) -> None:
-        ports = self._ports
+    async def _move(self, ports: Ports, snapshot: Snapshot, step: Step, run: Run) -> None:
         match step:
             case AskApproval():
                 await approve.ask_approval(ports, snapshot, step)
@@ -285,3 +305,9 @@ def _decided(snapshot: Snapshot, now: datetime) -> Step:
                 extra={"task": str(snapshot.task and snapshot.task.ref)}, exc_info=failed,
             )  # fmt: skip
     return ending.step
+
+
+def _is_recorded_before(ports: Ports, step: Step) -> bool:
+    """Tell whether what is deferred must be durable before the step, and is not recorded by it."""
+    ends = ports.deferred.batch is not None and bool(ports.deferred.batch.grants)
+    return isinstance(step, FIRST_EFFECTS) or (isinstance(step, READS) and ends)

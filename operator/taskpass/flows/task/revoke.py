@@ -17,8 +17,8 @@ from taskpass.core.model.entry import Entry
 from taskpass.core.model.grant import Grant, GrantState
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import Task
-from taskpass.flows.context import Ports, record
-from taskpass.flows.task import relatives
+from taskpass.flows.context import Ports
+from taskpass.flows.recording import defer, record
 from taskpass.ports.ledger import Batch
 
 logger = logging.getLogger(__name__)
@@ -30,9 +30,9 @@ PATIENCE_SECONDS = 20.0
 async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str]:
     """Take back the step's grants; return the ids of those that no provider confirmed.
 
-    On return the intents are durable, and so is each confirmed result. The intents get a short
-    head start, so that a crash leaves what was begun on record; a log that is slow or broken holds
-    no revocation up.
+    On return the intents are durable; each confirmed result is recorded with what follows. The
+    intents get a short head start, so that a crash leaves what was begun on record; a log that is
+    slow or broken holds no revocation up.
     """
     now = ports.now()
     entries: list[Entry] = []
@@ -61,7 +61,7 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
     answers = await asyncio.gather(*(_call(ports, g) for g in grants), return_exceptions=True)
     await intent
     ports.fail_point("revoke.after-provider")
-    await _confirm(ports, [g for g, a in zip(grants, answers, strict=True) if a is None], task)
+    _confirm(ports, [g for g, a in zip(grants, answers, strict=True) if a is None], task)
     failed = [(g, a) for g, a in zip(grants, answers, strict=True) if a is not None]
     for grant, answer in failed:
         if not isinstance(answer, Exception):
@@ -90,7 +90,7 @@ async def _call(ports: Ports, grant: Grant) -> None:
             raise answer
 
 
-async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> None:
+def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> None:
     now = ports.now()
     done = [replace(g, state=GrantState.REVOKED) for g in gone]
     for grant in done:
@@ -98,9 +98,7 @@ async def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> No
         ports.missing_at_provider.discard(grant.id)
     if done:
         entries = tuple(audit.revoke_result(g, now, _notice(g, task)) for g in done)
-        await record(ports, Batch(entries=entries, grants=tuple(done)), task)
-        relatives.enqueue_ancestors(ports, done)
-        ports.fail_point("revoke.after-result")
+        defer(ports, Batch(entries=entries, grants=tuple(done)))
 
 
 def _notice(grant: Grant, task: Task | None) -> Notice | None:
@@ -131,11 +129,11 @@ async def _tell_failure(ports: Ports, grant: Grant, error: Exception, task: Task
     )  # fmt: skip
 
 
-async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView | None) -> bool:
+async def withdraw(ports: Ports, step: Withdraw, pod: PodView | None) -> bool:
     """Delete the Secret; False where that is not allowed (its owner's end then takes it).
 
-    On return the record says that there is none, and the kubelet of `pod`, the task's, has been
-    told to look at once; it is one that may run.
+    That there is none is recorded with what follows. On return the kubelet of `pod`, the task's,
+    has been told to look at once; it is one that may run.
     """
     kept = step.record
     try:
@@ -151,7 +149,7 @@ async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView
         return False
     ports.fail_point("withdraw.after-delete")
     cleared = replace(kept, secret_uid="", secret_written=False, delivered=())
-    await record(ports, Batch(tasks=(cleared,)), task)
+    defer(ports, Batch(tasks=(cleared,)))
     if pod is not None and pod.uid == kept.pod_uid and not pod.ended:
         await ports.pods.nudge(pod, "none")
     return True
@@ -160,5 +158,6 @@ async def withdraw(ports: Ports, step: Withdraw, task: Task | None, pod: PodView
 async def forget(ports: Ports, step: Forget) -> None:
     """Drop the record of a task that is gone; entries, bindings and pending revocations stay."""
     entry = audit.forgotten(step.record, step.pending, ports.now())
-    await ports.ledger.commit(Batch(entries=(entry,), forgets=(step.record.task.uid,)))
+    batch = Batch(entries=(entry,), forgets=(step.record.task.uid,), patient=True)
+    await record(ports, batch, None)
     ports.budgets.forget(step.record.task.uid)

@@ -1,16 +1,21 @@
 """Say in the task's status what was seen: one patch, and only where something changed."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.snapshot import Snapshot
 from taskpass.core.lifecycle.status import status_of
 from taskpass.core.lifecycle.steps import Wait
+from taskpass.core.model.conditions import Reason
 from taskpass.core.model.notice import Severity
 from taskpass.flows.context import Ports
 
 MOST_TOLD = 10_000
+FIRST_WORD = timedelta(seconds=2)
+"""A task that was made together with its pod is not said to have none, a moment before it is seen.
+"""
 
 
 class Reporter:
@@ -20,20 +25,28 @@ class Reporter:
         self._ports = ports
         self._told: dict[str, None] = {}
 
-    async def report(self, snapshot: Snapshot, rest: Wait) -> None:
-        """Patch `/status` where it says something else than it should."""
+    async def report(self, snapshot: Snapshot, rest: Wait) -> datetime | None:
+        """Patch `/status` where it says something else than it should.
+
+        Return when it is to be said, where that is not yet; None: all of it is said.
+        """
         task = snapshot.task
         if (
             task is None
             or (task.deleting_since is not None and not rest.pending)
             or snapshot.deleted
         ):
-            return
+            return None
+        now, first = self._ports.now(), task.created_at + FIRST_WORD
+        missing = rest.attested is not None and rest.attested.reason == Reason.POD_MISSING
+        if missing and not task.status and now < first <= now + FIRST_WORD:
+            return first
         await self._tell_waiting(snapshot)
         trail = self._ports.ledger.trail(task.uid)
         wanted = status_of(snapshot, rest, trail, self._ports.now())
         if patch := difference(wanted, task.status):
             await self._ports.tasks.patch_status(task, patch)
+        return None
 
     async def _tell_waiting(self, snapshot: Snapshot) -> None:
         """Tell pods that wait beside the bound one why they do."""

@@ -1,8 +1,9 @@
 """The ledger on one SQLite file: `ports.Ledger` over a thread that does all the writing.
 
-Commits that come in while a transaction is being made durable share the next one; nothing waits
-for company. Whatever goes wrong in a transaction ends the ledger: its callers, and every later
-one, get `LedgerError`, and nothing is tried again on a file that may be broken.
+Commits that come in while a transaction is being made durable share the next one; what is patient
+waits up to 0.25 s for one to share. Whatever goes wrong in a transaction ends the ledger: its
+callers, and every later one, get `LedgerError`, and nothing is tried again on a file that may be
+broken.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -44,6 +45,8 @@ from taskpass.ledger.verify.integrity import compare, examine
 from taskpass.ports.ledger import Batch
 
 DOMAIN = "audit.taskpass.dev"
+PATIENCE_SECONDS = 0.25
+"""How long a patient batch waits for another."""
 MOST_BOUND = 16_384
 """Bindings that are kept in memory: a look at a task asks for each of its pods."""
 
@@ -63,6 +66,12 @@ class _Waiting:
     change: Change | Upkeep
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[tuple[int, ...]]
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def patient(self) -> bool:
+        """Whether it may wait for another."""
+        return isinstance(self.change, Batch) and self.change.patient
 
 
 class SqliteLedger(LiveReads):
@@ -371,11 +380,21 @@ class SqliteLedger(LiveReads):
 
     def _next(self, *, wait: bool) -> _Waiting | None:
         with self._changed:
-            while wait and not self._queue and not self._closing:
-                self._changed.wait()
+            while wait and (pause := self._pause()) != 0.0:
+                self._changed.wait(pause)
             if not self._queue or (not wait and isinstance(self._queue[0].change, Upkeep)):
                 return None
             return self._queue.popleft()
+
+    def _pause(self) -> float | None:
+        """Return for how many seconds to wait for more; None: until something comes."""
+        if self._closing:
+            return 0.0
+        if not self._queue:
+            return None
+        if not all(waiting.patient for waiting in self._queue):
+            return 0.0
+        return max(0.0, self._queue[0].since + PATIENCE_SECONDS - time.monotonic())
 
     def _tell_watchers(self) -> None:
         with self._changed:
