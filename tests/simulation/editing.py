@@ -39,7 +39,7 @@ async def differs(world: SimulatedWorld) -> str:
     return await world._ledger.compare()
 
 
-def unproven(world: SimulatedWorld, why: str) -> None:
+def unproven(world: SimulatedWorld, why: str | None) -> None:
     world.ports.modes.unproven = bool(why)
     world.ports.modes.issuance_blocked_reason = why
 

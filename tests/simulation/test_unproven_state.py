@@ -182,13 +182,13 @@ async def test_what_nobody_holds_waits_for_the_comparison_and_goes_after_it(
     while_unproven = await sweeper.sweep(quiet=True) + await sweeper.sweep(quiet=False)
     put_grant(world, grant)
     world._start()
-    assert (while_unproven, await differs(world)) == (0, "")
+    assert (while_unproven, await differs(world)) == (0, None)
     world.provider.live["g-of-nobody"] = b"left by a crash"
     unproven(world, "Nothing is issued: its state is being compared with its log")
     sweeper = Sweeper(world.ports, lambda _: None)
     before = await sweeper.sweep(quiet=True)
     waiting = asyncio.ensure_future(sweeper.sweep_once_proven())
-    unproven(world, "")
+    unproven(world, None)
     await waiting
 
     assert before == 0
@@ -293,7 +293,7 @@ async def test_a_task_that_is_gone_waits_for_the_comparison_and_is_forgotten_aft
     world.delete()
     await world.settle()
     held = dict(world.provider.live)
-    unproven(world, "")
+    unproven(world, None)
     await world.settle()
 
     assert held == {}
@@ -310,7 +310,7 @@ async def test_a_move_off_the_path_takes_back_what_is_held_though_it_is_recorded
     world.change(phase="deploy")
     await world.settle()
     unrecorded = world.entries("task.phase")
-    unproven(world, "")
+    unproven(world, None)
     await world.settle()
 
     assert world.provider.live == {}
@@ -325,7 +325,7 @@ async def test_what_had_to_wait_for_the_comparison_goes_on_after_it(world: Simul
     world.end_pod()
     await world.settle()
     waiting = world.condition("Finished"), dict(world.provider.live)
-    unproven(world, "")
+    unproven(world, None)
     await world.settle()
 
     assert waiting == (("False", "Running"), {})

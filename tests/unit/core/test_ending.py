@@ -100,7 +100,11 @@ def test_what_is_held_rests_and_nothing_new_is_begun(mode: dict[str, Any]) -> No
     asking = ending_step(seen(mode, grants=(), own_record=record_of(secret_written=False)), LATER)
 
     assert isinstance(resting, Wait)
-    assert asking.step == Wait(until=asking.step.until, waiting=WHY)  # type: ignore[union-attr]
+    assert asking.step == Wait(
+        until=asking.step.until,  # type: ignore[union-attr]
+        waiting=WHY,
+        issuance_blocked=True,
+    )
 
 
 def test_the_phase_that_the_task_names_counts_where_its_record_says_another() -> None:
@@ -155,5 +159,5 @@ def test_a_task_whose_end_was_never_shown_is_looked_at_once_its_record_is_proven
     said = {"conditions": [{"type": "Finished", "status": "True"}]}
     shown = replace(resting, task=replace(resting.live_task, status=said))
 
-    assert ending_step(resting, LATER).step == Wait(waiting=WHY)
+    assert ending_step(resting, LATER).step == Wait(waiting=WHY, issuance_blocked=True)
     assert ending_step(shown, LATER).step == Wait()

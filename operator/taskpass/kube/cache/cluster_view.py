@@ -375,8 +375,7 @@ class InformerCache:
             self._bounded.leave(kind, change.key)
         if kind == "AgentTask":
             self._index(change)
-            old, new = (each.value if each else None for each in (change.old, change.new))
-            if not self.own_writes.explain(old, new):
+            if not self.own_writes.explain(*change.values):
                 self._enqueue.at([change.key])
             if not change.only_status and change.key in self._children_of:
                 self._enqueue.at_many(change.key, lambda: self._below(change.key))

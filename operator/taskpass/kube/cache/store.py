@@ -37,6 +37,11 @@ class Change(Generic[T]):
     new: Stored[T] | None
 
     @property
+    def values(self) -> tuple[T | None, T | None]:
+        """What it was, and what it is."""
+        return self.old.value if self.old else None, self.new.value if self.new else None
+
+    @property
     def only_status(self) -> bool:
         """Whether neither the object's life nor its spec changed."""
         old, new = self.old, self.new
