@@ -1,7 +1,9 @@
 """A keyed work queue: one reconcile of a task at a time, many tasks side by side.
 
 A key that is added while it is worked on is worked on once more afterwards. Keys that hold
-something come before all others: what is to be taken back must not wait behind what is to be given.
+something come before the others, as what is to be taken back must not wait behind what is to be
+given; one in eight is another's, so that a thousand that hold something and are looked at (after a
+start, when a policy changes) keep no new one waiting.
 Namespaces take turns, and none has all workers: whatever one tenant does, another one's goes on.
 No more than a few keys are begun before all else that the loop has to do gets its turn.
 What fails is tried again with back-off for ever. Times to look again are compared with the clock
@@ -28,6 +30,8 @@ FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 60.0
 TICK_SECONDS = 1.0
 SLACK = 1024
+ONE_IN = 8
+"""Of so many keys one is of those that hold nothing, while there are both."""
 BEGUN_AT_ONCE = 8
 """Each takes up to a millisecond before it waits for something."""
 
@@ -64,6 +68,7 @@ class WorkQueue:
         self._busy: Counter[str] = Counter()
         """How many of each namespace are worked on."""
         self._most_of_one = max(1, workers * 3 // 4)
+        self._taken = 0
         self._waiting: dict[Key, bool] = {}
         """Whether each waits in the first line. One that moved there is skipped in the other."""
         self._running: set[Key] = set()
@@ -145,7 +150,9 @@ class WorkQueue:
 
     def _take(self) -> Key | None:
         """Return the key that is next; None where all that wait are of namespaces with enough."""
-        for line, first in ((self._first, True), (self._ready, False)):
+        self._taken += 1
+        lines = [(self._first, True), (self._ready, False)]
+        for line, first in reversed(lines) if self._taken % ONE_IN == 0 else lines:
             while (key := line.take(self._has_room)) is not None:
                 if self._waiting.get(key) is first:
                     del self._waiting[key]

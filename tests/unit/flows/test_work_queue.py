@@ -11,7 +11,7 @@ import pytest
 
 from taskpass.core.errors import ApiUnavailable, LedgerError
 from taskpass.core.model.key import Key
-from taskpass.flows.work_queue import LONGEST_PAUSE, SLACK, Requeue, WorkQueue
+from taskpass.flows.work_queue import LONGEST_PAUSE, ONE_IN, SLACK, Requeue, WorkQueue
 from tests.simulation.builders import T0
 
 A, B = ("support", "a"), ("support", "b")
@@ -297,6 +297,18 @@ async def test_keys_that_come_first_do_not_wait_behind_the_others() -> None:
         await work.until(others[-1], 1)
 
     assert list(work.looks) == [B, *others]
+
+
+async def test_one_key_in_eight_is_of_those_that_come_last() -> None:
+    held = [("support", f"held-{number:02}") for number in range(30)]
+    queue, work = WorkQueue(LoopClock(), workers=1, first=lambda key: key in held), Work()
+    for key in (*held, B):
+        queue.add(key)
+
+    async with running(queue, work):
+        await work.until(held[-1], 1)
+
+    assert list(work.looks).index(B) == ONE_IN - 1
 
 
 async def test_a_key_that_waits_and_comes_first_now_moves_ahead_and_is_worked_on_once() -> None:
