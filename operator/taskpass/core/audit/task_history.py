@@ -231,8 +231,17 @@ def task_step_of(event: Mapping[str, Any]) -> TaskStep | None:
     return TaskStep(kind, str(data["task"]["uid"]), event.get("subject", ""), time, data)
 
 
+class TaskAltered(Exception):
+    """An entry says of its task what was not so then: it was made of an edited record."""
+
+
 def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
-    """Take in the next entry about a task; `at` is its index, or one before."""
+    """Take in the next entry about a task; `at` is its index, or one before.
+
+    Raises:
+        TaskAltered: It moves the task from a phase that it was not in.
+
+    """
     data, found = step.data, tasks.get(step.uid)
     if step.kind == EventType.TASK_FORGET:
         tasks.pop(step.uid, None)
@@ -247,6 +256,8 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
         if step.kind not in _FIRST:
             return
         found = tasks[step.uid] = TaskHistory(step.task, at)
+    if "phase_from" in data and not _leaves(found, data):
+        raise TaskAltered(f"task {step.uid} was not in the phase that it is told to leave")
     match step.kind:
         case EventType.WORKLOAD_ATTEST if data["outcome"] == Result.SUCCESS:
             _attest(found, step)
@@ -277,6 +288,13 @@ def follow(tasks: dict[str, TaskHistory], step: TaskStep, at: int) -> None:
                 found.outcome, found.finished = str(data["finish"]), step.time
         case EventType.CREDENTIAL_REVOKE:
             found.ending = str(data["finish"])
+
+
+def _leaves(found: TaskHistory, data: Mapping[str, Any]) -> bool:
+    """Tell whether a task was where an entry has it leave: its phase, or a branch to come back."""
+    went_back = data["outcome"] == Result.SUCCESS and _same(data.get("phase"), found.phase)
+    there = found.blocked if went_back else found.phase
+    return there is None or _same(data["phase_from"], there)
 
 
 def _attest(found: TaskHistory, step: TaskStep) -> None:

@@ -68,6 +68,8 @@ class Bundle:
     """What it says of tasks that their records have to say as well."""
     people: dict[str, set[str]] = field(default_factory=dict)
     """Commitments to names, by reference."""
+    named: dict[str, int] = field(default_factory=dict)
+    """The last entry about each of them."""
     noticed: list[tuple[str, int]] = field(default_factory=list)
     """UID of the task and index, of entries with which people were told something."""
     ids: bytes = b""
@@ -254,9 +256,9 @@ def _note(bundle: Bundle, index: int, row: IndexRow, event: dict[str, Any]) -> N
     if "notice" in data and row[4] is not None:
         bundle.noticed.append((str(row[4]), index))
     if "by" in data:
-        _meet(bundle, data["by"].values())
+        _meet(bundle, data["by"].values(), index)
     if "started_by" in data:
-        _meet(bundle, data["started_by"])
+        _meet(bundle, data["started_by"], index)
 
 
 def altered_by(index: int, altered: GrantAltered) -> TamperEvidence:
@@ -272,9 +274,10 @@ def _step(bundle: Bundle, event: dict[str, Any]) -> None:
         bundle.tasks.append(moved)
 
 
-def _meet(bundle: Bundle, people: Iterable[Mapping[str, Any]]) -> None:
+def _meet(bundle: Bundle, people: Iterable[Mapping[str, Any]], index: int) -> None:
     for who in people:
         if "ref" in who:
+            bundle.named[str(who["ref"])] = index
             bundle.people.setdefault(str(who["ref"]), set()).add(str(who.get("c")))
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from taskpass.core.audit.grant_history import GrantAltered, GrantHistory, Step
 from taskpass.core.audit.key_history import GENESIS, ROTATE, BadChain, KeyChain
-from taskpass.core.audit.task_history import TaskHistory, follow
+from taskpass.core.audit.task_history import TaskAltered, TaskHistory, follow
 from taskpass.core.lifecycle.records import PodBinding
 from taskpass.core.model.entry import PREFIX, EventType, Result
 from taskpass.ledger.log.reader import TamperEvidence
@@ -90,6 +90,10 @@ class Replay:
         self._follow(bundle)
         for index, event in bundle.events:
             self._heed(event, index)
+            if event["type"] == _ERASE:
+                ref = str(event["data"].get("ref"))
+                if (named := bundle.named.get(ref, -1)) > index:
+                    raise _of_erased(ref, named)
         return self._grow(bundle)
 
     def check_ids(self) -> None:
@@ -114,7 +118,12 @@ class Replay:
         for uid, index in bundle.noticed:
             self.noticed.setdefault(uid, deque(maxlen=TRAIL_LENGTH)).append(index)
         for moved in bundle.tasks:
-            follow(self.tasks, moved, bundle.start)
+            try:
+                follow(self.tasks, moved, bundle.start)
+            except TaskAltered as altered:
+                raise TamperEvidence(
+                    f"an entry from {bundle.start} on says otherwise than those before: {altered}"
+                ) from None
             if moved.kind == EventType.TASK_FORGET:
                 self.noticed.pop(moved.uid, None)
             pod = moved.data.get("pod")
@@ -124,6 +133,8 @@ class Replay:
                 if "starters" not in moved.data:
                     self.unplaced.add(str(pod["uid"]))
         for ref, commitments in bundle.people.items():
+            if ref in self.erased:
+                raise _of_erased(ref, bundle.named[ref])
             self._meet(ref, commitments, bundle.start)
         for day, count in bundle.counts.items():
             self.counts[day] = self.counts.get(day, 0) + count
@@ -180,6 +191,8 @@ class Replay:
                     if each.get("unplaced"):
                         self.unplaced.add(str(each["pod"]))
                 for who in event["data"].get("people", ()):
+                    if str(who["ref"]) in self.erased:
+                        raise _of_erased(str(who["ref"]), index)
                     self._meet(str(who["ref"]), [str(who["c"])], index)
             elif event["type"] == GENESIS:
                 raise BadChain(f"entry {index} begins the log a second time")
@@ -209,3 +222,9 @@ class Replay:
             if self.tree.size in self._wanted:
                 self.roots[self.tree.size] = self.tree.root()
         return [tile for tile in completed if tile.level > 0]
+
+
+def _of_erased(ref: str, index: int) -> TamperEvidence:
+    return TamperEvidence(
+        f"entry {index} is about {ref}, of whom an entry before says that they were erased"
+    )
