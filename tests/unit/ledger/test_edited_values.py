@@ -236,3 +236,18 @@ async def test_a_head_that_was_opened_too_often_is_refused_with_a_remedy(
 
     with pytest.raises(LedgerError, match="restore a copy that verifies"):
         objects.opened(path)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+async def test_a_count_of_openings_that_was_set_back_is_named_with_what_to_do(
+    tmp_path: Path, epoch: int
+) -> None:
+    path = tmp_path / "ledger.db"
+    for _ in range(3):
+        objects.opened(path).close()
+    execute(path, f"UPDATE head SET epoch = {epoch}")
+
+    with pytest.raises(LedgerError, match=r"somebody has set the count back.* restore a copy"):
+        objects.opened(path)
+    execute(path, "UPDATE head SET epoch = 3")
+    assert await differs(path) == ""

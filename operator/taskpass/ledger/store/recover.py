@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from taskpass.core.audit import log_events as audit_log
-from taskpass.core.errors import LedgerError, LedgerUnwritable
+from taskpass.core.errors import EntryRefused, LedgerError, LedgerUnwritable
 from taskpass.core.model.entry import Entry
 from taskpass.ledger.log import schema
 from taskpass.ledger.log.key_history import declared_chain, signer_of
@@ -46,8 +46,18 @@ def open_or_recover(
             db.execute("BEGIN IMMEDIATE")
     root = base64.b64encode(log.root).decode()
     entries.append(audit_log.opened(log.origin, log.epoch, instance, log.size, root, now))
-    for admitted in log.admit(entries):
-        log.append(admitted)
+    try:
+        admitted = log.admit(entries)
+    except EntryRefused:
+        admitted = []
+    if not admitted or any(one.index >= 0 for one in admitted):
+        raise LedgerError(
+            f"The ledger's head says that it was opened {log.epoch - 1} times, and its log tells "
+            f"of opening {log.epoch} already: somebody has set the count back. Nothing was "
+            "written; restore a copy that `taskpass audit verify` accepts"
+        )
+    for one in admitted:
+        log.append(one)
     state.drop_stray_trails(db)
     log.sign_checkpoint()
     db.execute("COMMIT")
