@@ -21,8 +21,8 @@ from taskpass.flows.task.observe import _ahead, _siblings_before
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.api.connection import Connection
 from taskpass.kube.cache.cluster_view import InformerCache
+from taskpass.ledger.state.noted import Written
 from taskpass.ledger.store.read_model import Mirror
-from taskpass.ledger.store.transaction import Written
 
 TASKS, SWITCHES, LOOKS = 10_000, 50, 20
 NAMESPACE, AGENT = "support", "triage-agent"

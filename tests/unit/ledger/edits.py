@@ -103,7 +103,10 @@ def _edits(value: Any) -> Iterator[tuple[str, Any]]:
         for path, new in _within(json.loads(value)):
             yield path, json.dumps(new)
         return
-    for other in _others(value, "") if isinstance(value, str) else [_edited(value)]:
+    others = _others(value, "") if isinstance(value, str) else [_edited(value)]
+    if isinstance(value, int) and value > 1:
+        others.append(1)  # a count that is set back
+    for other in others:
         if other is not None:
             yield "", other
 

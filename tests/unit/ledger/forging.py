@@ -2,7 +2,10 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+
+from taskpass.ledger.maintain.copy import copy
 
 
 def execute(path: Path, *statements: str) -> None:
@@ -10,6 +13,24 @@ def execute(path: Path, *statements: str) -> None:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         for statement in statements:
             db.execute(statement)
+
+
+@contextlib.contextmanager
+def first_tile_emptied(path: Path) -> Iterator[None]:
+    """Have the first tile of hashes say nothing, for a while."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        ((tile,),) = db.execute("SELECT b FROM tile WHERE l = 0 AND n = 0").fetchall()
+    execute(path, "UPDATE tile SET b = zeroblob(8192) WHERE l = 0 AND n = 0")
+    yield
+    execute(path, f"UPDATE tile SET b = x'{tile.hex()}' WHERE l = 0 AND n = 0")
+
+
+def put_copy_in_place(path: Path) -> None:
+    """Put a copy in the place of a ledger that somebody has open, who goes on with the other."""
+    copy(path, path.with_name("copy.db"))
+    for each in ("-wal", "-shm", ""):
+        Path(f"{path}{each}").rename(path.with_name(f"away.db{each}"))
+    path.with_name("copy.db").rename(path)
 
 
 def hide_rows(path: Path, index: str, *numbers: int) -> None:

@@ -273,7 +273,7 @@ MEANING: dict[tuple[str, str], str] = {
 }
 """Of what no verification finds: what it means."""
 AT_START = {
-    ("head", "epoch"): "the count goes on from there, as the next `log.open` says",
+    ("head", "epoch"): "the count goes on from where it was raised to, as the next `log.open` says",
     ("trail", ""): "an item of a task that is not remembered is dropped at the start",
     ("trail", "task_uid"): "an item of a task that is not remembered is dropped at the start",
 }

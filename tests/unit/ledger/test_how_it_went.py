@@ -11,6 +11,7 @@ from taskpass.core.lifecycle.approval import ApprovalRequest
 from taskpass.core.lifecycle.ownership import Origin
 from taskpass.core.lifecycle.records import Outcome
 from taskpass.core.model.grant import Issued, SecretValue
+from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.prune import Limit, prune
 from taskpass.ports.ledger import Batch
@@ -185,8 +186,9 @@ async def test_a_place_that_is_no_secret_stands_in_the_log_and_no_uid_is_taken_f
     await ledger.commit(
         Batch(entries=(intent,), grants=(grant,), hide=(SecretValue(b"production-uid-1"),))
     )
-    (body,) = (bytes(r[0]) for r in ledger._reader.execute("SELECT body FROM entry WHERE seq = 2"))
     ledger.close()
+    with reading(path) as log:
+        body = log.entry(2)
 
     assert b"namespace/production" in body
     assert await differs(path) is None

@@ -196,11 +196,9 @@ async def test_who_is_erased_is_forgotten_as_who_started_a_pod_whatever_is_writt
 
 
 async def test_who_is_erased_offline_is_forgotten_as_who_started_a_pod(path: Path) -> None:
-    started = TaskRecord(task=GRANT.task, origin=Origin(names=(JANE,)))
-    await written(path, asked())
-    ledger = objects.opened(path)
-    await ledger.commit(Batch(tasks=(started,)))
-    ledger.close()
+    record = replace(objects.RECORD, started_at=NOW, origin=Origin(names=(JANE,)))
+    told = entries.attested(record, NOW, objects.notice("Attested"))
+    await written(path, asked(), Batch(entries=(told,), tasks=(record,)))
 
     erase(path, JANE, SeedSigner(objects.SEED), NOW)
 

@@ -6,17 +6,28 @@ from collections.abc import Mapping
 
 from taskpass.core.audit.pseudonyms import SALT_BYTES, Person, is_person
 
-Told = Mapping[str, Mapping[str, str]]
-"""By the role that somebody has in an entry: what the entry says of them."""
-
 
 class People:
-    """Names within the writer's transactions. Use it in the writer's thread."""
+    """Names within the writer's transactions. Use it in the writer's thread.
+
+    The table is read once: a row that somebody edits later is never what an entry is about.
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._known: dict[str, Person] = {}
+        """By name."""
         self._new: dict[str, Person] = {}
         """Drawn for entries that are not written yet."""
+
+    def read(self) -> None:
+        """Read the table."""
+        rows = self._db.execute("SELECT ref, name, salt FROM person")
+        self._known = {name: Person(ref, name, bytes(salt)) for ref, name, salt in rows}
+
+    def everybody(self) -> tuple[Person, ...]:
+        """Return all who are known."""
+        return tuple(self._known.values())
 
     def begin(self) -> None:
         """Forget who was drawn for entries that were then refused."""
@@ -28,25 +39,49 @@ class People:
 
     def write(self) -> None:
         """Write down who is new, with the entry that is about them."""
-        for person in self._new.values():
-            row = (person.ref, person.name, person.salt)
-            self._db.execute("INSERT INTO person (ref, name, salt) VALUES (?, ?, ?)", row)
+        if not self._new:
+            return
+        self._known |= self._new
+        try:
+            self._insert(self._new)
+        except sqlite3.IntegrityError:
+            # Somebody has put such a row there, perhaps in the place of another: no entry waits for
+            # that, and no name is lost by it.
+            self._write_anew()
         self._new.clear()
 
-    def erase(self, name: str) -> str:
-        """Delete what is known of somebody; return their reference, '' where nothing is."""
-        sql = "DELETE FROM person WHERE name = ? RETURNING ref"
-        row = self._db.execute(sql, (name,)).fetchone()
-        return "" if row is None else str(row[0])
+    def reference(self, name: str) -> str:
+        """Return somebody's reference; '' where nothing is known of them."""
+        return self._known[name].ref if name in self._known else ""
+
+    def erase(self, name: str) -> None:
+        """Delete what is known of somebody, and write the table anew without it.
+
+        Where SQLite moved rows from page to page, their bytes stay behind in what a page does not
+        use, unless `secure_delete` is on.
+        """
+        self._known.pop(name, None)
+        self._write_anew()
+
+    def _write_anew(self) -> None:
+        self._db.execute("DELETE FROM person")
+        self._insert(self._known)
+
+    def _insert(self, people: Mapping[str, Person]) -> None:
+        self._db.executemany(
+            "INSERT INTO person (ref, name, salt) VALUES (?, ?, ?)",
+            [(each.ref, each.name, each.salt) for each in people.values()],
+        )
 
     def _fields(self, name: str) -> Mapping[str, str]:
         if not is_person(name):
             return {"name": name}
-        if name in self._new:
-            return self._new[name].fields()
-        row = self._db.execute("SELECT ref, salt FROM person WHERE name = ?", (name,)).fetchone()
-        if row is not None:
-            return Person(row[0], name, bytes(row[1])).fields()
-        person = Person(f"p-{secrets.token_hex(8)}", name, secrets.token_bytes(SALT_BYTES))
-        self._new[name] = person
+        person = self._known.get(name) or self._new.get(name)
+        if person is None:
+            person = self._new[name] = Person(drawn(), name, secrets.token_bytes(SALT_BYTES))
         return person.fields()
+
+
+def drawn() -> str:
+    """Return a reference that nobody has."""
+    return f"p-{secrets.token_hex(8)}"

@@ -13,8 +13,10 @@ from datetime import datetime
 
 import orjson
 
+from taskpass.core.audit.anchor import Head
 from taskpass.core.audit.canonical import MAX_BYTES, entry_bytes
 from taskpass.core.audit.log_events import erased
+from taskpass.core.audit.pseudonyms import Person
 from taskpass.core.audit.redaction import forms
 from taskpass.core.audit.terms import moment, notice_digest
 from taskpass.core.errors import EntryRefused, LedgerError
@@ -22,7 +24,8 @@ from taskpass.core.model.entry import Entry, EventType, Stage
 from taskpass.core.model.grant import SecretValue
 from taskpass.ledger.log.frontier import partial_tiles
 from taskpass.ledger.log.index import IndexRow, Rows, identity_of
-from taskpass.ledger.log.pseudonyms import People
+from taskpass.ledger.log.proven_reads import entry_under
+from taskpass.ledger.log.pseudonyms import People, drawn
 from taskpass.ledger.log.reader import HANDOVER, LogReader, TamperEvidence, unzipped
 from taskpass.ledger.log.signing import Signer, verify_signature
 from taskpass.tlog import tiles
@@ -72,6 +75,16 @@ class Log:
         self.note = ""
 
     @property
+    def head(self) -> Head:
+        """What it is, the open transaction included but for its signature."""
+        return Head(origin=self.origin, size=self.size, root=self.root, note=self.note)
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """What is known of people."""
+        return self._people.everybody()
+
+    @property
     def origin(self) -> str:
         """The log's name."""
         return self._key.name
@@ -116,6 +129,7 @@ class Log:
             raise LedgerError(f"The ledger does not hold together: {error}; {_REMEDY}") from error
         if self._tree.root() != stored.root or self._tree.frontier() != stored.frontier:
             raise LedgerError(f"The ledger's entries are not under its checkpoint; {_REMEDY}")
+        self._people.read()
         self.note = stored.note
         self._stored_size = stored.size
         if stored.size:
@@ -174,13 +188,11 @@ class Log:
         Return its index; -1 where nothing was known. `known` says that something was, beside the
         entries: then there is an entry though none was about them.
         """
-        if known:
-            self._people.fields({"known": name})
-            self._people.write()
-        ref = self._people.erase(name)
+        ref = self._people.reference(name) or (drawn() if known else "")
         if not ref:
             return -1
         (admitted,) = self.admit((erased(self.origin, ref, now),))
+        self._people.erase(name)
         return self.append(admitted)
 
     def hand_over(self, signer: Signer, entry: Entry) -> None:
@@ -253,7 +265,13 @@ class Log:
         self._rows.write()
         stored = LogReader(self._db)
         stored.size = self.size  # the head is behind within a transaction
-        told = stored.entry(index)
+        try:
+            told = entry_under(stored, index, self.size, self.root)
+        except TamperEvidence as error:
+            raise EntryRefused(
+                f"The index has the id of an entry of type {entry.type}, and {error}; nothing was "
+                "written"
+            ) from error
         event = orjson.loads(told)
         same = entry_bytes(
             entry,

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from taskpass.core.errors import StillRead
 from taskpass.ledger.log.key_history import cluster_of
-from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.reader import TamperEvidence, reading
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.store.sqlite import DOMAIN
 from taskpass.ledger.store.transaction import Store
 from taskpass.ledger.store.write_ahead import readers, wait_until_folded
+from taskpass.ledger.verify.integrity import compare
 
 
 def erase(
@@ -27,7 +28,8 @@ def erase(
         StillRead: Somebody read an earlier state for too long.
         LedgerLocked: Somebody has the ledger open.
         LedgerError: It is not that key's, or cannot be written.
-        Incomplete, TamperEvidence: As `reading`.
+        TamperEvidence: What is noted is not what the log says; nothing is deleted.
+        Incomplete: As `reading`.
 
     """
     with reading(path) as log:
@@ -37,6 +39,9 @@ def erase(
         now=now, fail_point=lambda _: None,
     )  # fmt: skip
     try:
+        # What is noted of people and tasks is written anew, so it must be what the log says.
+        if found := compare(store.freeze(), lambda: False):
+            raise TamperEvidence(f"Nothing was erased: {found}")
         (index,) = store.erase(name, now).indexes
         if not wait_until_folded(store.wal.fold, path, waiting):
             raise StillRead(index, readers(path))

@@ -1,17 +1,27 @@
-"""The state that the entries tell of: grants, task records, bindings of pods, trails, meters."""
+"""The tables of what the entries tell of: grants, task records, bindings of pods, trails, meters.
+
+They are read whole, once (`noted.py`).
+"""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
-from taskpass.core.errors import EntryRefused, PodAlreadyBound
+from taskpass.core.audit.pseudonyms import Person
+from taskpass.core.errors import EntryRefused
 from taskpass.core.lifecycle.records import PodBinding, TaskRecord, TrailItem
 from taskpass.core.model.grant import Grant
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.rate_limit.budget import Meter, account_of_task
 from taskpass.ledger.state.encoding import Texts, decode, encode, read_time, typed
 
+Value = TypeVar("Value")
 TRAIL_LENGTH = 10
 """How many notices of a task are kept; the log keeps all."""
+
+
+class StrangeRow(ValueError):
+    """A row has a value that no operator writes, or none of this version."""
 
 
 def encoded(values: Sequence[Grant | TaskRecord]) -> list[str]:
@@ -25,30 +35,6 @@ def encoded(values: Sequence[Grant | TaskRecord]) -> list[str]:
         return [encode(value) for value in values]
     except TypeError as error:
         raise EntryRefused(f"A grant or task record cannot be stored: {error}") from error
-
-
-def check_bindings(db: sqlite3.Connection, records: Sequence[TaskRecord]) -> None:
-    """Raise `PodAlreadyBound` where a record's pod was bound to another task UID before."""
-    seen: dict[str, str] = {}
-    for record in records:
-        if not record.pod_uid:
-            continue
-        uid = record.task.uid
-        if (seen.get(record.pod_uid) or bound_task(db, record.pod_uid) or uid) != uid:
-            raise PodAlreadyBound(
-                f"Pod '{record.pod_name}' is bound to an earlier task of this name; delete the pod "
-                "so that its workload makes a new one"
-            )
-        seen[record.pod_uid] = uid
-
-
-def check_unbound(db: sqlite3.Connection, pod_uids: Sequence[str]) -> None:
-    """Raise `EntryRefused` where a pod is bound to a task that is remembered, or to none."""
-    for uid in pod_uids:
-        task = bound_task(db, uid)
-        known = db.execute("SELECT 1 FROM task_record WHERE uid = ?", (task,)).fetchone()
-        if task is None or known:
-            raise EntryRefused(f"Pod {uid} is bound to no task that is forgotten")
 
 
 def write_grants(db: sqlite3.Connection, grants: Mapping[str, tuple[Grant, str]]) -> None:
@@ -68,16 +54,20 @@ def write_grants(db: sqlite3.Connection, grants: Mapping[str, tuple[Grant, str]]
 def write_records(
     db: sqlite3.Connection, records: Sequence[TaskRecord], bodies: Sequence[str]
 ) -> None:
-    """Write the records whole, and bind their pods."""
+    """Write the records whole."""
     db.executemany(
         "INSERT INTO task_record (uid, body) VALUES (?, ?)"
         " ON CONFLICT (uid) DO UPDATE SET body = excluded.body",
         [(r.task.uid, body) for r, body in zip(records, bodies, strict=True)],
     )
+
+
+def write_bindings(db: sqlite3.Connection, bound: Sequence[PodBinding]) -> None:
+    """Bind pods, whose gates are not lifted."""
     db.executemany(
         "INSERT INTO pod_binding (pod_uid, task_uid, lifted, namespace, name)"
         " VALUES (?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
-        [(r.pod_uid, r.task.uid, r.task.namespace, r.pod_name) for r in records if r.pod_uid],
+        [(each.pod_uid, each.task_uid, each.namespace, each.name) for each in bound],
     )
 
 
@@ -133,7 +123,10 @@ def meters(db: sqlite3.Connection) -> dict[str, Meter]:
     if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meter'").fetchone():
         return {}
     rows = db.execute("SELECT account, used, at FROM meter")
-    return {account: Meter(used=typed(int, n), at=read_time(at)) for account, n, at in rows}
+    try:
+        return {account: Meter(used=typed(int, n), at=read_time(at)) for account, n, at in rows}
+    except (ValueError, TypeError) as error:
+        raise StrangeRow("a meter is not what an operator writes") from error
 
 
 def drop_stray_trails(db: sqlite3.Connection) -> None:
@@ -141,74 +134,70 @@ def drop_stray_trails(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM trail WHERE task_uid NOT IN (SELECT uid FROM task_record)")
 
 
-def bound_task(db: sqlite3.Connection, pod_uid: str) -> str | None:
-    """Return the UID of the task that a pod was ever bound to."""
-    row = db.execute("SELECT task_uid FROM pod_binding WHERE pod_uid = ?", (pod_uid,)).fetchone()
-    return None if row is None else str(row[0])
+def bindings(db: sqlite3.Connection) -> Iterator[tuple[PodBinding, bool]]:
+    """Read every binding, and whether the pod's gate was lifted.
 
-
-def bindings(db: sqlite3.Connection) -> Iterator[PodBinding]:
-    """Read every binding; where the pod was is not in files of before."""
+    Files of before have no column for that, and none for where the pod was.
+    """
     columns = {row[1] for row in db.execute("PRAGMA table_info(pod_binding)")}
     place = "namespace, name" if "name" in columns else "'', ''"
-    rows = db.execute(f"SELECT pod_uid, task_uid, {place} FROM pod_binding")  # noqa: S608 (ours)
-    return map(_binding, rows)
-
-
-def leftover_bindings(db: sqlite3.Connection, after: str, most: int) -> list[PodBinding]:
-    """Read bindings of tasks that are forgotten, in order, from a pod's UID on."""
-    rows = db.execute(
-        "SELECT pod_uid, task_uid, namespace, name FROM pod_binding WHERE pod_uid > ?"
-        " AND name <> '' AND task_uid NOT IN (SELECT uid FROM task_record)"
-        " ORDER BY pod_uid LIMIT ?",
-        (after, most),
-    )
-    return [_binding(row) for row in rows]
-
-
-def _binding(row: tuple[str, str, str, str]) -> PodBinding:
-    pod, task, namespace, name = row
-    return PodBinding(pod_uid=pod, task_uid=task, namespace=namespace, name=name)
-
-
-def gate_lifted(db: sqlite3.Connection, pod_uid: str) -> bool:
-    """Tell whether a pod's gate was lifted; of one that was never bound it was not."""
-    row = db.execute("SELECT lifted FROM pod_binding WHERE pod_uid = ?", (pod_uid,)).fetchone()
-    return row is not None and bool(row[0])
-
-
-def held_grants(db: sqlite3.Connection) -> Iterator[Grant]:
-    """Read every grant that is held."""
-    rows = db.execute("SELECT body FROM grant_state ORDER BY rowid")
+    lifted = "lifted" if "lifted" in columns else "1"
     texts: Texts = {}
-    return (decode(Grant, row[0], texts) for row in rows)
+    share = texts.setdefault
+    for pod, task, namespace, name, was_lifted in db.execute(
+        f"SELECT pod_uid, task_uid, {place}, {lifted} FROM pod_binding"  # noqa: S608 (ours)
+    ):
+        yield PodBinding(
+            pod_uid=pod, task_uid=share(task, task), namespace=share(namespace, namespace),
+            name=name,
+        ), bool(was_lifted)  # fmt: skip
 
 
-def task_record(db: sqlite3.Connection, uid: str) -> TaskRecord | None:
-    """Read a task's record; None where there is none."""
-    row = db.execute("SELECT body FROM task_record WHERE uid = ?", (uid,)).fetchone()
-    return None if row is None else decode(TaskRecord, row[0])
-
-
-def task_records(db: sqlite3.Connection) -> Iterator[TaskRecord]:
-    """Read every record."""
-    rows = db.execute("SELECT body FROM task_record ORDER BY rowid")
+def held_grants(db: sqlite3.Connection) -> Iterator[tuple[str, Grant]]:
+    """Read every grant that is held, by the id of its row; raise `StrangeRow` of another value."""
     texts: Texts = {}
-    return (decode(TaskRecord, row[0], texts) for row in rows)
+    for id_, body in db.execute("SELECT id, body FROM grant_state ORDER BY rowid"):
+        yield id_, _decoded(Grant, body, f"grant {id_}", texts)
 
 
-def trails(db: sqlite3.Connection) -> Iterator[tuple[str, TrailItem]]:
-    """Read every trail, each from its oldest item."""
+def task_records(db: sqlite3.Connection) -> Iterator[tuple[str, TaskRecord]]:
+    """Read every record, by the UID of its row; raise `StrangeRow` of another value."""
+    texts: Texts = {}
+    for uid, body in db.execute("SELECT uid, body FROM task_record ORDER BY rowid"):
+        yield uid, _decoded(TaskRecord, body, f"task {uid}", texts)
+
+
+def trails(db: sqlite3.Connection) -> Iterator[tuple[str, TrailItem, bool]]:
+    """Read every trail, each from its oldest item, and whether its row is one that we write."""
     rows = db.execute(
-        "SELECT task_uid, time, reason, message, severity, on_pod, audit_index FROM trail"
+        "SELECT task_uid, seq, time, reason, message, severity, on_pod, audit_index FROM trail"
         " ORDER BY task_uid, seq"
     )
     texts: Texts = {}
-    for uid, time, reason, message, severity, on_pod, index in rows:
-        notice = Notice(
-            reason=texts.setdefault(reason, reason),
-            message=message,
-            severity=Severity(severity),
-            on_pod=bool(on_pod),
-        )
-        yield uid, TrailItem(time=read_time(time), notice=notice, audit_index=index)
+    for uid, seq, time, reason, message, severity, on_pod, index in rows:
+        try:
+            notice = Notice(
+                reason=texts.setdefault(reason, reason),
+                message=message,
+                severity=Severity(severity),
+                on_pod=bool(on_pod),
+            )
+            item = TrailItem(time=read_time(time), notice=notice, audit_index=index)
+        except (ValueError, TypeError) as error:
+            raise StrangeRow(
+                f"an item of the trail of task {uid} has no time or severity"
+            ) from error
+        yield texts.setdefault(uid, uid), item, seq == index and on_pod in (0, 1)
+
+
+def people(db: sqlite3.Connection) -> Iterator[Person]:
+    """Read what is known of everybody."""
+    for ref, name, salt in db.execute("SELECT ref, name, salt FROM person ORDER BY name"):
+        yield Person(ref, name, bytes(salt))
+
+
+def _decoded(kind: type[Value], body: str, what: str, texts: Texts) -> Value:
+    try:
+        return decode(kind, body, texts)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StrangeRow(f"what is noted of {what} is not what an operator writes") from error

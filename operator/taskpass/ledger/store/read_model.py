@@ -6,18 +6,20 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from taskpass.core.lifecycle.records import TaskRecord, TrailItem
+from taskpass.core.lifecycle.records import PodBinding, TaskRecord, TrailItem
 from taskpass.core.model.grant import Grant, GrantState
 from taskpass.core.model.key import Key
+from taskpass.ledger.state.bindings import Bindings
+from taskpass.ledger.state.noted import Noted, Written, follow, grown
 from taskpass.ledger.state.tables import TRAIL_LENGTH
 from taskpass.ledger.store.holder_queue import Line
-from taskpass.ledger.store.transaction import Written
 
 
 class Mirror:
-    """Held grants, records and trails. Only one thread may use it: the event loop's."""
+    """Held grants, records, trails, bindings. Only one thread may use it: the event loop's."""
 
-    def __init__(self) -> None:
+    def __init__(self, noted: Noted | None = None) -> None:
+        """Begin with what was noted when the ledger was opened."""
         self._held: dict[str, Grant] = {}
         self._by_key: dict[Key, dict[str, Grant]] = {}
         self._lines: dict[Key, Line] = {}
@@ -29,6 +31,13 @@ class Mirror:
         self._records: dict[str, TaskRecord] = {}
         self._uids: dict[Key, list[str]] = {}
         self._trails: dict[str, tuple[TrailItem, ...]] = {}
+        self.bindings = Bindings()
+        if noted is not None:
+            self.apply(
+                Written(grants=tuple(noted.grants.values()), tasks=tuple(noted.records.values()))
+            )
+            self._trails = {uid: some[-TRAIL_LENGTH:] for uid, some in noted.trails.items()}
+            self.bindings = noted.bindings.copy()
 
     def apply(self, written: Written) -> None:
         """Take in what was committed."""
@@ -38,13 +47,8 @@ class Mirror:
             if record.task.uid not in self._records:
                 self._uids.setdefault(record.task.key, []).append(record.task.uid)
             self._records[record.task.uid] = record
-        for uid, item in written.trail:
-            self._trails[uid] = (*self._trails.get(uid, ()), _indexed(item))[-TRAIL_LENGTH:]
-        if written.pruned:
-            self._trails = {
-                uid: tuple(item for item in items if item.audit_index >= written.pruned)
-                for uid, items in self._trails.items()
-            }
+        self._trails = grown(self._trails, written)
+        follow(self.bindings, written)
         for task_uid in written.forgotten:
             self._forget(task_uid)
 
@@ -90,10 +94,13 @@ class Mirror:
 
     def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
         """Return a task's trail, oldest first."""
-        return self._trails.get(task_uid, ())
+        return tuple(map(_indexed, self._trails.get(task_uid, ())))
+
+    def leftovers(self, after: str, most: int) -> Sequence[PodBinding]:
+        """Return bindings to tasks that are forgotten, by UID of the pod, from `after` on."""
+        return self.bindings.leftovers(after, most, self._records)
 
     def _forget(self, task_uid: str) -> None:
-        self._trails.pop(task_uid, None)
         record = self._records.pop(task_uid, None)
         if record is None:
             return
@@ -137,7 +144,9 @@ class Mirror:
 
 
 def _indexed(item: TrailItem) -> TrailItem:
-    """Return it with the index of its entry in its words, which the file has as the log means."""
+    """Return it with the index of its entry in its words, which are kept as the log means them."""
+    if "{index}" not in item.notice.message:
+        return item
     message = item.notice.message.replace("{index}", str(item.audit_index))
     return replace(item, notice=replace(item.notice, message=message))
 
@@ -198,3 +207,15 @@ class LiveReads:
     def trail(self, task_uid: str) -> tuple[TrailItem, ...]:
         """See `ports.Ledger`."""
         return self._mirror.trail(task_uid)
+
+    def bound_task(self, pod_uid: str) -> str | None:
+        """See `ports.Ledger`."""
+        return self._mirror.bindings.task_of(pod_uid)
+
+    def gate_lifted(self, pod_uid: str) -> bool:
+        """See `ports.Ledger`."""
+        return self._mirror.bindings.is_lifted(pod_uid)
+
+    def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
+        """See `ports.Ledger`."""
+        return self._mirror.leftovers(after, most)

@@ -11,6 +11,7 @@ Nothing that would let a credential come into being can be recorded here, so non
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from taskpass.core.audit.anchor import Head
 from taskpass.core.errors import (
     LedgerError,
     LedgerReadOnly,
@@ -29,17 +31,17 @@ from taskpass.core.model.grant import GrantState
 from taskpass.core.rate_limit.budget import Meter
 from taskpass.ledger.log import schema
 from taskpass.ledger.log.key_history import signer_of
-from taskpass.ledger.log.reader import LogReader, TamperEvidence
+from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.log.writer import Log
-from taskpass.ledger.state import tables as state
+from taskpass.ledger.state.noted import Noted, Written
 from taskpass.ledger.store import lockfile
 from taskpass.ledger.store.read_model import LiveReads, Mirror
 from taskpass.ledger.store.recover import origin_of
 from taskpass.ledger.store.sqlite import SqliteLedger
-from taskpass.ledger.store.transaction import Written, describe_error
+from taskpass.ledger.store.transaction import describe_error
 from taskpass.ledger.store.volume import unwritable_reason
-from taskpass.ledger.verify.integrity import compare
+from taskpass.ledger.verify.integrity import Frozen, compare, differs
 from taskpass.ports.ledger import Batch
 from taskpass.tlog.checkpoint import PublicKey
 
@@ -57,29 +59,24 @@ class ReadOnlyLedger(LiveReads):
         path: Path,
         db: sqlite3.Connection,
         lock: lockfile.Lock,
-        origin: str,
-        size: int,
+        head: Head,
         why: str,
     ) -> None:
         """Take an open file; callers use `open`."""
-        self.origin = origin
+        self.origin = head.origin
         """The log's name."""
-        self.size = size
+        self.size = head.size
         """How many entries are durable."""
+        self._head = head
         self.why = why
         """Why it cannot be written, in a sentence."""
         self._unwritable = why
         self._path = path
         self._db = db
         self._lock: lockfile.Lock | None = lock
-        self._mirror = Mirror()
-        self._mirror.apply(
-            Written(
-                grants=tuple(state.held_grants(db)),
-                tasks=tuple(state.task_records(db)),
-                trail=tuple(state.trails(db)),
-            )
-        )
+        self._noted = noted = Noted.read(db)
+        self._mirror = Mirror(noted)
+        self._meters = noted.meters
         self._waiting: list[Batch] = []
         self._closed = False
 
@@ -106,8 +103,9 @@ class ReadOnlyLedger(LiveReads):
             stored = LogReader(db)
             origin = origin_of(stored, cluster_id)
             signs = signer_of(stored, signer, previous)
-            Log(db, PublicKey(origin, signs.public_key), signs, 0).resume(stored)
-            return cls(path, db, lock, origin, stored.size, why)
+            log = Log(db, PublicKey(origin, signs.public_key), signs, 0)
+            log.resume(stored)
+            return cls(path, db, lock, log.head, why)
         except BaseException as error:
             if db is not None:
                 db.close()
@@ -143,18 +141,15 @@ class ReadOnlyLedger(LiveReads):
 
     def meters(self) -> Mapping[str, Meter]:
         """See `ports.Ledger`."""
-        return state.meters(self._db)
-
-    def bound_task(self, pod_uid: str) -> str | None:
-        """See `ports.Ledger`."""
-        try:
-            return state.bound_task(self._db, pod_uid)
-        except sqlite3.Error as error:
-            raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
+        return self._meters
 
     def gate_lifted(self, pod_uid: str) -> bool:
-        """See `ports.Ledger`. Nothing is issued here, and the file may be of an earlier version."""
+        """See `ports.Ledger`. Nothing is issued here: whoever is bound counts as let go."""
         return self.bound_task(pod_uid) is not None
+
+    def head(self) -> Head:
+        """Return what was durable when it was opened: no file is read."""
+        return self._head
 
     def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
         """See `ports.Ledger`. None can be dropped here."""
@@ -179,7 +174,7 @@ class ReadOnlyLedger(LiveReads):
         self.why = self._unwritable
         if await asyncio.to_thread(unwritable_reason, self._path.parent):
             return None  # to hold the state against the log takes long
-        if differs := await asyncio.to_thread(compare, self._path, lambda: self._closed):
+        if differs := await asyncio.to_thread(self._differs):
             self.why = f"{self._unwritable}. Nothing is recorded late either: {differs}"
             return None
         self._let_go()
@@ -203,6 +198,16 @@ class ReadOnlyLedger(LiveReads):
         self._closed = True
         self._db.close()
         self._let_go()
+
+    def _differs(self) -> str | None:
+        """Return what of that which was read at the start is not what the log says."""
+        held = contextlib.ExitStack()
+        try:
+            log = held.enter_context(reading(self._path))
+        except (TaskpassError, sqlite3.Error) as error:
+            return differs(self._path, error)
+        frozen = Frozen(self._path, log, self._head, self._noted, held)
+        return compare(frozen, lambda: self._closed)
 
     def _add(self, change: Batch) -> None:
         if self._closed:

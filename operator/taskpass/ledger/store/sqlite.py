@@ -13,19 +13,17 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
 
-from taskpass.core.errors import LedgerError, StillRead, TaskpassError
-from taskpass.core.lifecycle.records import PodBinding
+from taskpass.core.audit.anchor import Head
+from taskpass.core.errors import LedgerError, MustEnd, StillRead, TaskpassError
 from taskpass.core.rate_limit.budget import Meter
-from taskpass.ledger.log import schema
 from taskpass.ledger.log.signing import Signer
-from taskpass.ledger.state import tables as state
+from taskpass.ledger.state.noted import Written
 from taskpass.ledger.store import write_ahead
 from taskpass.ledger.store.read_model import LiveReads, Mirror
 from taskpass.ledger.store.transaction import (
@@ -33,32 +31,22 @@ from taskpass.ledger.store.transaction import (
     Cosigned,
     Erase,
     Fold,
+    Freeze,
     Outcome,
     Prune,
     Store,
     Upkeep,
-    Written,
     describe_error,
 )
 from taskpass.ledger.store.write_ahead import readers
-from taskpass.ledger.verify.integrity import compare, examine
+from taskpass.ledger.verify.integrity import compare, differs, examine
 from taskpass.ports.ledger import Batch
 
 DOMAIN = "audit.taskpass.dev"
 PATIENCE_SECONDS = 0.25
 """How long a patient batch waits for another."""
-MOST_BOUND = 16_384
-"""Bindings that are kept in memory: a look at a task asks for each of its pods."""
-
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    size: int
-    root: bytes
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +69,9 @@ class SqliteLedger(LiveReads):
         """Take an open store; callers use `open`."""
         self._store = store
         self._path = path
-        self._mirror = Mirror()
-        self._mirror.apply(
-            Written(
-                grants=tuple(state.held_grants(store.db)),
-                tasks=tuple(state.task_records(store.db)),
-                trail=tuple(state.trails(store.db)),
-            )
-        )
-        self._meters = state.meters(store.db)
-        self._reader = schema.connect_reader(f"file:{quote(str(path.resolve()))}?mode=ro")
-        self._head = self._current_head()
+        self._mirror = Mirror(store.noted)
+        self._meters = store.noted.meters
+        self._head = store.log.head
         self._changed = threading.Condition()
         self._queue: collections.deque[_Waiting] = collections.deque()
         self._closing = False
@@ -99,8 +79,6 @@ class SqliteLedger(LiveReads):
         self._failure: LedgerError | None = None
         self._unfolded = False
         """Whether something was erased that may still be in the write-ahead log."""
-        self._bound: dict[str, str] = {}
-        """By pod, the tasks of bindings that were looked up; what a binding says never changes."""
         self._watchers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
         self.on_append: Callable[[float], None] = lambda seconds: None
         """Told how long each transaction took until it was durable, in the writer's thread."""
@@ -129,14 +107,7 @@ class SqliteLedger(LiveReads):
             path, signer=signer, domain=domain, cluster_id=cluster_id, instance=instance,
             now=now, fail_point=fail_point, previous=previous, reason=reason,
         )  # fmt: skip
-        try:
-            return cls(path, store)
-        except (sqlite3.Error, ValueError, TypeError, OverflowError, MemoryError) as error:
-            store.close()
-            raise LedgerError(
-                f"The ledger's state cannot be read ({error}); run the version of taskpass that "
-                "wrote it, or restore a copy that verifies"
-            ) from error
+        return cls(path, store)
 
     @property
     def size(self) -> int:
@@ -161,6 +132,10 @@ class SqliteLedger(LiveReads):
     def note(self) -> str:
         """Return the current signed checkpoint."""
         return self._head.note
+
+    def head(self) -> Head:
+        """Return what is durable, as this process wrote it: no file is read. Any thread may ask."""
+        return self._head
 
     async def commit(self, batch: Batch) -> tuple[int, ...]:
         """See `ports.Ledger`. A caller that is cancelled meanwhile has written all the same.
@@ -218,40 +193,24 @@ class SqliteLedger(LiveReads):
         """See `ports.Ledger`."""
         return self._meters
 
-    def bound_task(self, pod_uid: str) -> str | None:
-        """See `ports.Ledger`. There may be many bindings, so they are looked up in the file."""
-        if (known := self._bound.get(pod_uid)) is not None:
-            return known
-        try:
-            found = state.bound_task(self._reader, pod_uid)
-        except sqlite3.Error as error:
-            raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
-        if found is not None:
-            self._bound[pod_uid] = found
-            if len(self._bound) > MOST_BOUND:
-                del self._bound[next(iter(self._bound))]
-        return found
-
-    def gate_lifted(self, pod_uid: str) -> bool:
-        """See `ports.Ledger`."""
-        try:
-            return state.gate_lifted(self._reader, pod_uid)
-        except sqlite3.Error as error:
-            raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
-
-    def leftover_bindings(self, after: str, most: int) -> Sequence[PodBinding]:
-        """See `ports.Ledger`."""
-        try:
-            return state.leftover_bindings(self._reader, after, most)
-        except sqlite3.Error as error:
-            raise LedgerError(f"The ledger cannot be read ({describe_error(error)})") from error
-
     async def compare(self) -> str | None:
-        """Hold every table against the log; return what differs in a sentence, None for nothing.
+        """Hold what is believed against the log; return in a sentence what differs, if anything.
 
-        It takes some fifteen seconds for a million entries, beside everything else.
+        What is believed is in memory, and so are size and root of the log: it is held against what
+        the file's entries come to, which takes some fifteen seconds for a million of them, beside
+        everything else. Another file in the place of the one that is written differs as well.
         """
-        return await asyncio.to_thread(compare, self._path, lambda: self._closing)
+        asked = Freeze()
+        try:
+            await self._written(asked)
+        except MustEnd:
+            if self._closing:
+                return None
+            raise
+        except TaskpassError as error:
+            return differs(self._path, error)
+        assert asked.frozen is not None  # noqa: S101
+        return await asyncio.to_thread(compare, asked.frozen, lambda: self._closing)
 
     async def examine(self) -> str | None:
         """Have SQLite look at all of the file; return what is wrong in a sentence, None if well."""
@@ -281,9 +240,6 @@ class SqliteLedger(LiveReads):
             self._closing = True
             self._changed.notify()
         self._thread.join()
-        # The reader first: whoever closes last folds the write-ahead log into the file, and a copy
-        # of that one file is then whole.
-        self._reader.close()
         try:
             if self._failure is None and not self._store.wal.fold():
                 logger.warning(
@@ -337,7 +293,7 @@ class SqliteLedger(LiveReads):
             else:
                 outcomes = self._store.write(first.change, more)
             self.on_append(time.monotonic() - began)
-            head = self._current_head()
+            head = self._store.log.head
         except BaseException as error:
             self._fail(error, taken)
             return
@@ -347,16 +303,16 @@ class SqliteLedger(LiveReads):
         for loop, answers in by_loop.items():
             _call(loop, self._finish, answers, head)
 
-    def _finish(self, answers: list[tuple[_Waiting, Outcome]], head: _Head) -> None:
+    def _finish(self, answers: list[tuple[_Waiting, Outcome]], head: Head) -> None:
         """Let reads see what is durable, then answer. Runs in the event loop."""
         self._head = head
         for _, outcome in answers:
             if isinstance(outcome, Written):
                 self._mirror.apply(outcome)
-                for pod_uid in outcome.unbound:
-                    self._bound.pop(pod_uid, None)
         for waiting, outcome in answers:
             if waiting.answer.done():  # the caller was cancelled
+                if isinstance(waiting.change, Freeze) and waiting.change.frozen is not None:
+                    waiting.change.frozen.held.close()
                 continue
             if isinstance(outcome, TaskpassError):
                 waiting.answer.set_exception(outcome)
@@ -402,10 +358,6 @@ class SqliteLedger(LiveReads):
             watchers, self._watchers = self._watchers, []
         for loop, waiter in watchers:
             _call(loop, _resolve, waiter)
-
-    def _current_head(self) -> _Head:
-        log = self._store.log
-        return _Head(log.size, log.root, log.note)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: object) -> None:

@@ -1,5 +1,6 @@
 """The ledger's file: opened, checked, and written by one thread, one transaction at a time."""
 
+import contextlib
 import errno
 import sqlite3
 import time
@@ -13,25 +14,28 @@ from taskpass.core.errors import (
     EntryRefused,
     LedgerError,
     LedgerUnwritable,
+    MustEnd,
     PodAlreadyBound,
     TaskpassError,
     UsageError,
 )
 from taskpass.core.lifecycle.ownership import mentions
-from taskpass.core.lifecycle.records import TaskRecord, TrailItem, forgotten_in, names_in_asked
+from taskpass.core.lifecycle.records import TrailItem, forgotten_in, names_in_asked
 from taskpass.core.model.entry import Entry, EventType, Result, Stage
 from taskpass.core.model.grant import Grant
 from taskpass.core.rate_limit.budget import Meter, account_of_task
 from taskpass.ledger.log import schema
-from taskpass.ledger.log.key_history import declared_chain
-from taskpass.ledger.log.reader import COSIGNED, LogReader, TamperEvidence
+from taskpass.ledger.log.proven_reads import entry_under
+from taskpass.ledger.log.reader import COSIGNED, Incomplete, LogReader, TamperEvidence, reading
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.log.writer import Log
 from taskpass.ledger.state import tables as state
+from taskpass.ledger.state.noted import Noted, Written
 from taskpass.ledger.store import lockfile
 from taskpass.ledger.store.recover import open_or_recover
 from taskpass.ledger.store.write_ahead import WriteAheadLog
 from taskpass.ledger.verify.follow import caught_up
+from taskpass.ledger.verify.integrity import Frozen, check_is_written
 from taskpass.ledger.verify.proven import NOTHING
 from taskpass.ledger.verify.replay import Replay
 from taskpass.ledger.verify.retell import retellings
@@ -85,25 +89,17 @@ class Fold:
     """Fold the write-ahead log into the file, if nobody reads an old state."""
 
 
-Upkeep = Erase | Prune | Fold
+@dataclass(slots=True)
+class Freeze:
+    """Hold the file, and the memory, as they are between two transactions."""
+
+    frozen: Frozen | None = None
+    """The answer, which whoever asked has to close."""
+
+
+Upkeep = Erase | Prune | Fold | Freeze
 """Each has a transaction of its own."""
 Change = Batch | Cosigned
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """What a change made durable, as reads see it from then on."""
-
-    indexes: tuple[int, ...] = ()
-    grants: tuple[Grant, ...] = ()
-    tasks: tuple[TaskRecord, ...] = ()
-    trail: tuple[tuple[str, TrailItem], ...] = ()
-    forgotten: tuple[str, ...] = ()
-    """UIDs of tasks."""
-    unbound: tuple[str, ...] = ()
-    """UIDs of pods."""
-    pruned: int = 0
-    """Items of trails before it are gone."""
 
 
 Outcome = Written | TaskpassError
@@ -114,13 +110,15 @@ class Store:
     """Owns the connection. After any exception but an `Outcome` it must not be used again."""
 
     def __init__(
-        self, path: Path, db: sqlite3.Connection, lock: lockfile.Lock, log: Log,
+        self, path: Path, db: sqlite3.Connection, lock: lockfile.Lock, log: Log, noted: Noted,
         fail_point: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.path = path
         self.db = db
         self.wal = WriteAheadLog(db, path)
         self.log = log
+        self.noted = noted
+        """As the open transaction leaves it. Only the writer's thread may use it."""
         self._lock = lock
         self._fail_point = fail_point
         self._grants: dict[str, tuple[Grant, str]] = {}
@@ -160,7 +158,7 @@ class Store:
                 db, signer=signer, previous=previous, reason=reason, domain=domain,
                 cluster_id=cluster_id, instance=instance, now=now, fail_point=fail_point,
             )  # fmt: skip
-            store = cls(path, db, lock, log, fail_point)
+            store = cls(path, db, lock, log, _noted(db, log), fail_point)
             store.wal.fold()
         except BaseException as error:
             if db is not None:
@@ -206,16 +204,38 @@ class Store:
         """Do it durably; its index is of the entry that tells of it, -1 where there is none."""
         if isinstance(upkeep, Fold):
             return Written(indexes=(int(self.wal.fold()),))
+        if isinstance(upkeep, Freeze):
+            try:
+                upkeep.frozen = self.freeze()
+            except MustEnd:
+                raise
+            except TaskpassError as error:  # what lies at the path is no ledger, or damaged
+                return error
+            except _UNUSABLE as error:
+                return Incomplete(f"it cannot be read: {describe_error(error)}")
+            return Written()
         try:
             if isinstance(upkeep, Prune):
                 return Written(indexes=(self.prune(upkeep),), pruned=upkeep.min_index)
             return self.erase(upkeep.name, upkeep.now)
         except UsageError as refusal:
             return refusal
-        except EntryRefused as refusal:  # before anything was written
+        except (EntryRefused, TamperEvidence, Incomplete) as refusal:  # nothing was written
             self.db.execute("ROLLBACK")
             self.db.execute("PRAGMA secure_delete = OFF")
             return UsageError(f"It cannot be done: {refusal}")
+
+    def freeze(self) -> Frozen:
+        """Return the file, read anew by its path, and the memory, of one moment.
+
+        Raises:
+            Incomplete, TamperEvidence, UsageError: As `reading`.
+
+        """
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(reading(self.path))
+            noted = self.noted.copy(self.log.people)
+            return Frozen(self.path, log, self.log.head, noted, stack.pop_all())
 
     def erase(self, name: str, now: datetime) -> Written:
         """Delete what is known of a person, and write the entry that says so, durably.
@@ -233,14 +253,16 @@ class Store:
                 f"'{name}' is a user of the cluster's own, whom the log names as they are; people "
                 "can be erased"
             )
-        records = tuple(state.task_records(self.db))
+        records = tuple(self.noted.records.values())
         if waiting := sorted(str(r.task) for r in records if names_in_asked(r, name)):
             raise UsageError(
                 f"AgentTask {waiting[0]} waits for an approval that names them (of {len(waiting)} "
                 "such tasks): have it approved, or delete the task, and erase them then"
             )
         told_of = {
-            uid for uid, item in state.trails(self.db) if mentions(item.notice.message, name)
+            uid
+            for uid, items in self.noted.trails.items()
+            if any(mentions(item.notice.message, name) for item in items)
         }
         if trails := sorted(str(r.task) for r in records if r.task.uid in told_of):
             raise UsageError(
@@ -253,15 +275,16 @@ class Store:
         self._begin()
         index = self.log.erase(name, now, known=bool(left))
         state.write_records(self.db, left, state.encoded(left))
-        for table in ("person", "task_record"):
-            self._rewrite(table)
+        self._rewrite("task_record")
         self._overwrite_free_pages()
         self.log.sign_checkpoint()
         self.db.execute("COMMIT")
         self.db.execute("PRAGMA secure_delete = OFF")
         if index >= 0:
             self._erased[name] = time.monotonic() + ERASED_SECONDS
-        return Written(indexes=(index,), tasks=left)
+        written = Written(indexes=(index,), tasks=left)
+        self.noted.apply(written)
+        return written
 
     def _without_erased(self, change: Batch) -> Batch:
         """Return a batch whose records do not bring back who was erased after they were read.
@@ -279,7 +302,7 @@ class Store:
         tasks = []
         for record in change.tasks:
             if record.origin is not None and record.task.uid not in anew:
-                stored = state.task_record(self.db, record.task.uid)
+                stored = self.noted.records.get(record.task.uid)
                 for name in self._erased:
                     record = forgotten_in(record, name, stored)
             tasks.append(record)
@@ -295,12 +318,13 @@ class Store:
         True as well, nothing of what is dropped is left in the file or beside it.
         """
         entry, min_index = asked.entry, asked.min_index
-        stored = LogReader(self.db)
-        kept = [i for i in declared_chain(stored).entries if i < min_index]
-        bodies = [(i, stored.entry(i)) for i in kept]
         self.db.execute("PRAGMA secure_delete = ON")
         self._begin()
-        caught_up(asked.replay, LogReader(self.db), NOTHING)
+        stored, head = LogReader(self.db), self.log.head
+        check_is_written(stored, head)
+        caught_up(asked.replay, stored, NOTHING)
+        kept = [i for i in asked.replay.keys.entries if i < min_index]
+        bodies = [(i, entry_under(stored, i, head.size, head.root)) for i in kept]
         again = retellings(asked.replay, min_index, self.log.origin, entry.time)
         admitted = self.log.admit((*again, entry))
         index = [self.log.append(each) for each in admitted][-1]
@@ -321,6 +345,7 @@ class Store:
         self.db.execute("COMMIT")
         self._fail_point("upkeep.after-prune")
         self.db.execute("PRAGMA secure_delete = OFF")
+        self.noted.apply(Written(pruned=min_index))
         return index
 
     def close(self) -> None:
@@ -369,8 +394,8 @@ class Store:
         change = self._without_erased(change)
         try:
             # All that can refuse the batch comes before its first write: nothing is to be undone.
-            state.check_bindings(self.db, change.tasks)
-            state.check_unbound(self.db, change.unbinds)
+            self.noted.check_bindings(change.tasks)
+            self.noted.check_unbound(change.unbinds)
             bodies = state.encoded(change.grants)
             records = state.encoded(change.tasks)
             admitted = self.log.admit(change.entries, change.hide)
@@ -382,8 +407,11 @@ class Store:
             bodies = state.encoded(grants)
         self._meters |= change.meters
         self._grants |= {g.id: (g, body) for g, body in zip(grants, bodies, strict=True)}
+        bound = self.noted.newly_bound(change.tasks)
         if change.tasks:
             state.write_records(self.db, change.tasks, records)
+        if bound:
+            state.write_bindings(self.db, bound)
         if change.lifts:
             state.write_lifts(self.db, change.lifts)
         if change.unbinds:
@@ -398,10 +426,22 @@ class Store:
         for uid in change.forgets:
             self._meters.pop(account_of_task(uid), None)
             state.forget(self.db, uid)
-        return Written(
-            indexes=indexes, grants=grants, tasks=change.tasks, trail=trail,
-            forgotten=change.forgets, unbound=change.unbinds,
+        written = Written(
+            indexes=indexes, grants=grants, tasks=change.tasks, trail=trail, bound=bound,
+            lifted=change.lifts, forgotten=change.forgets, unbound=change.unbinds,
         )  # fmt: skip
+        self.noted.apply(written)
+        return written
+
+
+def _noted(db: sqlite3.Connection, log: Log) -> Noted:
+    try:
+        return Noted.read(db, log.people)
+    except (sqlite3.Error, ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise LedgerError(
+            f"The ledger's state cannot be read ({error.__cause__ or error}); run the version of "
+            "taskpass that wrote it, or restore a copy that verifies"
+        ) from error
 
 
 _UNUSABLE = (

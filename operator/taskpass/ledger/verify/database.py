@@ -8,28 +8,25 @@ another's, or have a reader shown another name, by editing a row without that be
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any
 
 import orjson
 
 from taskpass.core.audit.redaction import as_logged
 from taskpass.core.audit.task_history import TaskHistory
 from taskpass.core.audit.terms import is_time_of, moment, notice_digest
-from taskpass.core.lifecycle.records import PodBinding, TaskRecord
-from taskpass.core.model.grant import Grant
-from taskpass.core.model.notice import Notice, Severity
+from taskpass.core.lifecycle.records import PodBinding, TrailItem
 from taskpass.ledger.log import schema
 from taskpass.ledger.log.index import index_row
 from taskpass.ledger.log.reader import COSIGNED, HANDOVER, LogReader, TamperEvidence
-from taskpass.ledger.state import tables as state
-from taskpass.ledger.state.encoding import decode, read_time
+from taskpass.ledger.state.noted import Noted
 from taskpass.ledger.verify.names import known
 from taskpass.ledger.verify.replay import Replay
 from taskpass.tlog import tiles
 from taskpass.tlog.checkpoint import Checkpoint, parse_body, parse_note
 from taskpass.tlog.merkle import TILE_WIDTH
 
-Value = TypeVar("Value")
 _KEPT = frozenset({"open", HANDOVER, COSIGNED})
 
 
@@ -83,33 +80,23 @@ def check_head(log: LogReader, head: Checkpoint, replay: Replay) -> None:
             raise TamperEvidence(f"a checkpoint of size {size} is kept as what it is not")
 
 
-def check_state(log: LogReader, replay: Replay) -> None:
-    """Compare the tables of what is held and remembered with what the entries say of it."""
-    check_grants(log.db, replay)
-    refs = {person.name: ref for ref, person in known(log, replay).items()}
-    _check_records(log.db, replay, refs)
-    _check_bindings(log.db, replay)
-    _check_trails(log, replay)
-    _check_meters(log.db)
+def check_noted(noted: Noted, log: LogReader, replay: Replay) -> None:
+    """Compare what is held and remembered with what the entries say of it."""
+    if noted.strange:
+        raise TamperEvidence(noted.strange)
+    _check_grants(noted, replay)
+    refs = {person.name: ref for ref, person in known(noted.people, replay).items()}
+    _check_records(noted, replay, refs)
+    _check_bindings(noted, replay)
+    _check_trails(noted, log, replay)
+    for account, meter in noted.meters.items():
+        if meter.used < 0:
+            raise TamperEvidence(f"meter {account} is below zero")
 
 
-def _check_meters(db: sqlite3.Connection) -> None:
-    try:
-        negative = [account for account, meter in state.meters(db).items() if meter.used < 0]
-    except (ValueError, TypeError) as error:
-        raise TamperEvidence("a meter is not what an operator writes") from error
-    if negative:
-        raise TamperEvidence(f"meter {negative[0]} is below zero")
-
-
-def check_grants(db: sqlite3.Connection, replay: Replay) -> None:
-    """Compare what is noted of grants: which are held, and each with what the log says of it."""
-    noted = set()
-    for id_, body in db.execute("SELECT id, body FROM grant_state"):
-        grant = _decoded(Grant, body, f"grant {id_}")
-        if grant.id != id_ or not grant.state.held:
-            raise TamperEvidence(f"what is noted of grant {id_} is not what an operator writes")
-        noted.add(id_)
+def _check_grants(noted: Noted, replay: Replay) -> None:
+    """Compare which grants are held, and each with what the log says of it."""
+    for id_, grant in noted.grants.items():
         logged = replay.held.get(id_)
         if logged is None:
             raise TamperEvidence(
@@ -119,17 +106,12 @@ def check_grants(db: sqlite3.Connection, replay: Replay) -> None:
             raise TamperEvidence(
                 f"what is noted of grant {id_} is not what the log says: {', '.join(different)}"
             )
-    for id_ in sorted(replay.held.keys() - noted):
+    for id_ in sorted(replay.held.keys() - noted.grants.keys()):
         raise TamperEvidence(f"the log says that grant {id_} is held, and nothing is noted of it")
 
 
-def _check_records(db: sqlite3.Connection, replay: Replay, refs: Mapping[str, str]) -> None:
-    noted = set()
-    for uid, body in db.execute("SELECT uid, body FROM task_record"):
-        record = _decoded(TaskRecord, body, f"task {uid}")
-        if record.task.uid != uid:
-            raise TamperEvidence(f"what is noted of task {uid} is of another")
-        noted.add(uid)
+def _check_records(noted: Noted, replay: Replay, refs: Mapping[str, str]) -> None:
+    for uid, record in noted.records.items():
         logged = replay.tasks.get(uid)
         if logged is None and replay.untold:
             continue
@@ -142,22 +124,22 @@ def _check_records(db: sqlite3.Connection, replay: Replay, refs: Mapping[str, st
             raise TamperEvidence(
                 f"what is noted of task {uid} is not what the log says: {', '.join(different)}"
             )
-    for uid in sorted(replay.tasks.keys() - noted):
+    for uid in sorted(replay.tasks.keys() - noted.records.keys()):
         raise TamperEvidence(f"the log tells of task {uid}, and nothing is noted of it")
 
 
-def _check_bindings(db: sqlite3.Connection, replay: Replay) -> None:
-    noted = {each.pod_uid: each for each in state.bindings(db)}
+def _check_bindings(noted: Noted, replay: Replay) -> None:
+    bound = {each.pod_uid: each for each in noted.bindings}
     for pod, logged in replay.bindings.items():
-        found = noted.get(pod)
+        found = bound.get(pod)
         of_before = replace(logged, namespace="", name="")
         if (found is None or _as_logged(found) != _as_logged(logged)) and (
             pod not in replay.unplaced or found != of_before
         ):
             raise TamperEvidence(f"pod {pod} is not noted as the one of task {logged.task_uid}")
-    if back := sorted(noted.keys() & replay.unbound):
+    if back := sorted(bound.keys() & replay.unbound):
         raise TamperEvidence(f"pod {back[0]} is noted as a task's, and the log says it is gone")
-    if not replay.untold and (more := sorted(noted.keys() - replay.bindings.keys())):
+    if not replay.untold and (more := sorted(bound.keys() - replay.bindings.keys())):
         raise TamperEvidence(f"pod {more[0]} is noted as a task's, and no entry tells of it")
 
 
@@ -165,53 +147,42 @@ def _as_logged(bound: PodBinding) -> PodBinding:
     return replace(bound, namespace=as_logged(bound.namespace), name=as_logged(bound.name))
 
 
-def _check_trails(log: LogReader, replay: Replay) -> None:
+def _check_trails(noted: Noted, log: LogReader, replay: Replay) -> None:
     """Compare each item with its entry: of which task it is, when, and what people were told."""
-    rows = log.db.execute(
-        "SELECT task_uid, seq, time, audit_index, reason, message, severity, on_pod FROM trail"
-        " WHERE audit_index >= ? OR seq <> audit_index ORDER BY audit_index",
-        (replay.untold,),
+    items = sorted(
+        (
+            (item.audit_index, uid, item)
+            for uid, some in noted.trails.items()
+            for item in some
+            if item.audit_index >= replay.untold
+        ),
+        key=itemgetter(0),
     )
-    number, entries, noted = -1, [], set()
-    for uid, seq, time, index, *words in rows:
-        if seq != index or not replay.min_index <= index < log.size:
+    number, entries, there = -1, [], set()
+    for index, uid, item in items:
+        if not replay.min_index <= index < log.size:
             raise TamperEvidence(f"an item of the trail of task {uid} is of no entry")
         if index // TILE_WIDTH != number:
             number = index // TILE_WIDTH
             entries = log.bundle(number)
-        noted.add((uid, index))
+        there.add((uid, index))
         event = orjson.loads(entries[index % TILE_WIDTH])
         # A version of before wrote no digests; since there are some, what has none told nobody.
         if "notice" not in event["data"] and 0 <= replay.first_notice < index:
             raise TamperEvidence(f"entry {index} has no words for the trail of task {uid}")
-        _check_item(uid, index, time, words, event)
-    for (uid,) in log.db.execute("SELECT uid FROM task_record"):
-        if lacking := [i for i in replay.noticed.get(uid, ()) if (uid, i) not in noted]:
+        _check_item(uid, item, event)
+    for uid in noted.records:
+        if lacking := [i for i in replay.noticed.get(uid, ()) if (uid, i) not in there]:
             raise TamperEvidence(f"entry {lacking[0]} is missing from the trail of task {uid}")
 
 
-def _check_item(uid: str, index: int, time: str, words: list[Any], event: dict[str, Any]) -> None:
-    data, (reason, message, severity, on_pod) = event["data"], words
-    try:
-        said = (data.get("task", {}).get("uid"), moment(read_time(time)))
-        notice = Notice(
-            reason=reason, message=message, severity=Severity(severity), on_pod=bool(on_pod)
-        )
-    except (ValueError, TypeError):
-        raise TamperEvidence(
-            f"an item of the trail of task {uid} has no time or severity"
-        ) from None
+def _check_item(uid: str, item: TrailItem, event: dict[str, Any]) -> None:
+    data = event["data"]
     if (
-        said[0] != uid
-        or not is_time_of(said[1], event)
-        or ("notice" in data and data["notice"] != notice_digest(notice))
-        or on_pod not in (0, 1)
+        data.get("task", {}).get("uid") != uid
+        or not is_time_of(moment(item.time), event)
+        or ("notice" in data and data["notice"] != notice_digest(item.notice))
     ):
-        raise TamperEvidence(f"an item of the trail of task {uid} is not what entry {index} tells")
-
-
-def _decoded(kind: type[Value], body: str, what: str) -> Value:
-    try:
-        return decode(kind, body)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise TamperEvidence(f"what is noted of {what} is not what an operator writes") from error
+        raise TamperEvidence(
+            f"an item of the trail of task {uid} is not what entry {item.audit_index} tells"
+        )

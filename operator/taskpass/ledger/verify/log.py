@@ -22,8 +22,10 @@ from taskpass.ledger.export.zip import zipped
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import Incomplete, LogReader, Source, TamperEvidence, reading
 from taskpass.ledger.log.signing import verify_signature
+from taskpass.ledger.state.noted import Noted
+from taskpass.ledger.state.tables import StrangeRow
 from taskpass.ledger.verify.bundles import Bundle, Bundles, in_parallel
-from taskpass.ledger.verify.database import Rows, check_head, check_state, check_structure
+from taskpass.ledger.verify.database import Rows, check_head, check_noted, check_structure
 from taskpass.ledger.verify.exported_lines import check_lines, lines_of
 from taskpass.ledger.verify.replay import Replay
 from taskpass.tlog import tiles
@@ -111,31 +113,35 @@ def verify_database(
             check_structure(log.db)
             rows = Rows(log)
             verified.walk(pieces, progress)
-        return _held_against(log, rows, verified)
+        try:
+            noted = Noted.read(log.db)
+        except StrangeRow as error:
+            raise TamperEvidence(str(error)) from error
+        return _held_against(log, rows, verified, noted)
 
 
-def verify_state(path: Path, progress: Progress) -> None:
-    """Verify a ledger's file in this process, but for what SQLite says of its structure.
+def verify_noted(log: LogReader, noted: Noted, progress: Progress) -> None:
+    """Verify a ledger in this process, but for what SQLite says of its structure.
 
-    It is what an operator holds its state against before it issues anything: as `verify_database`,
-    in one reading thread, and `progress` may raise to end it.
+    It is what an operator holds its memory against before it issues anything: as `verify_database`,
+    in one reading thread; of the tables beside the log, what was read of them is verified and not
+    the file. `progress` may raise to end it.
     """
-    with reading(path) as log:
-        notes = [row[0] for row in log.db.execute("SELECT note FROM ckpt ORDER BY size, kept")]
-        verified = Verification(log, "", (), notes)
-        rows = Rows(log)
-        verified.walk(verified.pieces().all(), progress)
-        _held_against(log, rows, verified)
+    notes = [row[0] for row in log.db.execute("SELECT note FROM ckpt ORDER BY size, kept")]
+    verified = Verification(log, "", (), notes)
+    rows = Rows(log)
+    verified.walk(verified.pieces().all(), progress)
+    _held_against(log, rows, verified, noted)
 
 
-def _held_against(log: LogReader, rows: Rows, verified: "Verification") -> Report:
-    """Hold every table against what the entries came to."""
+def _held_against(log: LogReader, rows: Rows, verified: "Verification", noted: Noted) -> Report:
+    """Hold every table, and what is noted, against what the entries came to."""
     if log.min_index != verified.replay.min_index:
         raise TamperEvidence("entries are absent, and no entry says that they were pruned")
     report = verified.report()
     check_head(log, verified.head, verified.replay)
     rows.conclude(log.kept())
-    check_state(log, verified.replay)
+    check_noted(noted, log, verified.replay)
     return report
 
 

@@ -1,15 +1,18 @@
 """Names, once the commitments of every entry about them are opened."""
 
+from collections.abc import Iterable
+
 from taskpass.core.audit.pseudonyms import Person
-from taskpass.ledger.log.reader import LogReader, TamperEvidence
+from taskpass.ledger.log.reader import TamperEvidence
 from taskpass.ledger.verify.replay import Replay
 
 
-def known(log: LogReader, replay: Replay) -> dict[str, Person]:
+def known(people: Iterable[Person], replay: Replay) -> dict[str, Person]:
     """Return everybody who was not erased, by reference, with every commitment opened.
 
-    `told` is what the log's entries come to. Somebody of whom only entries spoke that a version of
-    before has pruned is not among them: nothing proves the name.
+    `people` are those that are noted, `replay` is what the log's entries come to. Somebody of whom
+    only entries spoke that a version of before has pruned is not among them: nothing proves the
+    name.
 
     Raises:
         TamperEvidence: A name is not the one that the log's entries were about; or it is gone, and
@@ -17,8 +20,8 @@ def known(log: LogReader, replay: Replay) -> dict[str, Person]:
 
     """
     found = {}
-    for ref, name, salt in log.db.execute("SELECT ref, name, salt FROM person ORDER BY name"):
-        person = Person(ref, name, bytes(salt))
+    for person in people:
+        ref = person.ref
         commitments = replay.people.get(ref, set())
         if ref in replay.erased:
             raise TamperEvidence(f"there is a name for {ref}, and an entry says that it was erased")

@@ -16,6 +16,7 @@ from taskpass.ledger.export.files import FileReader, in_directory
 from taskpass.ledger.export.zip import zipped
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
+from taskpass.ledger.state import tables
 from taskpass.ledger.verify.bundles import in_parallel
 from taskpass.ledger.verify.log import Progress, Report, Verification, concluded
 from taskpass.ledger.verify.names import known
@@ -80,7 +81,7 @@ def proven(
             if source.min_index != verified.replay.min_index:
                 raise TamperEvidence("entries are absent, and no entry says that they were pruned")
             report = verified.report()
-            people = known(source, verified.replay)
+            people = known(tables.people(source.db), verified.replay)
         else:
             report = concluded(source, verified)
         yield VerifiedLog(
