@@ -117,6 +117,10 @@ class LedgerReadOnly(TransientError):
     """The ledger can be read and not written, so nothing is begun; only what ends is taken in."""
 
 
+class NotTheLog(TaskpassError):
+    """What lies in the place of the log cannot be read, or is not what its key has signed."""
+
+
 class StillRead(TaskpassError):
     """Something is deleted, and its bytes are there while somebody reads an earlier state."""
 

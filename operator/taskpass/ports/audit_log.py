@@ -44,7 +44,11 @@ class LogAnchor(Protocol):
 
 
 class LogHistory(Protocol):
-    """The log, as it is stored."""
+    """The log, as it is stored.
+
+    What is stored is held against the log's own head first. Every method raises `NotTheLog` where
+    it is another, or where what is to be told of it does not follow from that head.
+    """
 
     def compared(self, remembered: Head | None) -> tuple[Head, AnchorReason, str]:
         """Return its head, what is true of it, and a sentence. Blocks."""

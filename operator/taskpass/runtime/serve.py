@@ -150,7 +150,9 @@ def later_loops(process: Process, work: BackgroundWork, sweeper: Sweeper) -> Ite
         enqueue=work.queue.add,
     )  # fmt: skip
     uninstall = ReleaseRequests(process.client, settings.namespace, steps, process.clock.now)
-    recorder = KillSwitchRecorder(ports, caches, History(settings.ledger_path).kill_switches)
+    recorder = KillSwitchRecorder(
+        ports, caches, History(settings.ledger_path, work.ledger.head).kill_switches
+    )
     ready, deletions = ReadyConditionReporter(ports, caches), ClassDeletions(ports, caches)
     pods = Leftovers(ports)
     yield loops.keep("Sweeping once the state is compared", sweeper.sweep_once_proven)

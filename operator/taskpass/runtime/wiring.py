@@ -218,7 +218,7 @@ def anchoring_of(
         await ledger.commit(Batch(entries=(entry,)))
 
     return Anchoring(
-        KubeAnchor(process.client), History(path), events, process.clock,
+        KubeAnchor(process.client), History(path, ledger.head), events, process.clock,
         size=lambda: ledger.size, figures=figures, concern=alert, record=record,
     )  # fmt: skip
 
@@ -233,8 +233,8 @@ async def witnessing_of(
     asker = HttpWitnesses()
     stack.push_async_callback(asker.close)
     return Witnessing(
-        policy, asker, History(process.settings.ledger_path), ledger.keep_cosigned, process.clock,
-        verify_signature,
+        policy, asker, History(process.settings.ledger_path, ledger.head), ledger.keep_cosigned,
+        process.clock, verify_signature,
     )  # fmt: skip
 
 

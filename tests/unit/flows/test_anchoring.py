@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from taskpass.ledger.verify.log import verify_database
 from taskpass.ports.audit_log import AnchorState
 from taskpass.ports.ledger import Batch
 from tests.unit.ledger import objects
+from tests.unit.ledger.forging import execute, first_tile_emptied, put_copy_in_place
 
 
 class FakeAnchor:
@@ -82,10 +83,10 @@ class Stage:
         await objects.filled(ledger, size)
         ledger.close()
 
-    def anchoring(self) -> Anchoring:
+    def anchoring(self, own: Callable[[], Head] | None = None) -> Anchoring:
         """Return it as a start of the operator makes it."""
         return Anchoring(
-            self.anchor, History(self.path), self.events, FixedClock(), size=lambda: 0,
+            self.anchor, History(self.path, own), self.events, FixedClock(), size=lambda: 0,
             figures=lambda: {"openOperations": 2}, concern=lambda: self.concern,
             record=self.record,
         )  # fmt: skip
@@ -301,3 +302,56 @@ async def test_a_loop_remembers_what_grows_and_leaves_what_does_not(stage: Stage
 
     assert first == second == timedelta(seconds=POLL_SECONDS)
     assert stage.anchor.writes == 1
+
+
+@pytest.mark.parametrize("edit", ["root = zeroblob(32)", "size = 1000000"])
+async def test_what_is_remembered_is_what_was_signed_and_no_column(stage: Stage, edit: str) -> None:
+    ledger = objects.opened(stage.path)
+    anchoring = stage.anchoring()
+    execute(stage.path, f"UPDATE head SET {edit}")
+
+    await anchoring.compare()
+    remembered = stage.anchor.head
+    root = ledger.root.hex()
+    execute(stage.path, f"UPDATE head SET size = {ledger.size}, root = x'{root}'")
+    await anchoring.compare()
+
+    ledger.close()
+    assert remembered is None or remembered.root == ledger.root
+    assert (anchoring.why, stage.anchor.head and stage.anchor.head.size) == ("", ledger.size)
+
+
+async def test_another_file_in_the_ledgers_place_is_told_and_shows_nothing_of_the_log(
+    stage: Stage,
+) -> None:
+    ledger = objects.opened(stage.path)
+    anchoring = stage.anchoring(ledger.head)
+    await anchoring.compare()
+    put_copy_in_place(stage.path)
+
+    await ledger.commit(Batch(entries=(objects.entry("next"),)))
+    done = await anchoring.compare()
+
+    told, found = anchoring.why, stage.anchor.finding
+    ledger.close()
+    stage.path.unlink()
+    await anchoring.compare()
+    assert not done
+    assert "is not the file that the log is written to, or was edited: it has 301" in told
+    assert (found.reason, stage.anchor.head and stage.anchor.head.size) == ("FirstMemory", 301)
+    assert "There is no ledger at" in anchoring.why
+
+
+async def test_an_edited_tile_is_told_and_is_no_fork(stage: Stage) -> None:
+    await stage.grow(270)
+    anchoring = stage.anchoring()
+    await anchoring.compare()
+    await stage.grow(600)
+    with first_tile_emptied(stage.path):
+        await anchoring.compare()
+        told, found = anchoring.why, stage.anchor.finding.reason
+
+    await anchoring.compare()
+
+    assert "The log cannot be held against what is remembered of it" in told
+    assert (found, stage.anchor.finding.reason, anchoring.why) == ("FirstMemory", "Anchored", "")

@@ -26,6 +26,7 @@ from taskpass.witness.client import HttpWitnesses
 from taskpass.witness.http import application
 from taskpass.witness.server import Witness, logs_of
 from tests.unit.ledger import objects
+from tests.unit.ledger.forging import execute, first_tile_emptied
 
 
 class Clock:
@@ -76,8 +77,8 @@ class House:
         asker = HttpWitnesses()
         self.stack.push_async_callback(asker.close)
         return Witnessing(
-            parse_policy(policy), asker, History(self.path), self.ledger.keep_cosigned,
-            self.clock, verify_signature,
+            parse_policy(policy), asker, History(self.path, lambda: self.ledger.head()),
+            self.ledger.keep_cosigned, self.clock, verify_signature,
         )  # fmt: skip
 
     async def grow(self, size: int) -> None:
@@ -305,3 +306,33 @@ async def test_a_checkpoint_that_the_logs_key_has_not_signed_proves_nothing(
 
     assert witnessing.proven is None
     assert "none of the log's keys has signed it" in witnessing.stands["w1"].unhealthy_reason
+
+
+async def test_a_tile_that_is_edited_for_a_round_proves_no_fork(house: House) -> None:
+    await house.witness(1)
+    witnessing = house.witnessing()
+    await witnessing.round()
+    await house.grow(310)
+    with first_tile_emptied(house.path):
+        await witnessing.round()
+        told = witnessing.stands["w1"].unhealthy_reason
+
+    house.clock.at += timedelta(seconds=700)
+    await witnessing.round()
+
+    assert "is not the file that the log is written to, or was edited" in told
+    assert (witnessing.stands["w1"].unhealthy_reason, witnessing.proven) == ("", None)
+
+
+@pytest.mark.parametrize("note", ["", "nonsense", "of another log"])
+async def test_a_checkpoint_that_was_put_there_is_not_told_as_cosigned(
+    house: House, note: str
+) -> None:
+    await house.witness(1)
+    await house.witnessing().round()
+    if note == "of another log":
+        note = house.cosigned().replace("audit.taskpass.dev", "audit.example.org")
+    quoted = note.replace("'", "''")
+    execute(house.path, f"UPDATE ckpt SET note = '{quoted}' WHERE kept = 'cosigned'")
+
+    assert History(house.path, house.ledger.head).cosigned() == ""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from taskpass.core.audit import log_events as audit_log
 from taskpass.core.audit.anchor import GOOD, GROWING, AnchorReason, Head, IntegrityAlert, finding_of
-from taskpass.core.errors import MustEnd, NotFound, TaskpassError
+from taskpass.core.errors import MustEnd, NotFound, NotTheLog, TaskpassError
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.entry import Entry
 from taskpass.core.model.notice import Severity
@@ -71,7 +71,6 @@ class Anchoring:
         try:
             seen = await self._anchor.read()
             await self._record_reset(seen)
-            head, reason, message = await asyncio.to_thread(self._history.compared, seen.head)
         except NotFound:
             self.missing = True
             self._hold(
@@ -83,6 +82,13 @@ class Anchoring:
             raise
         except TaskpassError as error:
             logger.warning("Failed to compare the log, will retry", extra={"error": str(error)})
+            return False
+        try:
+            head, reason, message = await asyncio.to_thread(self._history.compared, seen.head)
+        except NotTheLog as error:
+            # It shows nothing of the log: neither that it was rolled back, nor that it was not.
+            self.missing = False
+            self._hold(f"The log cannot be held against what is remembered of it: {error}")
             return False
         self.missing, self._shown = False, self._concern()
         if reason in GOOD and self._shown is not None:

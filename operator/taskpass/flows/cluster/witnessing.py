@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from taskpass.core.audit.anchor import PROVEN, Head, IntegrityAlert
-from taskpass.core.errors import MustEnd, WitnessUnavailable
+from taskpass.core.errors import MustEnd, NotTheLog, WitnessUnavailable
 from taskpass.ports.audit_log import LogHistory, WitnessAsker
 from taskpass.ports.clock import Clock
 from taskpass.tlog.checkpoint import BadCheckpoint, Verify, parse_note, signed_note
@@ -108,7 +108,7 @@ class Witnessing:
         said: str | None = None
         try:
             line = await self._line(witness, stand, head)
-        except (WitnessUnavailable, BadCheckpoint) as error:
+        except (WitnessUnavailable, BadCheckpoint, NotTheLog) as error:
             line, said = "", str(error)
         except MustEnd:
             raise

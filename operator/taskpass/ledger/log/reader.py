@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from taskpass.core.errors import TaskpassError, UsageError
+from taskpass.core.errors import NotTheLog, TaskpassError, UsageError
 from taskpass.ledger.log import schema
 from taskpass.tlog import tiles
 from taskpass.tlog.merkle import HASH_SIZE, TILE_WIDTH, leaf_hash, subtree_root
@@ -30,11 +30,11 @@ _UNREADABLE = frozenset(
 )  # fmt: skip
 
 
-class Incomplete(TaskpassError):
+class Incomplete(NotTheLog):
     """Something that is needed is not there, or cannot be read: neither good nor bad is known."""
 
 
-class TamperEvidence(TaskpassError):
+class TamperEvidence(NotTheLog):
     """What is there is not what the log's key has signed, or contradicts itself."""
 
 

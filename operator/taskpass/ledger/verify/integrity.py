@@ -85,7 +85,7 @@ def check_is_written(log: LogReader, head: Head) -> None:
 
 
 def examine(path: Path, ended: Callable[[], bool]) -> str | None:
-    """Return what is damaged, in a sentence; None if nothing is, or if `ended` says so meanwhile."""
+    """Return what is damaged, in a sentence; None if nothing is, or if `ended` says so."""
     try:
         with reading(path) as log:
             log.db.set_progress_handler(lambda: int(ended()), _STEPS)
