@@ -318,7 +318,7 @@ async def test_what_is_remembered_is_what_was_signed_and_no_column(stage: Stage,
 
     ledger.close()
     assert remembered is None or remembered.root == ledger.root
-    assert (anchoring.why, stage.anchor.head and stage.anchor.head.size) == ("", ledger.size)
+    assert (anchoring.why, stage.anchor.head and stage.anchor.head.size) == (None, ledger.size)
 
 
 async def test_another_file_in_the_ledgers_place_is_told_and_shows_nothing_of_the_log(
@@ -354,4 +354,4 @@ async def test_an_edited_tile_is_told_and_is_no_fork(stage: Stage) -> None:
     await anchoring.compare()
 
     assert "The log cannot be held against what is remembered of it" in told
-    assert (found, stage.anchor.finding.reason, anchoring.why) == ("FirstMemory", "Anchored", "")
+    assert (found, stage.anchor.finding.reason, anchoring.why) == ("FirstMemory", "Anchored", None)

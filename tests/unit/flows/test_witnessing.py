@@ -321,7 +321,7 @@ async def test_a_tile_that_is_edited_for_a_round_proves_no_fork(house: House) ->
     await witnessing.round()
 
     assert "is not the file that the log is written to, or was edited" in told
-    assert (witnessing.stands["w1"].unhealthy_reason, witnessing.proven) == ("", None)
+    assert (witnessing.stands["w1"].unhealthy_reason, witnessing.proven) == (None, None)
 
 
 @pytest.mark.parametrize("note", ["", "nonsense", "of another log"])

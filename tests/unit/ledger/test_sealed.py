@@ -200,23 +200,40 @@ def test_errors_of_the_volume_are_told_from_others(error: Exception, told: bool)
     assert is_of_volume(error) is told
 
 
-async def test_nothing_is_recorded_late_where_the_state_is_not_what_the_log_says(
+async def test_nothing_is_recorded_late_where_what_was_read_is_not_what_the_log_says(
+    path: Path,
+) -> None:
+    """What is to be recorded follows from what was read: that it is put back comes too late."""
+    execute(path, "UPDATE task_record SET body = replace(body, 'research', 'deploy')")
+    sealed = sealed_at(path)
+    await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
+    size = sealed.size
+
+    edited = await sealed.record_late(lambda: opened(path))
+    execute(path, "UPDATE task_record SET body = replace(body, 'deploy', 'research')")
+    put_back = await sealed.record_late(lambda: opened(path))
+    sealed.close()
+
+    assert (edited, put_back) == (None, None)
+    assert sealed.why.startswith(f"{WHY}. Nothing is recorded late either: ")
+    assert "what is noted of task task-uid-1 is not what the log says: phase" in sealed.why
+    assert verify_database(path).size == size
+
+
+async def test_what_follows_from_what_was_read_is_recorded_whatever_the_file_says_by_then(
     path: Path, sealed: ReadOnlyLedger
 ) -> None:
     await sealed.commit(Batch(entries=(audit.revoke_intent(OWED, NOW),), grants=(OWED,)))
     execute(path, "UPDATE task_record SET body = replace(body, 'research', 'deploy')")
 
-    edited = await sealed.record_late(lambda: opened(path))
-    why = sealed.why
-    execute(path, "UPDATE task_record SET body = replace(body, 'deploy', 'research')")
     recorded = await sealed.record_late(lambda: opened(path))
+    again = opened(path)
+    found = await again.compare()
+    again.close()
 
-    assert edited is None
-    assert why.startswith(f"{WHY}. Nothing is recorded late either: ")
-    assert "what is noted of task task-uid-1 is not what the log says: phase" in why
     assert recorded == 1
     assert sealed.why == WHY
-    verify_database(path)
+    assert "what is noted of task task-uid-1 is not what the log says: phase" in (found or "")
 
 
 async def test_a_volume_that_takes_no_file_is_not_compared(

@@ -47,9 +47,13 @@ async def must_be_new(
 
     It may have one as every ServiceAccount has it: that depends on no name, and is asked of one
     for all that are made in the same moment.
+
+    Raises:
+        ProviderUnavailable: The API server could not tell; that is neither a yes nor a no.
+
     """
     answers = await together(
-        *(recent.get(_right(review), partial(_says_yes, client, review)) for review in reviews)
+        *(recent.get(_right(review), partial(_has_right, client, review)) for review in reviews)
     )
     for each, allowed in zip(state.bindings, answers, strict=True):
         if allowed:
@@ -83,6 +87,16 @@ async def wait_until_effective(
 
 def _right(review: Review) -> str:
     return digest(review["spec"]["resourceAttributes"])
+
+
+async def _has_right(client: ApiClient, review: Review) -> bool:
+    status = (await client.create(PATH, review))["status"]
+    if not status.get("allowed") and status.get("evaluationError") and not status.get("denied"):
+        raise ProviderUnavailable(
+            "The API server could not tell what every ServiceAccount may do already; it is asked "
+            "again"
+        )
+    return bool(status.get("allowed"))
 
 
 async def _says_yes(client: ApiClient, review: Review) -> bool:
