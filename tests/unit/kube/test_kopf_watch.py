@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -143,3 +145,16 @@ def test_what_goes_on_though_it_was_cancelled_is_cancelled_again(
 
 def test_it_never_asks_for_the_process_to_be_killed() -> None:
     assert kinds.operator_settings(3.0).process.ultimate_exiting_timeout is None
+
+
+def test_no_class_for_every_kind_of_kubernetes_is_loaded_with_it() -> None:
+    program = (
+        "import sys, taskpass.runtime.app; print('kubernetes.client' in sys.modules)\n"
+        "import kubernetes.client; print(kubernetes.client.V1Pod.__name__)"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert said.stdout.split() == ["False", "V1Pod"]

@@ -5,7 +5,7 @@ kopf watches our kinds and hands each event on; it decides, stores and writes no
 
 from typing import Any
 
-import kopf
+from taskpass.kube.cache.kopf_alone import kopf
 
 PAGE = 20
 """Objects on a page of kopf's lists: at most 1.5 MB each."""

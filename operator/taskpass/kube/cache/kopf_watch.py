@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
-import kopf
 
 from taskpass.kube.api.connection import Connection
 from taskpass.kube.api.event_loop import new_event_loop
+from taskpass.kube.cache.kopf_alone import kopf
 from taskpass.kube.cache.kopf_settings import operator_settings
 from taskpass.kube.cache.trim_response import telling
 from taskpass.kube.kinds import GROUP, VERSION, WATCHED
