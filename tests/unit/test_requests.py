@@ -88,10 +88,10 @@ async def test_a_difference_that_a_request_finds_counts_as_one_that_a_start_find
 ) -> None:
     path = tmp_path / "ledger.db"
     record = await waiting(path)
+    put(path, replace(record, phase="deploy"))
     ledger = objects.opened(path)
     answering = duties(path, ledger)
-    answering.health.ledger = ""
-    put(path, replace(record, phase="deploy"))
+    answering.health.ledger = None
     place_of(path).mkdir()
     (place_of(path) / "x.json").write_text(f'{{"do": "erase", "subject": "{LEA}"}}')
 
