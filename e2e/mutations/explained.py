@@ -49,11 +49,6 @@ REASONS: tuple[Reason, ...] = (
         "a task without a spec is refused by the schema, before a policy that validates is asked",
     ),
     Reason(
-        "taskpass-operator-pods",
-        ("validations.1.expression: '.all(' is '.exists(' in ') && dyn(oldObject.spec).all(k,",),
-        "the API server lets nobody take anything but gates out of a pod's spec",
-    ),
-    Reason(
         "taskpass-workloads",
         ("variables.11.expression: without clause 'request.?subResource.orValue('') == ",),
         "by the status nobody changes the spec, which is all that may not change",
@@ -71,6 +66,14 @@ REASONS: tuple[Reason, ...] = (
         "taskpass-pods",
         ("variables.5.expression: without clause '!variables.creating'",),
         "a pod that is created without our gate is refused by the second validation already",
+    ),
+    Reason(
+        "taskpass-operator-pods",
+        tuple(
+            f"validations.{i}.expression: without clause 'request.operation == 'UPDATE''"
+            for i in (1, 2)
+        ),
+        "a pod that the operator creates or deletes is refused by the first validation already",
     ),
     Reason(
         "taskpass-secret-deletion",

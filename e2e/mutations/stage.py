@@ -7,6 +7,7 @@ from e2e.admission import (
     GATE,
     GRANTS,
     GROUP,
+    LABEL,
     PROVIDER,
     SYSTEM,
     TARGET,
@@ -36,6 +37,13 @@ ON_THE_NODE: Object = {
     "nodeName": "n1", "volumes": [{"name": "v", "projected": {"sources": [IDENTITY]}}],
     "tolerations": [{"operator": "Exists"}],
 }  # fmt: skip
+OF_OTHERS: Object = {
+    "schedulingGates": [{"name": "example.com/other"}],
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 1, "preference": {"matchFields": [
+            {"key": "metadata.name", "operator": "In", "values": ["n1"]}]}}]}},
+}  # fmt: skip
+"""What Kubernetes lets one take out of the spec of a pod that is gated."""
 INTENT = {"goal": "sort the tickets"}
 KEPT = ["a.example/b"]
 MANY_CLASSES = [f"may-{i}" for i in range(17)]
@@ -178,7 +186,10 @@ def _pods(stage: Stage) -> None:
     live["pod without label"] = alice.create(pod("plain", labelled=False))
     # Pods of a node that is not there would be deleted in the midst of it all.
     admin.apply(thing("v1", "Node", "", "n1"))
-    live["pod on the node"] = admin.create(pod("placed", labelled=False, spec=ON_THE_NODE))
+    others = {"app": "placed"}
+    live["pod on the node"] = admin.create(
+        pod("placed", labelled=False, labels=others, spec=ON_THE_NODE)
+    )
     live["running pod"] = alice.create(pod("running"))
     taskpass.patch(live["running pod"], [{"op": "remove", "path": "/spec/schedulingGates"}])
     for namespace in ("elsewhere", "served"):
@@ -187,6 +198,9 @@ def _pods(stage: Stage) -> None:
         live[f"pod {namespace}"] = admin.create(there)
     first = {"initContainers": [container("first")]}
     live["pod with a first container"] = alice.create(pod("two", spec=first))
+    live["pod with things of others"] = alice.create(
+        pod("rich", annotations={"a.example/b": "c"}, spec=OF_OTHERS)
+    )
     # A parent that runs: who bears its token is its pod.
     admin.apply(thing("v1", "ServiceAccount", TENANT, "parent"))
     admin.apply(binding("RoleBinding", TENANT, "parent", "ClusterRole/admin",
@@ -250,9 +264,11 @@ def _of_kubernetes(stage: Stage) -> None:
     admin, live = stage.admin, stage.live
     live["agent's account"] = admin.get("ServiceAccount", TENANT, "triage-agent")
     set_workloads(admin, stage.users, live)
+    # A label that is no name, and a list of what is no container: neither can be made any more.
     early = pod(
-        "early", annotations={"taskpass.dev/containers": "gone"}, spec=gated_by_hand("early")
-    )
+        "early", labels={LABEL: "No_Name"}, annotations={"taskpass.dev/containers": "gone"},
+        spec=gated_by_hand("No_Name"),
+    )  # fmt: skip
     live["early pod"] = before_the_chart(
         admin, ("taskpass-pods", "taskpass-inject", "taskpass-stamp-pods"),
         lambda: admin.create(early),
@@ -261,6 +277,9 @@ def _of_kubernetes(stage: Stage) -> None:
     bare["metadata"]["finalizers"] = ["taskpass.dev/revoke"]
     live["early task"] = before_the_chart(
         admin, ("taskpass-stamps", "taskpass-stamp-tasks"), lambda: _unstamped(admin, bare)
+    )
+    live["secret of our type alone"] = before_the_chart(
+        admin, ("taskpass-credentials",), lambda: admin.create(secret("mislaid"))
     )
     live["late secret"] = before_the_chart(
         admin, ("taskpass-grants-namespace",),

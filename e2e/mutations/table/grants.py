@@ -53,13 +53,13 @@ def tokens(t: Table) -> None:
 def grants(t: Table) -> None:
     """Add the rows on grants."""
     subject = f"ServiceAccount/{GRANTS}/{GRANT}"
-    for kind, where in (("RoleBinding", TARGET), ("ClusterRoleBinding", "")):
+    for kind, where, answer in (("RoleBinding", TARGET, "the operator must write RoleBindings"), ("ClusterRoleBinding", "", "the operator must create and delete RoleBindings")):
         for to in (subject, f"User/system:serviceaccount:{GRANTS}:{GRANT}", f"Group/system:serviceaccounts:{GRANTS}"):
             t.create("admin", f"for {to}", binding(kind, where, "more", "ClusterRole/view", to), "must be given by taskpass only")
         t.create("admin", "for somebody", binding(kind, where, "more", "ClusterRole/view", "User/ada"))
         t.create("admin", "for another namespace's account", binding(kind, where, "more", "ClusterRole/view", f"ServiceAccount/{TENANT}/triage-agent"))
         t.create("admin", "for other groups", binding(kind, where, "more", "ClusterRole/view", "Group/system:serviceaccounts:elsewhere", f"User/system:serviceaccount:{TENANT}:x"))
-        t.create("operator", "for a grant, without a name of ours", binding(kind, where, "more", "ClusterRole/tickets-reader", subject), "the operator must")
+        t.create("operator", "for a grant, without a name of ours", binding(kind, where, "more", "ClusterRole/tickets-reader", subject), answer)
     t.create("admin", "for nobody", {**binding("RoleBinding", TARGET, "more", "ClusterRole/view"), "subjects": None})
     t.create("admin", "of our name, for nobody", {**binding("RoleBinding", TARGET, "taskpass-g-more", "ClusterRole/view"), "subjects": None}, "must not begin with")
     t.create("admin", "of our name", binding("RoleBinding", TARGET, "taskpass-g-more", "ClusterRole/view", "User/ada"), "must not begin with")

@@ -25,7 +25,7 @@ def own() -> Object:
     elsewhere = {"name": "taskpass", "mountPath": "/credentials", "readOnly": True}
     return {
         "containers": [container("agent", volumeMounts=[mount]), container("proxy", volumeMounts=[elsewhere])],
-        "initContainers": [container("first", volumeMounts=[mount])],
+        "initContainers": [container("first", volumeMounts=[mount]), container("second", volumeMounts=[elsewhere])],
         "volumes": [{"name": "data", "emptyDir": {}}],
         "schedulingGates": [{"name": "example.com/other"}],
     }  # fmt: skip

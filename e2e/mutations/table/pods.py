@@ -1,7 +1,7 @@
 """Pods: what admission makes of them, what may change, and those of templates."""
 # fmt: off
 
-from e2e.admission import LABEL, TENANT, pod, volume
+from e2e.admission import GATE, LABEL, TENANT, pod, volume
 from e2e.impersonate import thing
 from e2e.mutations.forger import forged
 from e2e.mutations.rows import Table, one
@@ -60,7 +60,7 @@ def pods(t: Table) -> None:
     t.json("alice", "another image of what is not ours", "pod without label", [image("containers")])
     t.json("alice", "the gate is lifted", "pod", [{"op": "remove", "path": "/spec/schedulingGates"}], "must be left to taskpass")
     t.merge("admin", "an annotation of others, once it runs", "running pod", {"metadata": {"annotations": {"a": "b"}}})
-    t.merge("admin", "an annotation of others, where it was made before the chart", "early pod", {"metadata": {"annotations": {"a": "b"}}})
+    t.merge("alice", "an annotation of others, where it was made before the chart", "early pod", {"metadata": {"annotations": {"a": "b"}}})
     t.json("operator", "the gate is lifted", "pod", [{"op": "remove", "path": "/spec/schedulingGates"}])
     t.merge("operator", "its annotation", "pod", {"metadata": {"annotations": {"taskpass.dev/credentials-version": "1"}}})
     t.merge("operator", "another annotation", "pod", {"metadata": {"annotations": {"a": "b"}}}, "metadata but the annotation")
@@ -71,6 +71,14 @@ def pods(t: Table) -> None:
     t.json("operator", "another image", "pod", [image("containers")], "must")
     t.merge("operator", "a deadline", "pod", {"spec": {"activeDeadlineSeconds": 9}}, "spec but the scheduling gate")
     t.merge("operator", "another's pod", "pod without label", {"metadata": {"annotations": {"taskpass.dev/credentials-version": "1"}}}, "with the label")
+    t.merge("operator", "another's pod, with labels of others", "pod on the node", {"metadata": {"annotations": {"taskpass.dev/credentials-version": "1"}}}, "with the label")
+    rich = "pod with things of others"
+    for who, answer in (("alice", ""), ("operator", "spec but the scheduling gate")):
+        t.merge(who, "another's gate is lifted", rich, {"spec": {"schedulingGates": [{"name": GATE}]}}, answer)
+        t.merge(who, "an affinity is gone", rich, {"spec": {"affinity": None}}, answer)
+    for who, answer in (("alice", ""), ("operator", "metadata but the annotation")):
+        t.merge(who, "an annotation of others is gone", rich, {"metadata": {"annotations": {"a.example/b": None}}}, answer)
+    t.merge("operator", "the gate is lifted, and another's stays", rich, {"spec": {"schedulingGates": [{"name": "example.com/other"}]}})
     t.create("operator", "a pod", pod("new"), "the operator must")
     t.delete("operator", "a pod", "pod", "the operator must")
     t.delete("alice", "a pod", "pod")
@@ -101,6 +109,8 @@ def templates(t: Table) -> None:
     t.create("job controller", "of a template, with all of it", pod("new", labels={**labels, LABEL: "live"}, owners=owners, spec=gated(volume("live"))))
     beside = {**owners[0], "apiVersion": "example.com/v1", "name": "beside", "controller": False}
     t.create("job controller", "of a template, with another owner", pod("new", labelled=False, labels=labels, owners=[beside, *owners]))
+    beside = {**owners[0], "name": "beside", "controller": False}
+    t.create("alice", "of a template, with another Job beside its own", pod("new", labelled=False, labels=labels, owners=[beside, *owners]))
     t.create("alice", "of a template and no Job's", pod("new", labelled=False, labels=labels), "must be made by a Job")
     for change in ({"kind": "ReplicaSet", "apiVersion": "apps/v1"}, {"controller": False}, {"apiVersion": "example.com/v1"}):
         t.create("alice", f"of a template, whose owner is {change}", pod("new", labelled=False, labels=labels, owners=[{**owners[0], **change}]), "must be made by a Job")

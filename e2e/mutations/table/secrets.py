@@ -84,6 +84,7 @@ def secrets(t: Table) -> None:
     t.merge("operator", "another's", "foreign secret", {"data": {"a": "eA=="}}, "the operator must")
     t.delete("operator", "a task's", "secret")
     t.delete("operator", "a task's that has lost its owner", "orphan")
+    t.delete("operator", "one that has our type and not our name", "secret of our type alone", "the operator must write Secrets of type")
     t.delete("admin", "a task's, where the operator may not", "secret elsewhere")
     t.add("admin", "delete", "Secret", "", "all of a namespace that has none", path_of("Secret", "served"), {}, "application/json", "")
     t.delete("operator", "another's", "foreign secret", "the operator must write")
