@@ -76,6 +76,11 @@ REASONS: tuple[Reason, ...] = (
         "a pod that the operator creates or deletes is refused by the first validation already",
     ),
     Reason(
+        "taskpass-inject-templates",
+        ("matchConditions[0] is gone", "matchConditions.0.expression: '&&' is '||' in "),
+        "a pod that is no Job's is refused by taskpass-template-pods, whatever was put into it",
+    ),
+    Reason(
         "taskpass-secret-deletion",
         ("matchConditions.0.expression: without clause 'oldObject != null'",),
         "where there is no object, what is asked of it by `?` has no type: the other clause is no",
