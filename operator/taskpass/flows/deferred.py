@@ -59,6 +59,11 @@ class Deferred:
         known = {g.id: g for g in (*recorded, *self.batch.grants)}
         return [grant for grant in known.values() if grant.state.held]
 
+    def record(self, uid: str) -> TaskRecord | None:
+        """Return what will be remembered of a task; None: nothing of it is deferred."""
+        tasks = self.batch.tasks if self.batch else ()
+        return next((r for r in tasks if r.task.uid == uid), None)
+
     def bound_task(self, pod_uid: str) -> str | None:
         """Return the UID of the task that the pod will be bound to; None: of none of these."""
         tasks = self.batch.tasks if self.batch else ()
@@ -78,5 +83,6 @@ def merged(first: Batch | None, then: Batch) -> Batch:
         unbinds=(*first.unbinds, *then.unbinds),
         forgets=(*first.forgets, *then.forgets),
         hide=(*first.hide, *then.hide),
+        meters={**first.meters, **then.meters},
         patient=first.patient and then.patient,
     )

@@ -22,7 +22,7 @@ async def record(ports: Ports, batch: Batch, task: Task | None, pod: PodName | N
 
     Posting is off this path and best effort; `status.trail` says the same.
     """
-    batch = ports.budgets.charge(ports.deferred.take(batch), ports.ledger.record, ports.now())
+    batch = ports.deferred.take(_charged(ports, batch))
     indexes = await ports.ledger.commit(batch)
     enqueue_ancestors(ports, [grant for grant in batch.grants if not grant.state.held])
     if task is None:
@@ -34,8 +34,17 @@ async def record(ports: Ports, batch: Batch, task: Task | None, pod: PodName | N
 
 
 def defer(ports: Ports, batch: Batch) -> None:
-    """Have it recorded with what this reconcile decides next, or at its end at the latest."""
-    ports.deferred.add(batch)
+    """Have it recorded with what this reconcile decides next, or at its end at the latest.
+
+    It is charged now: a thousand tasks side by side see what the others use.
+    """
+    ports.deferred.add(_charged(ports, batch))
+
+
+def _charged(ports: Ports, batch: Batch) -> Batch:
+    return ports.budgets.charge(
+        batch, lambda uid: ports.deferred.record(uid) or ports.ledger.record(uid), ports.now()
+    )
 
 
 async def record_deferred(ports: Ports, task: Task | None) -> None:

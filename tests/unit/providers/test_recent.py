@@ -29,7 +29,7 @@ class Server:
         return answer
 
     async def get(self, question: str = "q") -> str:
-        return await self.recent.get(question, self._ask)
+        return await self.recent.get("support", question, self._ask)
 
 
 async def test_who_asks_at_the_same_moment_gets_one_answer() -> None:
@@ -47,6 +47,55 @@ async def test_it_is_asked_again_after_two_seconds() -> None:
         said.append(await server.get())
 
     assert said == ["no", "no", "yes"]
+
+
+async def test_another_namespace_asks_for_itself() -> None:
+    server = Server("a", "b")
+
+    assert [
+        await server.get(),
+        await server.recent.get("sales", "q", server._ask),
+    ] == ["a", "b"]
+
+
+async def test_a_question_is_in_flight_once_however_long_it_takes() -> None:
+    server = Server("no")
+    first = asyncio.ensure_future(server.get())
+    await asyncio.sleep(0)
+    server.seconds = 60.0
+
+    assert await asyncio.gather(first, server.get()) == ["no", "no"]
+    assert server.asked == 1
+
+
+async def test_what_nobody_waits_for_is_asked_no_longer() -> None:
+    ended = asyncio.Event()
+
+    async def ask() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return "never"
+
+    server = Server()
+    asking = asyncio.ensure_future(server.recent.get("support", "q", ask))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    asking.cancel()
+
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
+async def test_what_was_read_newer_has_everything_asked_anew() -> None:
+    server = Server("a", "b")
+
+    before = await server.get()
+    server.recent.forget()
+
+    assert (before, await server.get()) == ("a", "b")
 
 
 async def test_another_question_is_asked() -> None:

@@ -5,11 +5,12 @@ the ledger before it is done (`deferred.py` says what may wait), so a crash betw
 a reconcile that starts over.
 """
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime
 
-from taskpass.core.errors import TaskpassError, TransientError
+from taskpass.core.errors import MustEnd, TaskpassError, TransientError
 from taskpass.core.lifecycle.ending import ending_step
 from taskpass.core.lifecycle.next_step import next_step
 from taskpass.core.lifecycle.snapshot import Snapshot
@@ -58,8 +59,9 @@ from taskpass.flows.work_queue import Requeue
 logger = logging.getLogger(__name__)
 CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
 """What tasks below may hold depends on these."""
-FIRST_EFFECTS = (Deliver, Release, Delete, Wait)
-"""What does something before it records anything: all that was decided before is durable then."""
+RECORDED_BEFORE = (Deliver, Release, Delete, Unbind, Wait)
+"""What does something before it records anything, or takes back what was decided: all that was
+decided before is durable then."""
 READS = (FetchOwners, ReviewAccess, ResolvePermissions, Evaluate)
 """What may take long: a confirmed revocation does not wait for it, a pod that is bound may."""
 MOST_STEPS = 64
@@ -89,8 +91,12 @@ class Reconciler:
         ports, run = replace(self._ports, deferred=Deferred()), Run()
         try:
             return await self._run(ports, key, run)
-        except Exception:
-            await record_deferred(ports, run.task)
+        except MustEnd:
+            raise
+        except (Exception, asyncio.CancelledError):
+            ours = asyncio.current_task()
+            if ours is None or not ours.cancelling():  # else the process ends
+                await record_deferred(ports, run.task)
             raise
 
     async def _run(self, ports: Ports, key: Key, run: Run) -> Requeue:
@@ -110,6 +116,7 @@ class Reconciler:
             try:
                 await self._act(ports, seen, step, run)
             except TransientError as error:
+                await record_deferred(ports, seen.task)
                 await self._tell(seen, step, error)
                 raise
             if isinstance(step, CHANGING):
@@ -310,4 +317,4 @@ def _decided(snapshot: Snapshot, now: datetime) -> Step:
 def _is_recorded_before(ports: Ports, step: Step) -> bool:
     """Tell whether what is deferred must be durable before the step, and is not recorded by it."""
     ends = ports.deferred.batch is not None and bool(ports.deferred.batch.grants)
-    return isinstance(step, FIRST_EFFECTS) or (isinstance(step, READS) and ends)
+    return isinstance(step, RECORDED_BEFORE) or (isinstance(step, READS) and ends)

@@ -297,7 +297,11 @@ class Store:
         if not self._erased:
             return change
         anew = {
-            e.task.uid for e in change.entries if e.type is EventType.WORKLOAD_ATTEST and e.task
+            entry.task.uid
+            for entry in change.entries
+            if entry.type is EventType.WORKLOAD_ATTEST
+            and entry.task
+            and entry.data.get("outcome") == Result.SUCCESS
         }
         tasks = []
         for record in change.tasks:

@@ -41,19 +41,23 @@ def reviews_of(state: State, rules: Mapping[str, Sequence[Rule]]) -> list[Review
 
 
 async def must_be_new(
-    client: ApiClient, state: State, reviews: Sequence[Review], recent: RecentAnswers[bool]
-) -> None:
+    client: ApiClient, namespace: str, state: State, reviews: Sequence[Review],
+    recent: RecentAnswers[bool],
+) -> None:  # fmt: skip
     """Raise `ProviderRefused` where the ServiceAccount has a right before it is bound.
 
     It may have one as every ServiceAccount has it: that depends on no name, and is asked of one
-    for all that are made in the same moment.
+    for all that are made in the same moment for tasks of `namespace`.
 
     Raises:
         ProviderUnavailable: The API server could not tell; that is neither a yes nor a no.
 
     """
     answers = await together(
-        *(recent.get(_right(review), partial(_has_right, client, review)) for review in reviews)
+        *(
+            recent.get(namespace, _right(review), partial(_has_right, client, review))
+            for review in reviews
+        )
     )
     for each, allowed in zip(state.bindings, answers, strict=True):
         if allowed:

@@ -190,6 +190,7 @@ class KubernetesProvider:
             for n in config["namespaces"]
         ]
         paths = list(dict.fromkeys(role_path(role) for role in roles))
+        self._rules.forget()  # no credential is issued by older rules than people were shown
         with _issuing():
             answers = await together(*(self._read_role(path) for path in paths))
         return digest(dict(zip(paths, answers, strict=True)))
@@ -202,10 +203,10 @@ class KubernetesProvider:
         """
         state = State(grant.provider_state)
         with _issuing():
-            rules = await self._read_roles(state)
+            rules = await self._read_roles(state, grant.task.namespace)
             reviews = reviews_of(state, rules)
             try:
-                await must_be_new(self._client, state, reviews, self._given)
+                await must_be_new(self._client, grant.task.namespace, state, reviews, self._given)
             except ProviderRefused:
                 # Said of a grant of which something is there, it may speak of our own bindings:
                 # an earlier try that got this far had asked before it made anything.
@@ -306,11 +307,11 @@ class KubernetesProvider:
         except (Forbidden, NotFound):
             logger.warning("Target namespace was not listed", extra={"namespace": namespace})
 
-    async def _read_roles(self, state: State) -> dict[str, list[dict[str, Any]]]:
+    async def _read_roles(self, state: State, asker: str = "") -> dict[str, list[dict[str, Any]]]:
         """Return the rules of each role by path, and record their digests."""
         paths = dict.fromkeys(role_path(each) for each in state.bindings)
         answers = await together(
-            *(self._rules.get(path, partial(self._read_role, path)) for path in paths)
+            *(self._rules.get(asker, path, partial(self._read_role, path)) for path in paths)
         )
         rules = dict(zip(paths, answers, strict=True))
         for each in state.bindings:
