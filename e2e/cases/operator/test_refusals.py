@@ -69,9 +69,9 @@ def test_a_user_who_lost_the_right_to_use_the_class_is_refused(other: Stage, nam
 
 
 def _may_use_again(stage: Stage, name: str) -> bool:
-    """Touch the pod, so that the operator looks: rights have no events of their own."""
-    stage.api.merge(pod(name), {"metadata": {"annotations": {"example.com/look": "now"}}})
-    stage.api.merge(pod(name), {"metadata": {"annotations": {"example.com/look": None}}})
+    """Touch the task, so that the operator looks: rights have no events of their own."""
+    stage.alice.merge(task(name), {"metadata": {"annotations": {"example.com/look": "now"}}})
+    stage.alice.merge(task(name), {"metadata": {"annotations": {"example.com/look": None}}})
     return condition(stage.task(name)["status"], "Ready")["status"] == "True"
 
 
