@@ -21,9 +21,9 @@ def teardown(
 ) -> Step | None:
     """Return the next step towards holding nothing: revoke all, then delete the Secret.
 
-    None: nothing is left to do, though something may still be owed (`seen.owed_own`). `record` says
-    how the task ended; it is committed before anything else, so that neither a crash nor a debt
-    forgets it.
+    None: nothing is left to do, though a provider may still owe a revocation
+    (`snapshot.own_pending_revocations`). `record` says how the task ended; it is committed before
+    anything else, so that neither a crash nor what is owed forgets it.
     """
     held = [g for g in snapshot.own_grants if g.state is not GrantState.REVOKING]
     if step := revoke(snapshot, held, reason):

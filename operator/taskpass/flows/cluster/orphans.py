@@ -31,7 +31,7 @@ class Sweeper:
     """Remembers the suspects of the last sweep."""
 
     def __init__(self, ports: Ports, enqueue: Callable[[Key], None]) -> None:
-        """`look` has the task of a key looked at."""
+        """`enqueue` has the task of a key looked at."""
         self._ports = ports
         self._enqueue = enqueue
         self._suspects: dict[str, set[str]] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.delegation import DEEPEST, Ancestor, Lineage
 from taskpass.core.lifecycle.snapshot import Owners, Snapshot
 from taskpass.core.model.conditions import Finding
@@ -43,12 +44,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
     records, grants = deferred.records(ledger.records_of(key)), deferred.grants(ledger.grants(key))
     uid = task.uid if task else ""
     pods = world.pods(key) if task else ()
-    sight = world.sight(key[0])
-    bound = {
-        p.uid: owner
-        for p in pods
-        if (owner := deferred.bound_task(p.uid) or ledger.bound_task(p.uid)) is not None
-    }
+    sight, bound = world.sight(key[0]), _bound(ports, pods)
     return Snapshot(
         task=task,
         own_record=next((r for r in records if r.task.uid == uid), None),
@@ -101,6 +97,13 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         released=run.released,
         deleted=run.deleted,
     )
+
+
+def _bound(ports: Ports, pods: Iterable[PodView]) -> dict[str, str]:
+    """Return the UID of the task that each pod is bound to, by the pod's; of those that are."""
+    deferred, ledger = ports.deferred, ports.ledger
+    tasks = {p.uid: deferred.bound_task(p.uid) or ledger.bound_task(p.uid) for p in pods}
+    return {pod: task for pod, task in tasks.items() if task is not None}
 
 
 def lineage_of(ports: Ports, task: Task) -> Lineage:

@@ -46,7 +46,7 @@ def registry(
 ) -> kopf.OperatorRegistry:
     """Return the handlers: one for each kind, each of one line.
 
-    `heard` is told the plural of what the API server answers about, also where nothing happened.
+    `on_answer` gets the plural of what the API server answers about, also where nothing happened.
     """
     made = kopf.OperatorRegistry()
 
