@@ -81,8 +81,8 @@ class Lease:
             except MustEnd:
                 raise
             except Exception as error:
-                said = str(error) if isinstance(error, ApiError) else type(error).__name__
-                waiting = f"it cannot be had: {said}"
+                cause = str(error) if isinstance(error, ApiError) else type(error).__name__
+                waiting = f"it cannot be had: {cause}"
             if waiting is None:
                 return True
             if waiting != said:

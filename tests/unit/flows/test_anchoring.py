@@ -1,6 +1,7 @@
 """The log against what the cluster remembers, over fake ports and a real ledger's file."""
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -13,7 +14,12 @@ from taskpass.core.audit.anchor import AnchorReason, AnchorReset, Head, Integrit
 from taskpass.core.errors import ApiUnavailable, NotFound, TaskpassError
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.entry import Entry
-from taskpass.flows.cluster.anchoring import POLL_SECONDS, Anchoring
+from taskpass.flows.cluster.anchoring import (
+    INSTALLATION_SECONDS,
+    NOT_MADE_YET,
+    POLL_SECONDS,
+    Anchoring,
+)
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.query.history import History
 from taskpass.ledger.verify.log import verify_database
@@ -62,11 +68,14 @@ class FakeEvents:
 
 
 class FixedClock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
     def now(self) -> datetime:
         return objects.NOW
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.seconds
 
 
 class Stage:
@@ -77,6 +86,7 @@ class Stage:
         self.anchor = FakeAnchor()
         self.events = FakeEvents()
         self.concern: IntegrityAlert | None = None
+        self.clock = FixedClock()
 
     async def grow(self, size: int) -> None:
         ledger = objects.opened(self.path)
@@ -86,7 +96,7 @@ class Stage:
     def anchoring(self, own: Callable[[], Head] | None = None) -> Anchoring:
         """Return it as a start of the operator makes it."""
         return Anchoring(
-            self.anchor, History(self.path, own), self.events, FixedClock(), size=lambda: 0,
+            self.anchor, History(self.path, own), self.events, self.clock, size=lambda: 0,
             figures=lambda: {"openOperations": 2}, concern=lambda: self.concern,
             record=self.record,
         )  # fmt: skip
@@ -210,6 +220,26 @@ async def test_without_an_anchor_nothing_may_be_issued_and_the_remedy_is_named(
     assert not await anchoring.compare()
     assert "AuditAnchor 'taskpass' is missing" in anchoring.why
     assert anchoring.missing
+
+
+async def test_an_installation_that_has_not_made_its_anchor_yet_is_no_alarm_for_a_minute(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "taskpass")
+    anchoring = stage.anchoring()
+    stage.anchor.fails = NotFound("auditanchors 'taskpass' not found")
+
+    await anchoring.compare()
+    await anchoring.compare()
+    early = [(r.levelname, r.message) for r in caplog.records]
+    held = anchoring.why
+    stage.clock.seconds += INSTALLATION_SECONDS
+    await anchoring.compare()
+
+    assert early == [("INFO", "Waiting for the AuditAnchor")]
+    assert held == NOT_MADE_YET
+    assert caplog.records[-1].levelname == "ERROR"
+    assert "AuditAnchor 'taskpass' is missing" in (anchoring.why or "")
 
 
 async def test_an_api_server_that_is_away_changes_nothing(stage: Stage) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from taskpass.core.errors import ApiUnavailable, Conflict, Forbidden, LeaseLost, NotFound
+from taskpass.kube import lease as lease_module
 from taskpass.kube.lease import Lease
 from taskpass.runtime.loops import BackgroundLoops
 from tests.unit.kube.scripted_server import Answer, Script, item
@@ -146,6 +147,27 @@ async def test_a_second_goes_on_waiting_while_the_first_renews(
         await first._renew()
 
     assert server.holder == THEIRS
+
+
+async def test_an_api_server_that_stays_away_is_told_once(
+    server: OneLease,
+    clock: Hands,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease_module, "RETRY_SECONDS", 0)
+    server.away = ApiUnavailable("no answer")
+    stop, tries = asyncio.Event(), []
+
+    def say(why: str) -> None:
+        tries.append(why)
+        if len(tries) == 3:
+            stop.set()
+
+    assert not await Lease(server, monotonic=clock).acquire(MINE, stop, say)
+
+    assert tries == ["it cannot be had: no answer"] * 3
+    assert [r.message for r in caplog.records] == ["Waiting for the Lease, nothing is written"]
 
 
 async def test_what_is_not_renewed_is_taken_over_after_its_time(

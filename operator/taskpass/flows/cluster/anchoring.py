@@ -23,6 +23,12 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 10.0
 COMPARE_SECONDS = 60.0
 RETRY_SECONDS = 2.0
+INSTALLATION_SECONDS = 60.0
+"""From a start on the chart may not have made the AuditAnchor yet: it waits until we are ready."""
+NOT_MADE_YET = (
+    "AuditAnchor 'taskpass' is not there yet; an installation makes it once the operator is ready, "
+    "and nothing is issued before"
+)
 
 
 class Anchoring:
@@ -48,6 +54,7 @@ class Anchoring:
         self._concern = concern
         self._record = record
         self._shown: IntegrityAlert | None = None
+        self._begun = clock.monotonic()
         self._done = (-1, -COMPARE_SECONDS)
         """The size that is remembered, and when it was last compared."""
         self._said = Finding(status="", reason="", message="")
@@ -73,10 +80,7 @@ class Anchoring:
             await self._record_reset(seen)
         except NotFound:
             self.missing = True
-            self._hold(
-                "AuditAnchor 'taskpass' is missing, so nobody could tell this log from an older "
-                "one; install or upgrade the chart, which makes it"
-            )
+            self._hold_without_anchor()
             return False
         except MustEnd:
             raise
@@ -143,6 +147,16 @@ class Anchoring:
             unique=f"{finding.reason}-{now.isoformat()}", reason=finding.reason,
             message=finding.message, severity=Severity.WARNING if bad else Severity.NORMAL, at=now,
         )  # fmt: skip
+
+    def _hold_without_anchor(self) -> None:
+        if self._clock.monotonic() - self._begun >= INSTALLATION_SECONDS or self.remembered:
+            self._hold(
+                "AuditAnchor 'taskpass' is missing, so nobody could tell this log from an older "
+                "one; install or upgrade the chart, which makes it"
+            )
+        elif self.why != NOT_MADE_YET:
+            logger.info("Waiting for the AuditAnchor", extra={"why": NOT_MADE_YET})
+            self.why = NOT_MADE_YET
 
     def _hold(self, why: str | None) -> None:
         if why is not None and why != self.why:
