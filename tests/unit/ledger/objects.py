@@ -49,7 +49,12 @@ GRANT = Grant(
     intent_at=NOW,
 )
 SECOND = replace(TASK, name="ticket-4712", uid="task-uid-2")
-RECORD = TaskRecord(task=TASK, phase="research", attempt=1, pod_name="pod", pod_uid="pod-uid-1")
+LEGACY = TaskRecord(task=TASK, phase="research", attempt=1, pod_name="pod", pod_uid="pod-uid-1")
+"""As a version attested it that did not record who started a pod."""
+RECORD = replace(
+    LEGACY, origin=Origin(names=("system:serviceaccount:support:ci",)),
+    service_account_uid="sa-uid-1", workload_uid="job-uid-1", started_at=NOW,
+)  # fmt: skip
 
 
 def opened(path: Path, *, seed: bytes = SEED, now: datetime = NOW, **more: Any) -> SqliteLedger:

@@ -315,8 +315,8 @@ async def test_a_file_of_before_says_not_where_its_pods_were_and_they_stay_bound
     path: Path, statements: list[str]
 ) -> None:
     ledger = opened(path)
-    entry = audit.attested(RECORD, NOW, objects.notice("Attested"))
-    await ledger.commit(Batch(entries=(entry,), tasks=(RECORD,)))
+    entry = audit.attested(objects.LEGACY, NOW, objects.notice("Attested"))
+    await ledger.commit(Batch(entries=(entry,), tasks=(objects.LEGACY,)))
     ledger.close()
     with contextlib.closing(sqlite3.connect(path)) as other, other:
         for column in ("namespace", "name"):
@@ -326,10 +326,10 @@ async def test_a_file_of_before_says_not_where_its_pods_were_and_they_stay_bound
     verify_database(path)
 
     again = opened(path)
-    await again.commit(Batch(entries=(audit.forgotten(RECORD, 0, NOW),)))
+    await again.commit(Batch(entries=(audit.forgotten(objects.LEGACY, 0, NOW),)))
     await again.commit(Batch(forgets=(TASK.uid,)))
 
-    assert again.bound_task(RECORD.pod_uid) == TASK.uid
+    assert again.bound_task(objects.LEGACY.pod_uid) == TASK.uid
     assert again.leftover_bindings("", 10) == []
     assert await again.compare() is None
     again.close()

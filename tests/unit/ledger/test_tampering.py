@@ -6,12 +6,14 @@ import pytest
 
 from taskpass.ledger.log import schema
 from tests.unit.ledger.tampering import (
+    LEGACY,
     MEANING,
     Bench,
     Verdict,
     complaints,
     judged,
     page,
+    write_legacy,
     write_pruned,
 )
 
@@ -41,6 +43,19 @@ def test_nothing_is_believed_more_easily_once_the_entries_that_told_it_are_archi
     assert {table for table, _, _ in same} == {table for table, _, _ in found}
     for change in same:
         assert accepted(found_pruned[change]) <= accepted(found[change]), change
+
+
+def test_of_a_task_that_an_older_version_attested_it_is_known_what_is_not_found(
+    tmp_path: Path,
+) -> None:
+    legacy = judged(Bench(tmp_path, write_legacy), every_row=False)
+    accepted = {
+        (table, what) for (table, what, _), some in legacy.items()
+        if (table, what) not in MEANING and any(v.verify == "accepted" for v in some)
+    }  # fmt: skip
+
+    assert complaints(legacy, LEGACY) == []
+    assert accepted == LEGACY.keys()
 
 
 def test_every_table_and_column_of_the_schema_was_changed(found: Found) -> None:
