@@ -7,11 +7,12 @@ For tests of the flows, and the measure of the contract suite itself. What it is
 import asyncio
 import enum
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
+from taskpass.core.model.capabilities import Capabilities, Revocation
 from taskpass.core.model.grant import Grant, Issued, SecretValue
 from taskpass.core.model.task import CredentialClass, CredentialRequest
 from taskpass.ports.clock import Clock
@@ -38,6 +39,10 @@ class FakeProvider:
         """Consumed from the front, one for each call."""
         self.revoke_failures: list[Failure] = []
         self.release = asyncio.Event()
+        self.obstructed: dict[str, Sequence[str]] = {}
+        """What keeps a class from being issued now, by its name."""
+        self.unavailable = False
+        """Whether that cannot be found out."""
         self.reaches: dict[str, str] = {}
         """What credentials lead to, by class; a test widens it here."""
         self.live: dict[str, bytes] = {}
@@ -53,16 +58,21 @@ class FakeProvider:
         """Tell whether a secret opens anything now."""
         return secret in (*self.live.values(), *self.more.values())
 
-    def minimum_lifetime_seconds(self) -> int:
-        """Return the least lifetime that can be issued."""
-        return self._minimum
-
-    def fields(self) -> frozenset[str]:
-        """Return the names of the fields that a credential of it has."""
-        return frozenset({"token", "server"})
+    def capabilities(self, credential_class: CredentialClass) -> Capabilities:
+        """Return what it promises: the same of every class."""
+        return Capabilities(
+            revocation=Revocation.IMMEDIATE, minimum_seconds=self._minimum, listable=True,
+            ends_sessions=True, fields=frozenset({"token", "server"}),
+        )  # fmt: skip
 
     def problem(self, credential_class: CredentialClass) -> None:
         """Return nothing: every class can be issued."""
+
+    async def obstacles(self, credential_class: CredentialClass) -> Sequence[str]:
+        """Return what a test says, by class."""
+        if self.unavailable:
+            raise ProviderUnavailable("The fake provider did not answer; it is tried again")
+        return self.obstructed.get(credential_class.name, ())
 
     def prepare(
         self, request: CredentialRequest, credential_class: CredentialClass, grant_id: str

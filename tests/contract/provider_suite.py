@@ -130,6 +130,9 @@ class ProviderSuite:
     def test_a_class_that_can_be_issued_has_no_problem(self, subject: Subject) -> None:
         assert subject.provider.problem(subject.credential_class) is None
 
+    async def test_a_class_that_can_be_issued_now_has_no_obstacles(self, subject: Subject) -> None:
+        assert list(await subject.provider.obstacles(subject.credential_class)) == []
+
     async def test_a_record_that_names_what_is_anothers_takes_its_own_back_and_is_owed(
         self, subject: Subject
     ) -> None:
@@ -161,7 +164,8 @@ class ProviderSuite:
 
         issued = await subject.provider.issue(grant, "")
 
-        assert set(issued.fields) == subject.provider.fields()
+        promised = subject.provider.capabilities(subject.credential_class)
+        assert set(issued.fields) == promised.fields
         await subject.provider.revoke(issued_grant(grant, issued))
 
     async def test_what_it_leads_to_is_the_same_while_nothing_changes(

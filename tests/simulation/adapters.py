@@ -10,6 +10,7 @@ from taskpass.core.errors import SecretNameTaken
 from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.ownership import WorkloadView
 from taskpass.core.lifecycle.records import PodBinding, TaskRecord, TrailItem
+from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.entry import Entry
 from taskpass.core.model.grant import Grant, Issued
 from taskpass.core.model.key import Key
@@ -215,14 +216,14 @@ class SimulatedProvider:
     ) -> Mapping[str, Any]:
         return self._provider.prepare(request, credential_class, grant_id)
 
-    def minimum_lifetime_seconds(self) -> int:
-        return self._provider.minimum_lifetime_seconds()
-
-    def fields(self) -> frozenset[str]:
-        return frozenset({"token", "server"})
+    def capabilities(self, credential_class: CredentialClass) -> Capabilities:
+        return self._provider.capabilities(credential_class)
 
     def problem(self, credential_class: CredentialClass) -> None:
         return None
+
+    async def obstacles(self, credential_class: CredentialClass) -> Sequence[str]:
+        return await self._provider.obstacles(credential_class)  # no life asks
 
     async def permissions_digest(self, credential_class: CredentialClass) -> str:
         with self._life.call("provider.reach"):

@@ -35,7 +35,7 @@ POINTS = (
     "revoke.before-intent", "revoke.after-intent", "revoke.after-provider",
     "withdraw.after-delete", "lift.after-record",
 )  # fmt: skip
-LOCAL = ("prepare", "minimum_lifetime_seconds", "fields", "problem", "is_gone", "surplus")
+LOCAL = ("prepare", "capabilities", "problem", "is_gone", "surplus")
 """What a provider answers at once, of what it is given: it calls nothing."""
 PASSES = 6
 

@@ -450,7 +450,7 @@ class TestKubernetesProvider(ProviderSuite):
             await subject.provider.revoke(each)
 
     async def test_a_lifetime_below_the_least_is_refused(self, subject: Subject) -> None:
-        assert subject.provider.minimum_lifetime_seconds() == 600
+        assert subject.provider.capabilities(subject.credential_class).minimum_seconds == 600
         grant = replace(grant_for(subject), lifetime_seconds=599)
 
         with pytest.raises(ProviderRefused, match="422"):

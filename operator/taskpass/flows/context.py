@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from taskpass.core.lifecycle.ownership import CONTROLLERS, Controllers
+from taskpass.core.model.conditions import Finding
 from taskpass.core.model.grant import SecretValue
 from taskpass.core.model.key import Key
 from taskpass.flows.budgeting import Budgets
@@ -80,6 +81,8 @@ class Ports:
     is written whole and never read, so what is not here cannot be written again."""
     missing_at_provider: set[str] = field(default_factory=set)
     """Ids of grants that the last sweeps found to be gone at their provider."""
+    class_findings: dict[str, tuple[int, Finding]] = field(default_factory=dict)
+    """Whether providers can issue classes now, by UID: the generation that was asked about."""
     policy_errors: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Policies that failed at run time, by label: their generation and what went wrong."""
     modes: Modes = field(default_factory=Modes)

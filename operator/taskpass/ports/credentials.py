@@ -1,9 +1,10 @@
 """Who makes credentials, and where they are delivered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.grant import Grant, Issued, SecretValue
 from taskpass.core.model.task import CredentialClass, CredentialRequest, Task
 
@@ -23,11 +24,11 @@ class CredentialProvider(Protocol):
 
         """
 
-    def minimum_lifetime_seconds(self) -> int:
-        """Return the least lifetime that can be issued."""
+    def capabilities(self, credential_class: CredentialClass) -> Capabilities:
+        """Return what it promises of what it issues of the class.
 
-    def fields(self) -> frozenset[str]:
-        """Return the names of the fields that a credential of it has."""
+        Pure, and for every class whose `spec.provider` it is, one that has a problem as well.
+        """
 
     def problem(self, credential_class: CredentialClass) -> str | None:
         """Return what keeps the class from ever being issued, in a sentence; None for nothing.
@@ -35,6 +36,14 @@ class CredentialProvider(Protocol):
         To programs all of it is one reason of the class's condition: `ProviderRefused`.
 
         Pure: what only the issuer can tell shows when it is asked.
+        """
+
+    async def obstacles(self, credential_class: CredentialClass) -> Sequence[str]:
+        """Return what keeps the class from being issued now, each in a sentence; makes nothing.
+
+        Raises:
+            ProviderUnavailable: It could not be found out, so it cannot be issued now either.
+
         """
 
     async def permissions_digest(self, credential_class: CredentialClass) -> str:

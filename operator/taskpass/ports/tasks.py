@@ -1,7 +1,7 @@
 """What is written for people: status, Events, and the condition `Ready` of other kinds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -42,6 +42,8 @@ class ReadyCondition:
     uid: str
     generation: int
     finding: Finding
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else its status says."""
 
 
 class ReadyConditionWriter(Protocol):

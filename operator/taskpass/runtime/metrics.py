@@ -6,7 +6,7 @@ docs/metrics.md describes each; a test compares. Alert rules and dashboard of th
 import asyncio
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from taskpass import __version__
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
+from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.conditions import Reason
 from taskpass.core.model.grant import Grant, GrantState, Issued
 from taskpass.core.model.key import Key
@@ -341,17 +342,17 @@ class MeasuredProvider:
         """See `ports.CredentialProvider`."""
         return self._provider.prepare(request, credential_class, grant_id)
 
-    def minimum_lifetime_seconds(self) -> int:
+    def capabilities(self, credential_class: CredentialClass) -> Capabilities:
         """See `ports.CredentialProvider`."""
-        return self._provider.minimum_lifetime_seconds()
-
-    def fields(self) -> frozenset[str]:
-        """See `ports.CredentialProvider`."""
-        return self._provider.fields()
+        return self._provider.capabilities(credential_class)
 
     def problem(self, credential_class: CredentialClass) -> str | None:
         """See `ports.CredentialProvider`."""
         return self._provider.problem(credential_class)
+
+    async def obstacles(self, credential_class: CredentialClass) -> Sequence[str]:
+        """See `ports.CredentialProvider`."""
+        return await self._provider.obstacles(credential_class)
 
     async def permissions_digest(self, credential_class: CredentialClass) -> str:
         """See `ports.CredentialProvider`."""

@@ -13,7 +13,8 @@ from typing import Any
 from taskpass.core.errors import MustEnd, TaskpassError, TransientError
 from taskpass.core.model.key import Key
 from taskpass.core.model.notice import Severity
-from taskpass.flows.cluster import class_deletion, kill_switch, ready_conditions
+from taskpass.flows.cluster import class_checks, class_deletion, kill_switch, ready_conditions
+from taskpass.flows.cluster.class_checks import ClassChecks
 from taskpass.flows.cluster.class_deletion import ClassDeletions
 from taskpass.flows.cluster.kill_switch import KillSwitchRecorder
 from taskpass.flows.cluster.leftovers import Leftovers
@@ -154,13 +155,16 @@ def later_loops(process: Process, work: BackgroundWork, sweeper: Sweeper) -> Ite
         ports, caches, History(settings.ledger_path, work.ledger.head).kill_switches
     )
     ready, deletions = ReadyConditionReporter(ports, caches), ClassDeletions(ports, caches)
-    pods = Leftovers(ports)
+    pods, classes = Leftovers(ports), ClassChecks(ports, caches)
     yield loops.keep("Sweeping once the state is compared", sweeper.sweep_once_proven)
     yield loops.repeat("Sweeping", lambda: work.resync(sweeper), sweep, after=sweep)
     yield loops.repeat("Forgetting pods that are gone", pods.once, sweep, after=sweep)
     yield loops.repeat("Recording late", work.record_late, sweep, after=sweep)
     yield loops.repeat("Recording kill switches", recorder.once, kill_switch.POLL_SECONDS)
     yield loops.repeat("Answering requests", work.answer_requests, REQUESTS_SECONDS)
+    yield loops.repeat(
+        "Asking whether classes can be issued", classes.once, class_checks.POLL_SECONDS
+    )
     yield loops.repeat("Saying what is Ready", ready.write_changes, ready_conditions.POLL_SECONDS)
     yield loops.repeat("Releasing classes", deletions.release_unused, class_deletion.POLL_SECONDS)
     yield loops.repeat("Looking for an uninstall", uninstall.once, uninstall_hook.POLL_SECONDS)

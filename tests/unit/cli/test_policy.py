@@ -105,6 +105,7 @@ def test_the_example_is_allowed_and_says_by_which_policy() -> None:
         "\n"
         "  allowed  tickets: tickets.read on namespace/tickets, of class tickets\n"
         "           AgentPolicy 'support/triage' allows it for 600 s\n"
+        "           Credentials: revoked at once, for 600 s or longer, sessions end with it.\n"
         "\n"
         "1 of 1 requests allowed.\n"
     )
@@ -122,10 +123,12 @@ def test_every_request_of_every_phase_is_explained(explain: Any) -> None:
         "  phase research\n"
         "  allowed  tickets: read on namespace/tickets, of class tickets\n"
         "           AgentPolicy 'support/triage' allows it for 600 s\n"
+        "           Credentials: revoked at once, for 600 s or longer, sessions end with it.\n"
         "\n"
         "  phase reply\n"
         "  allowed  tickets: read on namespace/tickets, of class tickets\n"
         "           AgentPolicy 'support/triage' allows it for 600 s\n"
+        "           Credentials: revoked at once, for 600 s or longer, sessions end with it.\n"
         "  denied   reply: write on namespace/tickets, of class tickets\n"
         "           NoPolicy: No policy allows it; AgentPolicy 'support/triage' comes nearest"
         " but does not\n"
@@ -240,6 +243,15 @@ def test_json_is_for_programs(explain: Any) -> None:
         "policy": "AgentPolicy/support/triage",
         "lifetimeSeconds": 600,
         "nearest": "",
+        "capabilities": {
+            "revocation": "Immediate",
+            "revocationSeconds": 0,
+            "minimumSeconds": 600,
+            "listable": True,
+            "endsSessions": True,
+            "fields": ["ca.crt", "kubeconfig", "namespace", "server", "token"],
+            "deliveries": ["Secret"],
+        },
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from taskpass.core.model.capabilities import Capabilities, Revocation
 from taskpass.core.model.task import (
     CredentialClass,
     CredentialRequest,
@@ -60,6 +61,10 @@ CLASS = CredentialClass(
     max_expiration_seconds=3600,
 )
 AGENT = Agent(service_account="triage-agent", pod_labels={"app": "triage"}, images=(IMAGE,))
+CAPABILITIES = Capabilities(
+    revocation=Revocation.IMMEDIATE, minimum_seconds=600, listable=True, ends_sessions=True,
+    fields=frozenset({"token"}),
+)  # fmt: skip
 QUESTION = Question(
     task=TASK,
     phase="research",
@@ -67,7 +72,7 @@ QUESTION = Question(
     credential_class=CLASS,
     agent=AGENT,
     namespace_labels={"team": "support"},
-    minimum_lifetime_seconds=600,
+    capabilities=CAPABILITIES,
 )
 ALLOW = Policy(
     kind="AgentPolicy",

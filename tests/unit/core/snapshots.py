@@ -7,6 +7,7 @@ from typing import Any
 from taskpass.core.lifecycle.delegation import Lineage
 from taskpass.core.lifecycle.records import TaskRecord
 from taskpass.core.lifecycle.snapshot import Snapshot
+from taskpass.core.model.capabilities import Capabilities, Revocation
 from taskpass.core.model.grant import Grant, GrantState
 from taskpass.core.model.task import CredentialRequest, Task
 from tests.simulation.builders import T0, credential_class, pod, policy, request, task
@@ -15,6 +16,10 @@ OVERLAP = timedelta(seconds=90)
 RUNNING = replace(pod(), gated=False)
 GATED = pod()
 ASKING = task(request("tickets"))
+CAPABILITIES = Capabilities(
+    revocation=Revocation.IMMEDIATE, minimum_seconds=60, listable=True, ends_sessions=True,
+    fields=frozenset({"token"}),
+)  # fmt: skip
 
 
 def record_of(of: Task = ASKING, **changes: Any) -> TaskRecord:
@@ -86,7 +91,7 @@ def snapshot(**changes: Any) -> Snapshot:
         service_account_uid="account-1",
         namespace_labels={},
         classes={"tickets-api": credential_class()},
-        minimum_lifetimes={"Fake": 60},
+        capabilities={"tickets-api": CAPABILITIES},
         policies=(policy(),),
         queue_position=0,
         queue_position_in_namespace=0,

@@ -74,6 +74,9 @@ def test_the_values_are_those_of_the_question() -> None:
         "class.locations": ("https://tickets.internal",),
         "class.defaultExpirationSeconds": 900,
         "class.maxExpirationSeconds": 3600,
+        "class.revocation": "Immediate",
+        "class.revocationSeconds": 0,
+        "class.minimumSeconds": 600,
         "phase": "research",
     }
 

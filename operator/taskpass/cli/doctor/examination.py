@@ -22,6 +22,7 @@ from taskpass.core.errors import (
     UsageError,
 )
 from taskpass.core.model.diagnosis import Diagnosis, doubtful, failed, well
+from taskpass.core.model.task import CredentialClass
 from taskpass.kube.api import connection
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.cache.convert import class_from
@@ -178,7 +179,11 @@ def _settings_of(deployment: Mapping[str, Any], namespace: str) -> Settings:
 
 
 async def _classes(client: KubeClient, settings: Settings) -> list[Diagnosis]:
-    """Say of every class whether it can be issued: its roles are listed, there, and fit."""
+    """Say of every class whether it can be issued.
+
+    Of provider Kubernetes its roles are looked at here; what other providers say is known to the
+    operator alone, which writes it into the class's condition.
+    """
     items, _ = await client.list(CREDENTIAL_CLASS.path())
     provider = KubernetesProvider(
         client, server=settings.cluster_server, ca="", clock=SystemClock(),
@@ -186,19 +191,34 @@ async def _classes(client: KubeClient, settings: Settings) -> list[Diagnosis]:
         harmless=settings.harmless,
     )  # fmt: skip
     ours = [class_from(item) for item in items]
-    try:
-        problems = [
+    problems = []
+    for each, item in zip(ours, items, strict=True):
+        try:
+            obstacles = (
+                await provider.obstacles(each)
+                if each.provider == "Kubernetes"
+                else _not_ready(each, item)
+            )
+        except ProviderUnavailable as error:
+            raise TransientError(str(error)) from error
+        problems += [
             failed(f"class {each.name}", obstacle, "see docs/api/credentialclass.md")
-            for each in ours
-            if each.provider == "Kubernetes"
-            for obstacle in await provider.obstacles(each)
+            for obstacle in obstacles
         ]
-    except ProviderUnavailable as error:
-        raise TransientError(str(error)) from error
     if not ours:
         return [doubtful("classes", "there is no CredentialClass", "make one: examples/")]
     names = ", ".join(each.name for each in ours)
-    return problems or [well("classes", f"{names} can be issued, as far as roles say")]
+    return problems or [well("classes", f"{names} can be issued")]
+
+
+def _not_ready(credential_class: CredentialClass, item: Mapping[str, Any]) -> list[str]:
+    """Return why a class is not Ready, as the operator wrote it; empty where it is."""
+    said = (item.get("status") or {}).get("conditions") or ()
+    of_now = (c for c in said if c.get("observedGeneration") == credential_class.generation)
+    ready = next((c for c in of_now if c["type"] == "Ready"), None)
+    if ready is None:
+        return ["the operator has not yet said whether it can be issued"]
+    return [] if ready["status"] == "True" else [str(ready["message"])]
 
 
 def _key_file(path: Path, *, here: bool) -> Diagnosis:

@@ -18,6 +18,7 @@ import click
 from taskpass.cel.in_process import DirectEvaluator
 from taskpass.cli.policy.files import Given, PodTemplate, read
 from taskpass.core.errors import UsageError
+from taskpass.core.model.capabilities import Capabilities, shown
 from taskpass.core.model.task import CredentialRequest, Task, TaskUser
 from taskpass.core.policy.evaluate import (
     Agent,
@@ -27,9 +28,8 @@ from taskpass.core.policy.evaluate import (
     Question,
     evaluate,
 )
+from taskpass.providers.registry import capabilities_of
 
-MINIMUM_LIFETIME_SECONDS = {"Kubernetes": 600}
-"""The least that each provider can issue."""
 WIDTH = 100
 
 
@@ -41,6 +41,8 @@ class Answer:
     phase: str
     request: CredentialRequest
     decision: Decision
+    capabilities: Capabilities | None
+    """What the class's provider promises; None where there is no such class or provider."""
 
 
 @click.group()
@@ -136,9 +138,7 @@ def _answers(
                 credential_class=granted,
                 agent=agent,
                 namespace_labels=given.namespace_labels(task.namespace),
-                minimum_lifetime_seconds=MINIMUM_LIFETIME_SECONDS.get(granted.provider, 0)
-                if granted
-                else 0,
+                capabilities=capabilities_of(granted),
             )
             known = evaluator.answers_to(question, policies)
             yield Answer(
@@ -146,6 +146,7 @@ def _answers(
                 phase=phase,
                 request=request,
                 decision=evaluate(question, policies, known),
+                capabilities=question.capabilities,
             )
 
 
@@ -193,6 +194,8 @@ def _verdict(answer: Answer) -> Iterator[str]:
     yield from _wrapped(asked, f"  {click.style(word.ljust(9), fg=colour, bold=True)}", " " * 11)
     reason = "" if decision.allowed else f"{decision.reason}: "
     yield from _wrapped(f"{reason}{decision.message}", " " * 11, " " * 11)
+    if decision.allowed and answer.capabilities is not None:
+        yield from _wrapped(f"Credentials: {answer.capabilities}.", " " * 11, " " * 11)
 
 
 def _wrapped(text: str, first: str, rest: str) -> Iterator[str]:
@@ -218,6 +221,7 @@ def _as_json(answers: Sequence[Answer], broken: dict[str, str]) -> dict[str, Any
                 "policyDigest": answer.decision.policy_digest,
                 "lifetimeSeconds": answer.decision.lifetime_seconds,
                 "nearest": answer.decision.nearest,
+                "capabilities": shown(answer.capabilities) if answer.capabilities else None,
             }
             for answer in answers
         ],

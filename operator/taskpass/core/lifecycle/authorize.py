@@ -92,7 +92,7 @@ def _question(snapshot: Snapshot, request: CredentialRequest, phase: str | None)
         credential_class=used,
         agent=agent,
         namespace_labels=snapshot.namespace_labels,
-        minimum_lifetime_seconds=snapshot.minimum_lifetimes.get(used.provider, 0) if used else 0,
+        capabilities=snapshot.capabilities.get(request.class_name),
         may_use=snapshot.may_use.get(request.class_name, True),
         queue_position=snapshot.queue_position,
         queue_position_in_namespace=snapshot.queue_position_in_namespace,

@@ -167,9 +167,7 @@ def has_run_out(snapshot: Snapshot, request: CredentialRequest, now: datetime) -
     if _exceeds(count, authorize(snapshot, request, now)):
         return True
     used = snapshot.classes.get(request.class_name)
-    return used is not None and not fits(
-        deadline_of(snapshot), _minimum(snapshot, used.provider), now
-    )
+    return used is not None and not fits(deadline_of(snapshot), _minimum(snapshot, used.name), now)
 
 
 def _exceeds(renewals: int, decision: Decision) -> bool:
@@ -195,11 +193,12 @@ def _renewal_time(snapshot: Snapshot, grant: Grant, now: datetime) -> datetime |
     request = next((r for r in asked if r.name == grant.name), None)
     own = deadline_of(snapshot) if request is None else _end_of(snapshot, request)
     end = _earlier(own, grant.approval)
-    return renewal_time(grant, end, _minimum(snapshot, grant.provider), now)
+    return renewal_time(grant, end, _minimum(snapshot, grant.class_name), now)
 
 
-def _minimum(snapshot: Snapshot, provider: str) -> timedelta:
-    return timedelta(seconds=snapshot.minimum_lifetimes.get(provider, 0))
+def _minimum(snapshot: Snapshot, class_name: str) -> timedelta:
+    promised = snapshot.capabilities.get(class_name)
+    return timedelta(seconds=promised.minimum_seconds if promised else 0)
 
 
 def _renew(
@@ -358,7 +357,7 @@ def _planned(
     cover = covering(request, snapshot.lineage) if snapshot.live_task.parent else None
     deadline = _earlier(_end_of(snapshot, request), approval)
     if deadline is not None:
-        left = max(deadline - now, _minimum(snapshot, used.provider))
+        left = max(deadline - now, _minimum(snapshot, used.name))
         lifetime = min(lifetime, int(left.total_seconds()))
     if before is None:
         renewals = snapshot.record.renewals.get(_use(snapshot, request), 0)
@@ -383,7 +382,7 @@ def _in_time(
     task, used = snapshot.live_task, snapshot.classes.get(request.class_name)
     if not decision.allowed or not task.parent or used is None:
         return decision
-    if fits(_end_of(snapshot, request), _minimum(snapshot, used.provider), now):
+    if fits(_end_of(snapshot, request), _minimum(snapshot, used.name), now):
         return decision
     return Decision(
         allowed=False,

@@ -9,6 +9,7 @@ from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.delegation import Lineage
 from taskpass.core.lifecycle.ownership import CONTROLLERS, Controllers, WorkloadView
 from taskpass.core.lifecycle.records import TaskRecord
+from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.grant import Grant, GrantState
 from taskpass.core.model.kill_switch import KillSwitch
@@ -73,8 +74,8 @@ class Snapshot:
     namespace_labels: Mapping[str, str]
     classes: Mapping[str, CredentialClass]
     """The classes that the task's requests name, as far as they exist."""
-    minimum_lifetimes: Mapping[str, int]
-    """Seconds, by provider."""
+    capabilities: Mapping[str, Capabilities]
+    """Of those classes, by name, what their providers promise."""
     policies: Sequence[CompiledPolicy]
     queue_position: int
     """Other tasks of the agent that hold credentials and did so before; 0 where no policy asks."""

@@ -50,11 +50,12 @@ def lifetime_of(
             cap,
             f"expirationSeconds must be less than or equal to {cap.seconds} under {cap.owner}",
         )
-    if chosen.seconds < question.minimum_lifetime_seconds:
+    shortest = question.capabilities.minimum_seconds if question.capabilities else 0
+    if chosen.seconds < shortest:
         return _refused(
             chosen,
             f"{chosen.field} of {chosen.owner} must be greater than or equal to "
-            f"{question.minimum_lifetime_seconds}, the shortest that provider "
+            f"{shortest}, the shortest that provider "
             f"{credential_class.provider} can issue",
         )
     return chosen

@@ -8,6 +8,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.task import CredentialClass, CredentialRequest, LabelSelector, Task
 
 PolicyVersion = tuple[str, str, int]
@@ -152,8 +153,8 @@ class Question:
     """None: no class of the name that the request gives exists."""
     agent: Agent
     namespace_labels: Mapping[str, str]
-    minimum_lifetime_seconds: int
-    """The least that the class's provider can issue."""
+    capabilities: Capabilities | None
+    """What the class's provider promises; None where there is no such class or provider."""
     may_use: bool = True
     """Whether the task's `changedBy` has the verb `use` on the class."""
     queue_position: int = 0

@@ -103,6 +103,13 @@ FIELDS: tuple[Field, ...] = (
     _strings("class.locations", 16, "where its credentials can be used"),
     _int("class.defaultExpirationSeconds", "its default lifetime"),
     _int("class.maxExpirationSeconds", "its longest lifetime"),
+    _string(
+        "class.revocation",
+        "how soon what is revoked opens nothing any more: Immediate, Bounded or Expiry; '' where "
+        "the provider is not configured",
+    ),
+    _int("class.revocationSeconds", "the most that Bounded takes; 0 for the others"),
+    _int("class.minimumSeconds", "the shortest lifetime that its provider issues"),
     _string("phase", "the phase that asks; '' for a task without phases"),
     Field(name="now", kind=Kind.TIMESTAMP, about="the time of the decision"),
 )
@@ -111,7 +118,7 @@ FIELDS: tuple[Field, ...] = (
 def values_of(question: Question, credential_class: CredentialClass) -> dict[str, Any]:
     """Return the values of all `FIELDS` but `now`, by name; nothing that is large is copied."""
     task, agent, request = question.task, question.agent, question.request
-    workload, intent = task.workload, task.intent
+    workload, intent, promised = task.workload, task.intent, question.capabilities
     return {
         "task.namespace": task.namespace,
         "task.name": task.name,
@@ -145,6 +152,9 @@ def values_of(question: Question, credential_class: CredentialClass) -> dict[str
         "class.locations": credential_class.locations,
         "class.defaultExpirationSeconds": credential_class.default_expiration_seconds,
         "class.maxExpirationSeconds": credential_class.max_expiration_seconds,
+        "class.revocation": promised.revocation.value if promised else "",
+        "class.revocationSeconds": promised.revocation_seconds if promised else 0,
+        "class.minimumSeconds": promised.minimum_seconds if promised else 0,
         "phase": question.phase,
     }
 

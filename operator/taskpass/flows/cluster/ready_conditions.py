@@ -3,10 +3,11 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from taskpass.core.errors import MustEnd, TaskpassError
 from taskpass.core.lifecycle.template import Template
+from taskpass.core.model.capabilities import shown
 from taskpass.core.model.conditions import Finding, Reason, false, true
 from taskpass.core.model.kill_switch import KillSwitch, Target
 from taskpass.core.model.notice import Severity
@@ -60,7 +61,8 @@ class ReadyConditionReporter:
         Twice a second it is asked whether anything changed, and only then what.
         """
         known = self._ports.evaluator.revision
-        state = (self._stock.revision, known, tuple(self._ports.policy_errors.items()))
+        told = (*self._ports.policy_errors.items(), *self._ports.class_findings.items())
+        state = (self._stock.revision, known, told)
         changed, self._looked_at = state != self._looked_at, None
         found = [*(self._of_stock() if changed else ()), *self._of_switches()]
         if changed:
@@ -112,10 +114,11 @@ class ReadyConditionReporter:
                     generation=policy.generation, finding=finding,
                 )  # fmt: skip
         for used in self._stock.all_classes():
-            yield ReadyCondition(
-                kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
-                generation=used.generation, finding=self._of_class(used),
-            )  # fmt: skip
+            if (finding := self._of_class(used)) is not None:
+                yield ReadyCondition(
+                    kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
+                    generation=used.generation, finding=finding, more=self._promised(used),
+                )  # fmt: skip
         for each in self._stock.all_templates():
             yield ReadyCondition(
                 kind="AgentTaskTemplate", namespace=each.namespace, name=each.name, uid=each.uid,
@@ -179,20 +182,21 @@ class ReadyConditionReporter:
             return false(Reason.EVALUATION_FAILED, f"{error} {EFFECT}")
         return true(Reason.READY, "Every expression compiles")
 
-    def _of_class(self, credential_class: CredentialClass) -> Finding:
+    def _of_class(self, credential_class: CredentialClass) -> Finding | None:
+        """Return what is true of a class; None where its provider is still being asked."""
         if credential_class.deleting:
             return false(
                 Reason.REVOKING, "It is being deleted; what is held of it is taken back first"
             )
+        generation, finding = self._ports.class_findings.get(credential_class.uid, (0, None))
+        return finding if generation == credential_class.generation else None
+
+    def _promised(self, credential_class: CredentialClass) -> Mapping[str, Any]:
+        """Return what the class's status shows of its provider's promises."""
         provider = self._ports.providers.get(credential_class.provider)
         if provider is None:
-            return false(
-                Reason.PROVIDER_REFUSED, f"Provider '{credential_class.provider}' is not configured"
-            )
-        problem = provider.problem(credential_class)
-        if problem:
-            return false(Reason.PROVIDER_REFUSED, problem)
-        return true(Reason.READY, f"Provider {credential_class.provider} can issue it")
+            return {}
+        return {"capabilities": shown(provider.capabilities(credential_class))}
 
 
 TEMPLATE_READY = true(

@@ -122,11 +122,12 @@ def _plan(ports: Ports, snapshot: Snapshot, planned: Planned) -> Grant:
     )
     provider = ports.providers[credential_class.provider]
     grant_id = f"g-{uuid4().hex}"
-    absent = sorted({o.field for o in planned.request.outputs} - provider.fields())
+    fields = provider.capabilities(credential_class).fields
+    absent = sorted({o.field for o in planned.request.outputs} - fields)
     if absent:
         raise ProviderRefused(
             f"outputs of credential '{planned.request.name}' names field '{absent[0]}'; provider "
-            f"{credential_class.provider} has {', '.join(sorted(provider.fields()))}"
+            f"{credential_class.provider} has {', '.join(sorted(fields))}"
         )
     return Grant(
         id=grant_id,

@@ -44,7 +44,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
     records, grants = deferred.records(ledger.records_of(key)), deferred.grants(ledger.grants(key))
     uid = task.uid if task else ""
     pods = world.pods(key) if task else ()
-    sight, bound = world.sight(key[0]), _bound(ports, pods)
+    sight, bound, classes = world.sight(key[0]), _bound(ports, pods), tuple(_classes(ports, task))
     return Snapshot(
         task=task,
         own_record=next((r for r in records if r.task.uid == uid), None),
@@ -59,9 +59,11 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
             world.service_account_uid(task.namespace, task.service_account) if task else None
         ),
         namespace_labels=world.namespace_labels(key[0]),
-        classes={c.name: c for c in _classes(ports, task)},
-        minimum_lifetimes={
-            name: provider.minimum_lifetime_seconds() for name, provider in ports.providers.items()
+        classes={c.name: c for c in classes},
+        capabilities={
+            c.name: ports.providers[c.provider].capabilities(c)
+            for c in classes
+            if c.provider in ports.providers
         },
         policies=world.policies(key[0]),
         queue_position=_ahead(ports, task, task.service_account) if task else 0,

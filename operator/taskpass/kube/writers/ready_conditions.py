@@ -24,6 +24,7 @@ class KubeReadyConditions:
             live = await self._client.get(path)
             before = live.get("status", {})
             wanted = {
+                **condition.more,
                 "observedGeneration": condition.generation,
                 "conditions": conditions(
                     {"Ready": condition.finding},
@@ -33,7 +34,8 @@ class KubeReadyConditions:
                 ),
             }
             if before != wanted and live["metadata"]["uid"] == condition.uid:
-                await self._client.merge_patch(path + "/status", {"status": wanted})
+                gone = dict.fromkeys(before.keys() - wanted.keys())
+                await self._client.merge_patch(path + "/status", {"status": {**gone, **wanted}})
         except NotFound:
             return
 

@@ -37,12 +37,14 @@ from taskpass.core.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
+from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.grant import Grant, Issued
 from taskpass.core.model.task import CredentialClass, CredentialRequest, digest
 from taskpass.ports.clock import Clock
 from taskpass.ports.cluster import ApiClient
 from taskpass.providers.kubernetes.access import must_be_new, reviews_of, wait_until_effective
 from taskpass.providers.kubernetes.calls import listed, together
+from taskpass.providers.kubernetes.capabilities import capabilities_of
 from taskpass.providers.kubernetes.objects import (
     GRANT_LABEL,
     PUBLIC_FIELDS,
@@ -68,9 +70,6 @@ from taskpass.providers.kubernetes.roles import (
 )
 from taskpass.providers.kubernetes.state import State, initial_state
 
-MINIMUM_SECONDS = 600
-"""The API server issues no shorter token."""
-FIELDS = frozenset({"token", "kubeconfig", "ca.crt", "server", "namespace"})
 NO_TARGETS: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({})
 logger = logging.getLogger(__name__)
 
@@ -111,13 +110,9 @@ class KubernetesProvider:
             clock.monotonic, keep=lambda given: not given
         )
 
-    def minimum_lifetime_seconds(self) -> int:
-        """Return the least lifetime that the API server issues."""
-        return MINIMUM_SECONDS
-
-    def fields(self) -> frozenset[str]:
-        """Return the names of the fields that a credential of it has."""
-        return FIELDS
+    def capabilities(self, credential_class: CredentialClass) -> Capabilities:
+        """Return what `capabilities_of` says of it."""
+        return capabilities_of(credential_class)
 
     def problem(self, credential_class: CredentialClass) -> str | None:
         """See `ports.CredentialProvider`: a role may keep it from that, or its tokens' audience."""

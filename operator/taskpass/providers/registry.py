@@ -1,0 +1,22 @@
+"""Which providers there are: the one list of what `spec.provider` of a class can be."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from taskpass.core.model.capabilities import Capabilities
+from taskpass.core.model.task import CredentialClass
+from taskpass.providers.kubernetes.capabilities import capabilities_of as of_kubernetes
+
+CAPABILITIES: Mapping[str, Callable[[CredentialClass], Capabilities]] = MappingProxyType(
+    {"Kubernetes": of_kubernetes}
+)
+
+
+def capabilities_of(credential_class: CredentialClass | None) -> Capabilities | None:
+    """Return what the provider of a class promises; None where there is no such class or provider.
+
+    Pure, and without the provider's settings or client library: for commands that read files.
+    """
+    if credential_class is None or credential_class.provider not in CAPABILITIES:
+        return None
+    return CAPABILITIES[credential_class.provider](credential_class)
