@@ -51,6 +51,8 @@ class SimulatedWorld:
         self.faults: list[Fault] = []
         self.errors: list[BaseException] = []
         """What came out of reconciles."""
+        self.seen_anew = asyncio.Event()
+        """Set by a test once what it changed is seen, while a look is under way."""
         self.asked: list[Key] = []
         """Which keys the operator had looked at for the sake of another."""
         self.starts = 0
@@ -125,7 +127,7 @@ class SimulatedWorld:
             providers={"Fake": provider}, sink=calls, pods=calls, tasks=calls, events=calls,
             reviewer=calls, workloads=calls, ready_conditions=calls, evaluator=calls,
             audience="taskpass", overlap=self.overlap, fingerprint_key=b"k" * 32,
-            fail_point=self.life.point, enqueue=self.asked.append,
+            fail_point=self.life.point, enqueue=self.asked.append, changed=self._changed,
             budgets=Budgets(
                 meters=self._ledger.meters(), room=lambda: self.room,
                 task=self.limits.get("task", UNLIMITED),
@@ -135,6 +137,11 @@ class SimulatedWorld:
         self.ports.modes.issuance_blocked_reason = None
         self._reconciler = Reconciler(self.ports)
         self._sweep_due = self.starts > 1
+
+    async def _changed(self, key: Key) -> None:
+        """Return once a test says that the queue was asked to have the key looked at."""
+        await self.seen_anew.wait()
+        self.seen_anew.clear()
 
     def seen(self) -> Cluster:
         """Return what the operator's caches show."""

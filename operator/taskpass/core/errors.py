@@ -72,6 +72,10 @@ class ProviderUnavailable(TransientError):
     """The credential's issuer did not answer, or answered 429 or 5xx."""
 
 
+class GivenUp(ProviderUnavailable):
+    """We did not wait for the answer any longer."""
+
+
 class WitnessUnavailable(TransientError):
     """A witness did not answer, or not as the protocol has it."""
 

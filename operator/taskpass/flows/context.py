@@ -1,7 +1,8 @@
 """What every flow stands on: the ports, a few settings, and the secrets that are still known."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,11 @@ def _nowhere_else(_: Key) -> AbstractContextManager[None]:
 
 def _nobody(_: Key) -> None:
     """Look at nothing: whoever drives the reconciles looks at everything."""
+
+
+async def _never(_: Key) -> None:
+    """Wait for ever: whoever drives the reconciles looks when it likes."""
+    await asyncio.Event().wait()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,6 +99,10 @@ class Ports:
     """Has a task looked at soon."""
     aside: Callable[[Key], AbstractContextManager[None]] = _nowhere_else
     """Surrounds what takes long and keeps nothing else waiting: another task may be looked at."""
+    changed: Callable[[Key], Awaitable[None]] = _never
+    """Returns when a task that is being looked at is to be looked at anew."""
+    revoking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """By grant id: revocations that a provider has not answered yet (`provider_calls.py`)."""
     fail_point: Callable[[str], None] = _nowhere
     """Called between steps with a step's name; tests end the process there."""
 

@@ -75,6 +75,8 @@ class WorkQueue:
         self._aside = 0
         """How many of them wait for something that keeps nothing else waiting."""
         self._again: set[Key] = set()
+        self._watched: dict[Key, asyncio.Event] = {}
+        """Of those that are worked on: who waits for `changed`."""
         self._tries: dict[Key, int] = {}
         self._wall: list[tuple[datetime, Key]] = []
         self._due: dict[Key, datetime] = {}
@@ -93,12 +95,18 @@ class WorkQueue:
         """Have the key looked at soon. Called on the loop's thread."""
         if key in self._running:
             self._again.add(key)
+            if key in self._watched:
+                self._watched.pop(key).set()
             return
         first = self._comes_first(key)
         if key not in self._waiting or (first and not self._waiting[key]):
             self._waiting[key] = first
             (self._first if first else self._ready).put(key[0], key)
             self._changed.set()
+
+    async def changed(self, key: Key) -> None:
+        """Return once a key that is worked on is added the next time."""
+        await self._watched.setdefault(key, asyncio.Event()).wait()
 
     async def run(
         self,
@@ -183,6 +191,7 @@ class WorkQueue:
             requeue = Requeue(backoff=True)
         finally:
             self._running.discard(key)
+            self._watched.pop(key, None)
             self._busy[key[0]] -= 1
             if not self._busy[key[0]]:
                 del self._busy[key[0]]

@@ -194,6 +194,7 @@ def ports_of(
         fingerprint_key=fingerprint_key(identity.seed),
         enqueue=queue.add,
         aside=queue.aside,
+        changed=queue.changed,
         fail_point=fail_point_of(os.environ),
     )
 

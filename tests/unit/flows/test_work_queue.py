@@ -122,6 +122,25 @@ async def test_a_key_that_is_added_while_it_is_worked_on_is_looked_at_once_more(
     assert work.looks == {A: 2}
 
 
+async def test_who_works_on_a_key_can_wait_until_it_is_added_again() -> None:
+    queue, seen = WorkQueue(LoopClock()), asyncio.Event()
+
+    async def work(key: Key) -> Requeue:
+        if not seen.is_set():
+            seen.set()
+            await queue.changed(key)
+            queue.stop()
+        return Requeue()
+
+    queue.add(A)
+    worked = asyncio.create_task(queue.run(work))
+    await seen.wait()
+    queue.add(B)
+    queue.add(A)
+
+    await asyncio.wait_for(worked, 10)
+
+
 async def test_many_keys_are_worked_on_side_by_side_but_no_more_than_the_workers() -> None:
     queue, work = WorkQueue(LoopClock(), workers=3), Work()
     work.let_go.clear()

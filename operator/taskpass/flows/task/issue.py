@@ -6,13 +6,14 @@ durable*. What fails in between is taken back before anything is tried again.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import uuid4
 
 from taskpass.core.audit import events as audit
 from taskpass.core.errors import (
+    GivenUp,
     ProviderRefused,
     ProviderUnavailable,
     SecretNameTaken,
@@ -27,6 +28,7 @@ from taskpass.core.model.entry import Entry
 from taskpass.core.model.grant import Grant, GrantState, Issued, SecretValue
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import digest
+from taskpass.flows import provider_calls
 from taskpass.flows.context import Ports
 from taskpass.flows.recording import defer, record
 from taskpass.ports.credentials import Delivery
@@ -48,10 +50,13 @@ class IssueFailed:
     findings: Mapping[str, Finding]
 
 
-async def issue(ports: Ports, snapshot: Snapshot, step: Issue) -> IssueFailed | None:
+async def issue(
+    ports: Ports, snapshot: Snapshot, step: Issue, is_wanted: Callable[[], bool] = lambda: True
+) -> IssueFailed | None:
     """Issue all that is planned, or leave nothing: None, or why not.
 
-    On return every result is durable. Nothing is delivered yet.
+    `is_wanted` tells whether, by what is seen now, it would still be begun. On return every result
+    is durable. Nothing is delivered yet.
     """
     refused: dict[str, Finding] = {}
     grants: list[Grant] = []
@@ -70,10 +75,8 @@ async def issue(ports: Ports, snapshot: Snapshot, step: Issue) -> IssueFailed | 
     ports.fail_point("issue.before-intent")
     await record(ports, Batch(entries=intents, grants=tuple(grants)), snapshot.live_task)
     ports.fail_point("issue.after-intent")
-    answers = await asyncio.gather(
-        *(_call(ports, g, p) for g, p in zip(grants, step.planned, strict=True)),
-        return_exceptions=True,
-    )
+    calls = [_call(ports, g, p) for g, p in zip(grants, step.planned, strict=True)]
+    answers = await provider_calls.issued(ports, snapshot.live_task.key, calls, is_wanted)
     ports.fail_point("issue.after-provider")
     if all(isinstance(a, Issued) for a in answers):
         issued = [a for a in answers if isinstance(a, Issued)]
@@ -241,12 +244,13 @@ async def _give_up(
     findings: dict[str, Finding] = {}
     failed: dict[int, str] = {}
     surprise: BaseException | None = None
+    alone = all(isinstance(each, Issued | GivenUp) for each in answers)  # none failed by itself
     for grant, answer in zip(grants, answers, strict=True):
         if isinstance(answer, Issued):
             grant = _issued(ports, grant, answer)
             entries.append(audit.issue_result(grant, now, _notice(grant)))
         else:
-            code = type(answer).__name__ if isinstance(answer, TaskpassError) else "InternalError"
+            code = _code(answer)
             text = str(answer) if isinstance(answer, TaskpassError) else "an internal error"
             reason = (
                 Reason.PROVIDER_REFUSED
@@ -255,8 +259,9 @@ async def _give_up(
             )
             if not isinstance(answer, TaskpassError):
                 surprise = answer
-            findings[grant.name] = false(reason, f"{_subject(grant)}: {text}")
-            failed[len(entries)] = grant.name
+            if not isinstance(answer, GivenUp) or alone:
+                findings[grant.name] = false(reason, f"{_subject(grant)}: {text}")
+                failed[len(entries)] = grant.name
             entries.append(audit.issue_failed(grant, now, code))
         back = replace(
             grant, state=GrantState.REVOKING, revoking_since=now,
@@ -278,6 +283,13 @@ async def _give_up(
     if surprise is not None:
         raise surprise
     return IssueFailed(findings=findings)
+
+
+def _code(answer: BaseException) -> str:
+    """Return the class of an error as the log names it."""
+    if isinstance(answer, GivenUp):
+        return ProviderUnavailable.__name__
+    return type(answer).__name__ if isinstance(answer, TaskpassError) else "InternalError"
 
 
 async def deliver(ports: Ports, snapshot: Snapshot, step: Deliver) -> Finding | None:

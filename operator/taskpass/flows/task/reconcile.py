@@ -9,6 +9,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from taskpass.core.errors import MustEnd, TaskpassError, TransientError
 from taskpass.core.lifecycle.ending import ending_step
@@ -59,6 +60,8 @@ from taskpass.flows.work_queue import Requeue
 logger = logging.getLogger(__name__)
 CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
 """What tasks below may hold depends on these."""
+ENDS = (Revoke, Withdraw, Enter, Block, Suspend, Finish, Unbind, Release, Delete, Wait)
+"""What is not to be kept waiting by a provider that is being asked for a credential."""
 RECORDED_BEFORE = (Deliver, Release, Delete, Unbind, Wait)
 """What does something before it records anything, or takes back what was decided: all that was
 decided before is durable then."""
@@ -170,7 +173,9 @@ class Reconciler:
             case RefuseRequests():
                 await advance.refuse_requests(ports, snapshot, step)
             case Issue():
-                failed = await issue(ports, snapshot, step)
+                failed = await issue(
+                    ports, snapshot, step, partial(_is_wanted, ports, snapshot.live_task.key, run)
+                )
                 run.failures |= dict(failed.findings) if failed else {}
             case Deliver():
                 run.delivery_failure = await deliver(ports, snapshot, step)
@@ -312,6 +317,16 @@ def _decided(snapshot: Snapshot, now: datetime) -> Step:
                 extra={"task": str(snapshot.task and snapshot.task.ref)}, exc_info=failed,
             )  # fmt: skip
     return ending.step
+
+
+def _is_wanted(ports: Ports, key: Key, run: Run) -> bool:
+    """Tell whether what is being issued would still be, by what is seen now.
+
+    Its own intents are left out: to whoever finds them they are what a crash has left.
+    """
+    seen = observe(ports, key, run)
+    others = [each for each in seen.grants if each.state is not GrantState.INTENT]
+    return not isinstance(_decided(replace(seen, grants=others), ports.now()), ENDS)
 
 
 def _is_recorded_before(ports: Ports, step: Step) -> bool:

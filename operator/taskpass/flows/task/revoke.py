@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from taskpass.core.audit import events as audit
 from taskpass.core.errors import ProviderUnavailable, TaskpassError, TransientError
@@ -17,6 +18,7 @@ from taskpass.core.model.entry import Entry
 from taskpass.core.model.grant import Grant, GrantState
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import Task
+from taskpass.flows import provider_calls
 from taskpass.flows.context import Ports
 from taskpass.flows.recording import defer, record
 from taskpass.ports.ledger import Batch
@@ -28,7 +30,7 @@ PATIENCE_SECONDS = 20.0
 
 
 async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str]:
-    """Take back the step's grants; return the ids of those that no provider confirmed.
+    """Take back the step's grants; return the ids of those that no provider has confirmed yet.
 
     On return the intents are durable; each confirmed result is recorded with what follows. The
     intents get a short head start, so that a crash leaves what was begun on record; a log that is
@@ -58,16 +60,22 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
     ports.fail_point("revoke.after-intent")
     renewed = {g.id: g for g in moving}
     grants = [renewed.get(g.id, g) for g, _ in step.grants]
-    answers = await asyncio.gather(*(_call(ports, g) for g in grants), return_exceptions=True)
+    answers: dict[str, BaseException | None] = {}
+    if grants:
+        key = grants[0].task.key
+        answers = await provider_calls.revoked(ports, key, grants, partial(_call, ports))
     await intent
     ports.fail_point("revoke.after-provider")
-    _confirm(ports, [g for g, a in zip(grants, answers, strict=True) if a is None], task)
-    failed = [(g, a) for g, a in zip(grants, answers, strict=True) if a is not None]
-    for grant, answer in failed:
+    gone = [g for g in grants if g.id in answers and answers[g.id] is None]
+    _confirm(ports, gone, task)
+    for grant in grants:
+        answer = answers.get(grant.id)
+        if answer is None:
+            continue
         if not isinstance(answer, Exception):
             raise answer
         await _tell_failure(ports, grant, answer, task)
-    return frozenset(g.id for g, _ in failed)
+    return frozenset(g.id for g in grants) - {g.id for g in gone}
 
 
 async def _call(ports: Ports, grant: Grant) -> None:
