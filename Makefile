@@ -95,8 +95,8 @@ soak-cluster: setup tools
 ##@ Dependencies
 .PHONY: lock
 lock: ## Resolve again what requirements/*.lock pin (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet -o requirements/run.lock
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --quiet -c requirements/run.lock -o requirements/dev.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header --quiet -o requirements/run.lock
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-header --quiet -c requirements/run.lock -o requirements/dev.lock
 
 .PHONY: help
 help: ## This text

@@ -11,13 +11,14 @@ Object = dict[str, Any]
 VERSION = "taskpass.dev/v1alpha1"
 
 
-def good(kind: str) -> Object:
-    """Return a valid object of a kind."""
+def good(kind: str, variant: str = "") -> Object:
+    """Return a valid object of a kind; `variant` is one of `VARIANTS`, '' is of `SPECS`."""
+    spec = VARIANTS[kind][variant] if variant else SPECS[kind]
     return {
         "apiVersion": VERSION,
         "kind": kind,
         "metadata": {"name": "good"},
-        "spec": copy.deepcopy(SPECS[kind]),
+        "spec": copy.deepcopy(spec),
     }
 
 
@@ -79,6 +80,17 @@ SPECS: dict[str, Object] = {
     "TaskApproval": {"taskRef": {"name": "ticket-4711", "uid": "0f"}, "digest": "sha256:" + 64 * "a", "decision": "Approved"},
     "ClusterAgentPolicy": {**POLICY, "namespaceSelector": {}},
 }  # fmt: skip
+VARIANTS: dict[str, dict[str, Object]] = {
+    "CredentialClass": {
+        "PostgreSQL": {
+            "provider": "PostgreSQL",
+            "postgresql": {"server": "support", "database": "tickets", "roles": [{"action": "read", "name": "tickets_ro"}]},
+            "actions": ["read"],
+            "namespaceSelector": {"matchLabels": {"taskpass.dev/tickets": "true"}},
+        },
+    },
+}  # fmt: skip
+"""Specs of another shape: by kind, and by what tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +103,12 @@ class Refusal:
     message: str
     why: str
     on_update: bool = False
+    variant: str = ""
 
     @property
     def before(self) -> Object:
         """The valid object."""
-        return good(self.kind)
+        return good(self.kind, self.variant)
 
     @property
     def thing(self) -> Object:
@@ -123,6 +136,10 @@ def _task(path: str, value: Any, message: str, why: str, **rest: bool) -> Refusa
 
 def _class(path: str, value: Any, message: str, why: str) -> Refusal:
     return Refusal("CredentialClass", f"spec.{path}", value, message, why)
+
+
+def _database(path: str, value: Any, message: str, why: str) -> Refusal:
+    return Refusal("CredentialClass", f"spec.{path}", value, message, why, variant="PostgreSQL")
 
 
 def _policy(path: str, value: Any, message: str, why: str) -> Refusal:
@@ -201,6 +218,18 @@ CLASSES = [
     _class("namespaceSelector.matchExpressions", [{"key": "a", "operator": "In"}], "must have `values` when `operator` is", "In without values"),
     _class("namespaceSelector.matchExpressions", [{"key": "a", "operator": "Exists", "values": ["b"]}], "must have `values` when", "Exists with values"),
 ]  # fmt: skip
+DATABASES = [
+    _database("postgresql", None, "must be set when `provider` is 'PostgreSQL'", "PostgreSQL without its section"),
+    _database("kubernetes", {"roles": [{"action": "read", "kind": "Role", "name": "r"}], "namespaces": ["a"]}, "must not be set when `provider` is another than 'Kubernetes'", "the section of another provider"),
+    _class("postgresql", {"server": "s", "database": "d", "roles": [{"action": "read", "name": "r"}]}, "must not be set when `provider` is another than 'PostgreSQL'", "PostgreSQL's section beside Kubernetes'"),
+    _database("actions", ["read", "write"], "must each have a role in `postgresql.roles`", "an action without a group role"),
+    _database("postgresql.roles", [{"action": a, "name": "r"} for a in ("read", "x")], "must each be for one of `actions`", "a group role without an action"),
+    _database("locations", ["https://db.example"], "must not be set when `provider` is 'PostgreSQL'", "a location of a database"),
+    _database("postgresql.database", "a\nb", "should match", "a database of two lines"),
+    _database("postgresql.database", 64 * "d", "Too long", "a database whose name the server would cut"),
+    _database("postgresql.tls", "Prefer", "Unsupported value", "TLS that anybody in between can take off"),
+    _database("postgresql.roles.0.name", "", "should be at least 1 chars long", "a group role without a name"),
+]  # fmt: skip
 POLICIES = [
     _policy("effect", "Permit", "Unsupported value", "another effect"),
     _policy("effect", None, "spec.effect: Required value", "no effect"),
@@ -254,4 +283,4 @@ APPROVALS = [
     _word("decision", "Denied", "must not be changed; make another TaskApproval", "another decision afterwards", on_update=True),
     _word("digest", "sha256:" + 64 * "b", "must not be changed; make another TaskApproval", "another request afterwards", on_update=True),
 ]  # fmt: skip
-REFUSALS = [*TASKS, *CLASSES, *POLICIES, *SWITCHES, *APPROVALS, *FAMILY]
+REFUSALS = [*TASKS, *CLASSES, *DATABASES, *POLICIES, *SWITCHES, *APPROVALS, *FAMILY]

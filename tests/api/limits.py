@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from api_objects import SPECS, good
+from api_objects import SPECS, VARIANTS, good
 from crd_validation import schema_of
 from test_types import FULL
 
@@ -28,11 +28,12 @@ class Excess:
     path: Path
     value: Any
     message: str
+    variant: str = ""
 
     @property
     def thing(self) -> Object:
         """The object."""
-        thing = full(self.kind)
+        thing = full(self.kind, self.variant)
         target: Any = thing["spec"]
         for part in self.path[:-1]:
             target = target[part]
@@ -41,23 +42,29 @@ class Excess:
 
     def __str__(self) -> str:
         where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in self.path)
-        return f"{self.kind}{where}: {self.message}"
+        return f"{self.kind}{self.variant and f' {self.variant}'}{where}: {self.message}"
 
 
-def full(kind: str) -> Object:
-    """Return an object that has every field."""
-    thing = good(kind)
-    thing["spec"].update(copy.deepcopy(FULL[kind]))
+def full(kind: str, variant: str = "") -> Object:
+    """Return an object that has every field, but for sections of other variants."""
+    thing = good(kind, variant)
+    thing["spec"].update(copy.deepcopy(FULL[f"{kind} {variant}".strip()]))
     return thing
+
+
+def variants() -> Iterator[tuple[str, str]]:
+    """Yield each kind, and the variant of it; '' for the first."""
+    for kind in SPECS:
+        yield from ((kind, variant) for variant in ("", *VARIANTS.get(kind, ())))
 
 
 def excesses() -> Iterator[Excess]:
     """Yield every limit of every kind's spec."""
-    for kind in SPECS:
-        spec = full(kind)["spec"]
+    for kind, variant in variants():
+        spec = full(kind, variant)["spec"]
         for path, value, message in _of(schema_of(kind)["properties"]["spec"], spec, ()):
             if path[0] not in STAMPS:
-                yield Excess(kind, path, value, message)
+                yield Excess(kind, path, value, message, variant)
 
 
 def _of(schema: Object, value: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
@@ -81,7 +88,8 @@ def _of(schema: Object, value: Any, path: Path) -> Iterator[tuple[Path, Any, str
             if "minProperties" in schema:
                 yield path, {}, f"should have at least {schema['minProperties']} properties"
             for name, sub in schema.get("properties", {}).items():
-                yield from _of(sub, value[name], (*path, name))
+                if name in value:  # of every property that has none `test_types` knows why
+                    yield from _of(sub, value[name], (*path, name))
             if "additionalProperties" in schema:
                 first = next(iter(value))
                 yield from _of(schema["additionalProperties"], value[first], (*path, first))

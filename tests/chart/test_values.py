@@ -8,6 +8,7 @@ import yaml
 from rendering import CHART, ENROLLED, NAMESPACE, HelmFailed, Object, of_kind, one, pod_spec, render
 
 from taskpass.core.lifecycle.ownership import CONTROLLERS
+from taskpass.runtime.settings import load
 
 
 def test_the_defaults_install_an_operator_that_serves_nobody() -> None:
@@ -153,6 +154,7 @@ def test_the_settings_that_the_operator_gets() -> None:
         "TASKPASS_CONTROLLERS": json.dumps(
             dict(CONTROLLERS), sort_keys=True, separators=(",", ":"), default=list
         ),
+        "TASKPASS_MOUNT_PATH": "/var/run/taskpass",
         "TASKPASS_AUDIENCE": "taskpass",
         "TASKPASS_LEDGER_PATH": "/var/lib/taskpass/ledger.db",
         "TASKPASS_SIGNING_KEY_GENERATION": "1",
@@ -175,6 +177,50 @@ def test_settings_that_are_off_by_default() -> None:
     assert settings["TASKPASS_CLUSTER_SERVER"] == "https://k:6443"
     assert settings["TASKPASS_AUDIENCE"] == "agents"
     assert settings["TASKPASS_LOG_LEVEL"] == "debug"
+
+
+DATABASES = {
+    "support": {
+        "host": "db.support.svc", "user": "op", "secretName": "db-op",
+        "databases": {"tickets": ["tickets_ro"]},
+    },
+    "sales": {
+        "host": "10.0.0.7", "port": 6432, "user": "op", "database": "admin", "tls": "VerifyCA",
+        "secretName": "sales-op", "authentication": "Certificate",
+        "databases": {"orders": ["ro", "rw"]},
+    },
+}  # fmt: skip
+
+
+def test_a_database_server_is_a_setting_that_names_the_files_of_its_secret() -> None:
+    objects = render({"postgresql": {"servers": DATABASES}})
+
+    files = "/etc/taskpass/postgresql"
+    servers = json.loads(env(objects)["TASKPASS_POSTGRESQL_SERVERS"])
+    assert servers == {
+        "support": {
+            "host": "db.support.svc", "user": "op", "databases": {"tickets": ["tickets_ro"]},
+            "caFile": f"{files}/support/ca.crt", "passwordFile": f"{files}/support/password",
+        },
+        "sales": {
+            "host": "10.0.0.7", "port": 6432, "user": "op", "database": "admin", "tls": "VerifyCA",
+            "databases": {"orders": ["ro", "rw"]}, "caFile": f"{files}/sales/ca.crt",
+            "certificateFile": f"{files}/sales/tls.crt", "keyFile": f"{files}/sales/tls.key",
+        },
+    }  # fmt: skip
+    given = {"TASKPASS_NAMESPACE": "a", "TASKPASS_POSTGRESQL_SERVERS": json.dumps(servers)}
+    assert load({}, given).postgresql_servers["sales"].port == 6432
+    spec = one(objects, "Deployment", "taskpass")["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    mounts = {m["name"]: m for m in container["volumeMounts"]}
+    secrets = {v["name"]: v["secret"] for v in spec["volumes"] if "secret" in v}
+    for name, server in DATABASES.items():
+        assert mounts[f"postgresql-{name}"] == {
+            "name": f"postgresql-{name}", "mountPath": f"{files}/{name}", "readOnly": True,
+        }  # fmt: skip
+        assert secrets[f"postgresql-{name}"] == {
+            "secretName": server["secretName"], "defaultMode": 0o440,
+        }  # fmt: skip
 
 
 def test_audience_and_mount_path_reach_the_policies() -> None:
@@ -387,6 +433,22 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "a user that breaks out of CEL": (
         {"podTokenRequesters": ["a' || true || '"]},
         "podTokenRequesters",
+    ),
+    "a database server whose Secret is one of ours": (
+        {"postgresql": {"servers": {"a": {**DATABASES["support"], "secretName": "taskpass-x"}}}},
+        "secretName",
+    ),
+    "a database server without a group role": (
+        {"postgresql": {"servers": {"a": {**DATABASES["support"], "databases": {"tickets": []}}}}},
+        "databases",
+    ),
+    "a database server whose name is no path": (
+        {"postgresql": {"servers": {"../a": DATABASES["support"]}}},
+        "invalid propertyName",
+    ),
+    "a database server without TLS": (
+        {"postgresql": {"servers": {"a": {**DATABASES["support"], "tls": "Disable"}}}},
+        "tls",
     ),
     "nobody who deletes for Kubernetes": ({"deletionControllers": []}, "deletionControllers"),
     "every resource as harmless": ({"harmlessWrites": ["*"]}, "harmlessWrites"),

@@ -40,6 +40,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ .Values.ledger.existingClaim | default "taskpass-ledger" }}
 {{- end }}
 
+{{/* The servers of provider PostgreSQL as the operator's setting has them: files in the place of Secrets. */}}
+{{- define "taskpass.postgresqlServers" -}}
+{{- $all := dict }}
+{{- range $name, $given := . }}
+{{- $files := printf "/etc/taskpass/postgresql/%s" $name }}
+{{- $server := merge (dict "caFile" (printf "%s/ca.crt" $files)) (omit $given "secretName" "authentication") }}
+{{- if eq ($given.authentication | default "Password") "Certificate" }}
+{{- $server = merge $server (dict "certificateFile" (printf "%s/tls.crt" $files) "keyFile" (printf "%s/tls.key" $files)) }}
+{{- else }}
+{{- $server = merge $server (dict "passwordFile" (printf "%s/password" $files)) }}
+{{- end }}
+{{- $_ := set $all $name $server }}
+{{- end }}
+{{- toJson $all }}
+{{- end }}
+
 {{/* Every setting that the operator gets; the names are those of its settings (TASKPASS_ and the field's name). */}}
 {{- define "taskpass.env" -}}
 - name: TASKPASS_NAMESPACE
@@ -54,6 +70,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   value: {{ .Values.harmlessWrites | toJson | quote }}
 - name: TASKPASS_CONTROLLERS
   value: {{ .Values.controllers | toJson | quote }}
+{{- with .Values.postgresql.servers }}
+- name: TASKPASS_POSTGRESQL_SERVERS
+  value: {{ include "taskpass.postgresqlServers" . | quote }}
+{{- end }}
+- name: TASKPASS_MOUNT_PATH
+  value: {{ .Values.mountPath | quote }}
 - name: TASKPASS_AUDIENCE
   value: {{ .Values.audience | quote }}
 - name: TASKPASS_LEDGER_PATH

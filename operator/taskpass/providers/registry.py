@@ -6,9 +6,10 @@ from types import MappingProxyType
 from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.task import CredentialClass
 from taskpass.providers.kubernetes.capabilities import capabilities_of as of_kubernetes
+from taskpass.providers.postgresql.capabilities import capabilities_of as of_postgresql
 
 CAPABILITIES: Mapping[str, Callable[[CredentialClass], Capabilities]] = MappingProxyType(
-    {"Kubernetes": of_kubernetes}
+    {"Kubernetes": of_kubernetes, "PostgreSQL": of_postgresql}
 )
 
 

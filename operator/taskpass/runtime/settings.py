@@ -22,10 +22,13 @@ from pydantic import (
 
 from taskpass.core.errors import UsageError
 from taskpass.core.lifecycle.ownership import CONTROLLERS, Controllers
+from taskpass.providers.postgresql.settings import Server
 from taskpass.tlog.trust_policy import NONE, TrustPolicy, asked, parse_policy
 
 PREFIX = "TASKPASS_"
-JSON = ("tenants", "targets", "token_audiences", "harmless_writes", "controllers")
+JSON = (
+    "tenants", "targets", "token_audiences", "harmless_writes", "controllers", "postgresql_servers",
+)  # fmt: skip
 """Settings whose text is JSON."""
 LINKS = re.compile(r"TASKPASS_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 """What Kubernetes puts into pods that have service links beside a Service named taskpass."""
@@ -68,6 +71,15 @@ class Settings(BaseModel):
     """User names of the controllers that create what belongs to a workload of a kind, where they
     are others than Kubernetes, JobSet, agent-sandbox and Argo Rollouts install: JSON, kind to a
     list, which takes the place of that kind's. Default: none are others."""
+    postgresql_servers: Mapping[Annotated[str, Field(pattern=NAME, max_length=63)], Server] = Field(
+        default_factory=dict
+    )
+    """PostgreSQL servers that classes may name (docs/providers/postgresql.md): JSON, name to
+    {host, port, user, database, tls, caFile, passwordFile, certificateFile, keyFile, databases}.
+    Default: none, and no class of provider PostgreSQL can be issued."""
+    mount_path: str = Field(default="/var/run/taskpass", pattern=r"^(/[-A-Za-z0-9._]+)+$")
+    """Where containers of agents' pods find the task's Secret: credentials that name a file of it
+    say it. Default: /var/run/taskpass."""
     audience: str = Field(default="taskpass", min_length=1, max_length=253)
     """Audience of the identity token in agents' pods. Default: taskpass."""
     ledger_path: Path = Path("/var/lib/taskpass/ledger.db")

@@ -15,7 +15,7 @@ from functools import partial
 
 from taskpass.cel.evaluator import ProcessEvaluator
 from taskpass.core.audit.anchor import IntegrityAlert
-from taskpass.core.errors import LedgerReadOnly
+from taskpass.core.errors import LedgerReadOnly, UsageError
 from taskpass.core.model.entry import Entry
 from taskpass.core.model.key import Key
 from taskpass.core.model.problem import Problem
@@ -42,13 +42,14 @@ from taskpass.ledger.store.open import AnyLedger, Opening
 from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.volume import disk_usage
+from taskpass.ports.credentials import CredentialProvider
 from taskpass.ports.ledger import Batch
 from taskpass.providers.kubernetes import KubernetesProvider
 from taskpass.runtime.background import BackgroundWork, budgets_of, figures_of, roles_of
 from taskpass.runtime.clock import SteadyClock, SystemClock
 from taskpass.runtime.loops import BackgroundLoops
 from taskpass.runtime.metrics import Metrics
-from taskpass.runtime.settings import Settings
+from taskpass.runtime.settings import Settings, variable_of
 from taskpass.runtime.start import fail_point_of, retry_until_answered, seeds_of
 from taskpass.server.access import LogAccess
 from taskpass.server.audit_log import LogServer
@@ -132,7 +133,7 @@ async def assemble(process: Process, stack: contextlib.AsyncExitStack) -> Backgr
     )  # fmt: skip
     evaluator = ProcessEvaluator(process.clock, on_stop=process.metrics.evaluator_stopped)
     events = KubeEvents(process.client, instance=process.instance)
-    ports = ports_of(process, identity, ledger, caches, queue, events, evaluator)
+    ports = ports_of(process, identity, ledger, caches, queue, events, evaluator, stack)
     ports.modes.revoke_only, ports.modes.unproven = read_only is not None, True
     witnessing = await witnessing_of(process, ledger, stack)
     made = BackgroundWork(
@@ -166,20 +167,17 @@ def opening_of(process: Process, identity: Identity) -> Opening:
 def ports_of(
     process: Process, identity: Identity, ledger: AnyLedger, caches: InformerCache,
     queue: WorkQueue, events: KubeEvents, evaluator: ProcessEvaluator,
+    stack: contextlib.AsyncExitStack,
 ) -> Ports:  # fmt: skip
-    """Return the world as the flows reach it. A new provider is one line here."""
+    """Return the world as the flows reach it."""
     settings, client, clock = process.settings, process.client, process.clock
-    kubernetes = KubernetesProvider(
-        client, server=settings.cluster_server, ca=process.ca, clock=clock,
-        targets=roles_of(settings), audiences=settings.token_audiences,
-        harmless=settings.harmless,
-    )  # fmt: skip
+    made = providers_of(process, identity, stack)
     return Ports(
         clock=clock,
         budgets=process.metrics.budgets(budgets_of(settings, ledger.meters())),
         world=caches,
         ledger=ledger,
-        providers={"Kubernetes": process.metrics.measured("Kubernetes", kubernetes)},
+        providers={name: process.metrics.measured(name, each) for name, each in made.items()},
         sink=SecretSink(client),
         pods=KubePods(client, expect=caches.own_writes.expect),
         tasks=KubeTasks(client, partial(caches.apply, "AgentTask", None), caches.own_writes.expect),
@@ -197,6 +195,42 @@ def ports_of(
         changed=queue.changed,
         fail_point=fail_point_of(os.environ),
     )
+
+
+def providers_of(
+    process: Process, identity: Identity, stack: contextlib.AsyncExitStack
+) -> Mapping[str, CredentialProvider]:
+    """Return every provider that is configured, by name. A new one is a few lines here.
+
+    Client libraries are optional, and imported where a provider needs one.
+
+    Raises:
+        UsageError: One that is needed is not installed.
+
+    """
+    settings, clock = process.settings, process.clock
+    made: dict[str, CredentialProvider] = {
+        "Kubernetes": KubernetesProvider(
+            process.client, server=settings.cluster_server, ca=process.ca, clock=clock,
+            targets=roles_of(settings), audiences=settings.token_audiences,
+            harmless=settings.harmless,
+        )
+    }  # fmt: skip
+    if settings.postgresql_servers:
+        try:
+            from taskpass.providers.postgresql.provider import PostgresProvider
+        except ImportError as error:
+            raise UsageError(
+                f"{variable_of('postgresql_servers')}: needs a client library that is not here "
+                f"({error.name}); install taskpass[postgresql]"
+            ) from error
+        databases = PostgresProvider(
+            settings.postgresql_servers, clock=clock, installation=identity.cluster_id,
+            mount_path=settings.mount_path,
+        )  # fmt: skip
+        stack.push_async_callback(databases.close)
+        made["PostgreSQL"] = databases
+    return made
 
 
 def anchoring_of(

@@ -86,12 +86,22 @@ SPECS: dict[str, dict[str, Any]] = {
         "templateRef": {"name!": STRING, "uid!": STRING},
     },
     "CredentialClass": {
-        "provider!": ("Kubernetes",),
+        "provider!": ("Kubernetes", "PostgreSQL"),
         "kubernetes": {
             "roles!": [{"action!": STRING, "kind!": ("ClusterRole", "Role"), "name!": STRING}],
             "namespaces!": [STRING],
             "audience": STRING,
             "streams": ("Refused", "Allowed"),
+            "privilegeEscalation": ("Refused", "Allowed"),
+        },
+        "postgresql": {
+            "server!": STRING,
+            "database!": STRING,
+            "roles!": [{"action!": STRING, "name!": STRING}],
+            "connectionLimit": INTEGER,
+            "statementTimeoutSeconds": INTEGER,
+            "idleInTransactionTimeoutSeconds": INTEGER,
+            "tls": ("VerifyFull", "VerifyCA", "Require"),
             "privilegeEscalation": ("Refused", "Allowed"),
         },
         "actions!": [STRING],

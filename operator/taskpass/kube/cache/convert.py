@@ -158,7 +158,7 @@ def class_from(obj: Object) -> CredentialClass:
     """Convert a CredentialClass; its digest covers what is issued: provider and its section."""
     meta, spec = obj["metadata"], obj["spec"]
     provider = spec["provider"]
-    section = provider[:1].lower() + provider[1:]
+    section = provider.lower()
     config = spec.get(section, {})
     return CredentialClass(
         name=meta["name"],

@@ -1,0 +1,192 @@
+"""Start a PostgreSQL server with TLS, as a user that is not root, and take it away again.
+
+`TASKPASS_POSTGRESQL` names a directory with other binaries than Debian's (`…/bin`).
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+
+from e2e.cluster.packages import missing, need
+from e2e.cluster.pki import Authority
+
+BINARIES = Path("/usr/lib/postgresql/15/bin")
+PACKAGES = {"postgresql-15": str(BINARIES / "postgres")}
+NO_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
+"""Debian's package starts a server of its own unless this says otherwise."""
+NOBODY = 65534
+PREFIX = "taskpass-postgresql-"
+PR_SET_PDEATHSIG = 1
+HOST = "localhost"
+ADDRESS = "127.0.0.1"
+
+
+def binaries() -> Path:
+    """Return where the server's programs are; Debian's are installed where they are missing."""
+    if named := os.environ.get("TASKPASS_POSTGRESQL"):
+        return Path(named)
+    if missing(PACKAGES) and os.geteuid() == 0:
+        NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
+        NO_CLUSTER.write_text("create_main_cluster = false\n")
+    need(PACKAGES)
+    return BINARIES
+
+
+class PostgresServer:
+    """One server; its superuser is `postgres`, by the socket in `directory`."""
+
+    def __init__(self, directory: Path, *, durable: bool = False, **settings: str) -> None:
+        """`durable` has it wait for its disk; `settings` are of postgresql.conf."""
+        self.directory = directory
+        self.port = _free_port()
+        self._bin = binaries()
+        self._data = directory / "data"
+        self._settings = {
+            "listen_addresses": f"'{ADDRESS}'",
+            "port": str(self.port),
+            "unix_socket_directories": f"'{directory}'",
+            "ssl": "on",
+            "ssl_cert_file": f"'{directory}/server.crt'",
+            "ssl_key_file": f"'{directory}/server.key'",
+            "ssl_ca_file": f"'{directory}/ca.crt'",
+            "fsync": "on" if durable else "off",
+            "autovacuum_naptime": "'1h'",
+            "max_prepared_transactions": "8",
+            "logging_collector": "off",
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process that accepts connections."""
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
+
+    def prepare(self) -> None:
+        """Make the data directory and a certificate for `HOST`."""
+        authority = Authority(self.directory)
+        authority.issue("server", HOST, names=[HOST], addresses=[])
+        authority.issue("client", "taskpass_cert")
+        self._own()
+        command = [self._bin / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust"]
+        subprocess.run(
+            [*command, "--locale=C", "--encoding=UTF8", "--no-sync"], **self._as_nobody(),
+            check=True, stdout=subprocess.DEVNULL, cwd=self.directory,
+        )  # fmt: skip
+        lines = [f"{name} = {value}\n" for name, value in self._settings.items()]
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.writelines(lines)
+        (self._data / "pg_hba.conf").write_text(
+            "local all all trust\n"
+            f"hostssl all taskpass_cert {ADDRESS}/32 cert\n"
+            f"hostssl all all {ADDRESS}/32 scram-sha-256\n"
+        )
+
+    def start(self) -> None:
+        """Return once it accepts connections."""
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._bin / "postgres", "-D", self._data], **self._as_nobody(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
+                preexec_fn=_end_with_parent,
+            )  # fmt: skip
+        ready = [self._bin / "pg_isready", "-q", "-h", self.directory, "-p", str(self.port)]
+        for _ in range(600):
+            if subprocess.run(ready, check=False).returncode == 0:
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.05)
+                break
+        raise RuntimeError(f"the server does not start:\n{self.log()[-2000:]}")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: SIGINT cuts sessions, SIGKILL is a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.send_signal(signal.SIGCONT)
+            self._process.wait(30)
+            self._process = None
+
+    def processes(self) -> list[int]:
+        """Return the server's processes, the first one last: for SIGSTOP."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [*(int(child) for child in children), self.pid]
+
+    def freeze(self) -> None:
+        """Have it answer nothing while its connections stay."""
+        os.kill(self.pid, signal.SIGSTOP)
+        for each in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        for each in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGCONT)
+
+    def log(self) -> str:
+        """Return what the server has logged."""
+        return (self.directory / "log").read_text(errors="replace")
+
+    def admin(self, database: str = "postgres", user: str = "postgres") -> psycopg.Connection:
+        """Return a connection of the superuser, or of anybody: the socket asks for nothing."""
+        return psycopg.connect(
+            host=str(self.directory), port=self.port, user=user, dbname=database, autocommit=True
+        )
+
+    def _own(self) -> None:
+        if os.geteuid() == 0:
+            for each in (self.directory, *self.directory.iterdir()):
+                os.chown(each, NOBODY, NOBODY)
+
+    def _as_nobody(self) -> dict[str, int | list[int]]:
+        if os.geteuid() != 0:
+            return {}
+        return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+
+
+@contextlib.contextmanager
+def running(*, durable: bool = False, **settings: str) -> Iterator[PostgresServer]:
+    """Yield a server that runs; nothing of it is left afterwards."""
+    _sweep()
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    try:
+        server = PostgresServer(directory, durable=durable, **settings)
+        server.prepare()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(directory)
+
+
+def _sweep() -> None:
+    """Remove what processes that were killed have left; their servers ended with them."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = left.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGQUIT), 0, 0, 0)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((ADDRESS, 0))
+        return int(listener.getsockname()[1])

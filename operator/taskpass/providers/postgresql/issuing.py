@@ -1,0 +1,138 @@
+"""Issue: look at what the groups may do, then make the role and its memberships in one go.
+
+What is made is one transaction in one round trip: a role without its mark, or without its groups,
+is never there. A call that lost its answer may have made it, or make it yet: it says whose it is in
+`application_name`, and a revocation ends it first.
+"""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from taskpass.core.errors import ProviderRefused, ProviderUnavailable
+from taskpass.core.model.grant import Grant, Issued
+from taskpass.providers.postgresql.capabilities import PUBLIC_FIELDS
+from taskpass.providers.postgresql.ending import call_name
+from taskpass.providers.postgresql.failures import StatementFailed, refused
+from taskpass.providers.postgresql.fields import credential_fields
+from taskpass.providers.postgresql.names import Mark, comment_of, mark_of
+from taskpass.providers.postgresql.rights import (
+    connects_to,
+    missing_roles,
+    privilege_escalation,
+    read_rights,
+)
+from taskpass.providers.postgresql.servers import Purpose, Servers
+from taskpass.providers.postgresql.session import Session
+from taskpass.providers.postgresql.settings import Server
+from taskpass.providers.postgresql.state import State
+from taskpass.providers.postgresql.statements import (
+    alter_role,
+    begun_by,
+    create_role,
+    default_timeouts,
+    join_groups,
+    made,
+)
+
+PASSWORD_BYTES = 32
+LOOK = (
+    "SELECT clock_timestamp(), (SELECT system_identifier::text FROM pg_control_system()), "
+    "oid, shobj_description(oid, 'pg_authid') "
+    "FROM pg_roles RIGHT JOIN (SELECT) one ON rolname = %s"
+)
+
+
+async def issue(servers: Servers, installation: str, grant: Grant, state: State) -> Issued:
+    """Issue what the state says, and complete it; `installation` is in the role's mark.
+
+    Raises:
+        ProviderUnavailable, ProviderRefused: See `ports.CredentialProvider`.
+
+    """
+    server = servers.get(state.server)
+    ca = _read_ca(state.server, server)
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    failure: StatementFailed | None = None
+    try:
+        async with servers.session(state.server, Purpose.ISSUE, state.database) as session:
+            expires_at = await _make(session, installation, grant, state, password)
+    except StatementFailed as error:
+        failure = error
+    if failure is not None:
+        raise refused(failure) or failure
+    return Issued(
+        provider_state=state.as_json(),
+        expires_at=expires_at,
+        credential_ref=f"{state.role}/{state.oid}",
+        fields=credential_fields(grant.name, state, server, password, ca),
+        primary="password",
+        public=PUBLIC_FIELDS,
+    )
+
+
+async def must_be_fit(session: Session, state: State) -> None:
+    """Raise `ProviderRefused` where the groups are not there, or give what could not be taken back.
+
+    Raises:
+        ProviderUnavailable: The server could not tell.
+
+    """
+    missing = await missing_roles(session, state.groups)
+    if missing:
+        raise ProviderRefused(
+            f"Group role '{missing[0]}' does not exist on PostgreSQL server '{state.server}'; "
+            "create it, or name another in the CredentialClass"
+        )
+    rights = await read_rights(session, state.groups)
+    if not connects_to(rights, state.database):
+        raise ProviderRefused(
+            f"Group role '{state.groups[0]}' may not connect to database '{state.database}' on "
+            f"PostgreSQL server '{state.server}'; GRANT CONNECT ON DATABASE to it"
+        )
+    escape = privilege_escalation(rights, session.has_membership_options)
+    if escape and not state.privilege_escalation_allowed:
+        raise ProviderRefused(
+            f"On PostgreSQL server '{state.server}' {escape}, and revocation would not reach that; "
+            "narrow the group role, or set spec.postgresql.privilegeEscalation of the "
+            "CredentialClass to Allowed"
+        )
+
+
+async def _make(
+    session: Session, installation: str, grant: Grant, state: State, password: str
+) -> datetime:
+    """Make the role; return when the server ends it, by its own clock."""
+    await session.run(begun_by(call_name(grant.id)))
+    await must_be_fit(session, state)
+    [(now, system, oid, comment)] = await session.ask(LOOK, (state.role,))
+    if oid is not None and mark_of(comment) != Mark(grant.id, installation):
+        raise ProviderRefused(
+            f"Role '{state.role}' exists on PostgreSQL server '{state.server}' and was not made by "
+            "taskpass; drop it"
+        )
+    until = now.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=grant.lifetime_seconds)
+    verifier = session.verifier(state.role, password)
+    if oid is None:
+        made_for = comment_of(grant.id, installation, str(grant.task))
+        begun = create_role(state.role, verifier, until, state.connections, made_for)
+    else:
+        begun = alter_role(state.role, verifier, until, state.connections)
+    [(state.oid, stated)] = await session.run(
+        *begun,
+        *join_groups(state.role, state.groups, session.has_membership_options),
+        *default_timeouts(state.role, state.statement_seconds, state.idle_seconds),
+        made(state.role),
+    )
+    state.system = system
+    # By itself: until its transaction is over, the session is one that a revocation must end.
+    await session.run(begun_by("taskpass"))
+    return cast(datetime, stated).astimezone(UTC)
+
+
+def _read_ca(name: str, server: Server) -> str:
+    try:
+        return server.ca_file.read_text()
+    except (OSError, UnicodeError):
+        pass
+    raise ProviderUnavailable(f"The CA file of PostgreSQL server '{name}' cannot be read")

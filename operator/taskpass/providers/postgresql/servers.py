@@ -1,0 +1,146 @@
+"""Connections to the servers that are listed: how many at a time, and which are kept.
+
+Connecting costs 12 ms of TLS and SCRAM, most of it the server's; a statement costs one. So a few
+connections are kept for half a minute. One that was cut shows it before it is used, and a password
+that was changed has all of them made anew. What is being done on one server waits for no other, and
+what ends access waits for nothing but that: each purpose has places of its own.
+"""
+
+import asyncio
+import contextlib
+import enum
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from taskpass.core.errors import ProviderUnavailable
+from taskpass.providers.postgresql.session import Session
+from taskpass.providers.postgresql.settings import Server
+
+MOST_KEPT = 8
+"""Connections that are kept to one database of one server."""
+KEPT_SECONDS = 30.0
+
+
+class Purpose(enum.Enum):
+    """What a connection is for, and how many of it there may be at a time on one server."""
+
+    ISSUE = ("issue", 4)
+    CUT = ("cut", 6)
+    """What ends access. Each waits for a lock for a tenth of a second at most."""
+    WATCH = ("watch", 1)
+    DROP = ("drop", 4)
+    """What removes the role: here a task may have left something that makes it wait."""
+    CLEAR = ("clear", 4)
+    """The same, in another database."""
+    READ = ("read", 2)
+
+    @property
+    def places(self) -> int:
+        """How many there may be at a time."""
+        return self.value[1]
+
+
+@dataclass(slots=True)
+class _Kept:
+    session: Session
+    at: float
+    stamp: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Connections:
+    """Those to one server."""
+
+    places: dict[Purpose, asyncio.Semaphore] = field(
+        default_factory=lambda: {each: asyncio.Semaphore(each.places) for each in Purpose}
+    )
+    kept: dict[str, list[_Kept]] = field(default_factory=dict)
+
+
+class Servers:
+    """The servers by name."""
+
+    def __init__(self, listed: Mapping[str, Server], monotonic: Callable[[], float]) -> None:
+        """`monotonic` is a clock's."""
+        self.listed = listed
+        self._monotonic = monotonic
+        self._connections = {name: _Connections() for name in listed}
+
+    def get(self, name: str) -> Server:
+        """Return a server's settings.
+
+        Raises:
+            ProviderUnavailable: It is not listed (any more).
+
+        """
+        server = self.listed.get(name)
+        if server is None:
+            raise ProviderUnavailable(
+                f"PostgreSQL server '{name}' is not listed; list it in the value "
+                "`postgresql.servers` of the chart until nothing of it is held"
+            )
+        return server
+
+    @contextlib.asynccontextmanager
+    async def session(
+        self, name: str, purpose: Purpose, database: str | None = None
+    ) -> AsyncIterator[Session]:
+        """Yield a connection; None is the database that is listed for what is of no one database.
+
+        After an error it is closed: nobody knows what state it is in.
+
+        Raises:
+            ProviderUnavailable: There is none.
+
+        """
+        server = self.get(name)
+        connections = self._connections[name]
+        database = database or server.database
+        async with connections.places[purpose]:
+            stamp = _stamp(server)
+            session = await self._kept(connections, database, stamp)
+            session = session or await Session.open(name, server, database)
+            whole = False
+            try:
+                yield session
+                whole = True
+            finally:
+                kept = connections.kept.setdefault(database, [])
+                if whole and session.is_quiet and len(kept) < MOST_KEPT:
+                    kept.append(_Kept(session, self._monotonic(), stamp))
+                else:
+                    await session.close()
+
+    async def close(self) -> None:
+        """Close what is kept."""
+        for connections in self._connections.values():
+            for kept in connections.kept.values():
+                while kept:
+                    await kept.pop().session.close()
+
+    async def _kept(
+        self, connections: _Connections, database: str, stamp: tuple[int, ...]
+    ) -> Session | None:
+        """Return the connection that was used last; close those that are no good any more."""
+        kept, now = connections.kept.get(database, []), self._monotonic()
+        while kept:
+            last = kept.pop()
+            fresh = now - last.at < KEPT_SECONDS and last.stamp == stamp
+            if fresh and last.session.is_quiet:
+                return last.session
+            await last.session.close()
+        return None
+
+
+def _stamp(server: Server) -> tuple[int, ...]:
+    """Return what changes when one of the files is written anew."""
+    files = (server.ca_file, server.password_file, server.certificate_file, server.key_file)
+    return tuple(_changed_at(each) for each in files if each is not None)
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
