@@ -43,7 +43,7 @@ pictures: setup ## Draw docs/pictures/*.svg from *.d2 beside them; the first tim
 .PHONY: tools cluster cluster-down image e2e e2e-node e2e-plane e2e-faults bench soak
 NODE_CASES := e2e/cases/cluster e2e/cases/demo e2e/cases/install
 FLOODS := e2e/cases/floods e2e/cases/fairness
-FAULTS := e2e/cases/faults e2e/cases/bench
+FAULTS := e2e/cases/faults e2e/cases/bench e2e/cases/databases
 tools: setup ## helm, built once per machine
 	$(BIN)/python -m e2e.cluster tools
 cluster: setup ## Start a cluster: kind where an engine answers, else Kubernetes built from its Go modules

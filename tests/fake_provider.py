@@ -87,6 +87,11 @@ class FakeProvider:
         """Return what a test says."""
         return self.reaches.get(credential_class.name, "sha256:fake")
 
+    async def describe(self, credential_class: CredentialClass, actions: Sequence[str]) -> str:
+        """Return the actions, and what a test made of them."""
+        reach = self.reaches.get(credential_class.name, "")
+        return f"{', '.join(actions)} at fake.example{reach and f' ({reach})'}"
+
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """Issue a canary. A second issue of one grant replaces the first."""
         self.calls.append(("issue", grant.id))
@@ -102,6 +107,7 @@ class FakeProvider:
             credential_ref=f"fake-{number}",
             fields={"token": SecretValue(secret), "server": SecretValue(b"https://fake.example")},
             primary="token",
+            gives=f"{', '.join(grant.actions)} at fake.example",
         )
 
     async def revoke(self, grant: Grant) -> None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,9 @@ PACKAGES = {"postgresql-15": str(BINARIES / "postgres")}
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
 """Debian's package starts a server of its own unless this says otherwise."""
 NOBODY = 65534
+USER = NOBODY if os.geteuid() == 0 else None
+"""A server refuses to run as root."""
+GROUPS = None if USER is None else ()
 PREFIX = "taskpass-postgresql-"
 PR_SET_PDEATHSIG = 1
 HOST = "localhost"
@@ -76,13 +80,14 @@ class PostgresServer:
     def prepare(self) -> None:
         """Make the data directory and a certificate for `HOST`."""
         authority = Authority(self.directory)
-        authority.issue("server", HOST, names=[HOST], addresses=[])
+        authority.issue("server", HOST, names=[HOST])
         authority.issue("client", "taskpass_cert")
         self._own()
-        command = [self._bin / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust"]
+        command = [str(self._bin / "initdb"), "-D", str(self._data), "-U", "postgres"]
         subprocess.run(
-            [*command, "--locale=C", "--encoding=UTF8", "--no-sync"], **self._as_nobody(),
+            [*command, "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd=self.directory,
+            user=USER, group=USER, extra_groups=GROUPS,
         )  # fmt: skip
         lines = [f"{name} = {value}\n" for name, value in self._settings.items()]
         with (self._data / "postgresql.conf").open("a") as file:
@@ -97,13 +102,13 @@ class PostgresServer:
         """Return once it accepts connections."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self._data], **self._as_nobody(),
+                [str(self._bin / "postgres"), "-D", str(self._data)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
-                preexec_fn=_end_with_parent,
+                user=USER, group=USER, extra_groups=GROUPS, preexec_fn=_end_with_parent,
             )  # fmt: skip
-        ready = [self._bin / "pg_isready", "-q", "-h", self.directory, "-p", str(self.port)]
         for _ in range(600):
-            if subprocess.run(ready, check=False).returncode == 0:
+            with contextlib.suppress(psycopg.OperationalError):
+                self.admin().close()
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.05)
@@ -111,12 +116,19 @@ class PostgresServer:
         raise RuntimeError(f"the server does not start:\n{self.log()[-2000:]}")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it: SIGINT cuts sessions, SIGKILL is a crash."""
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.send_signal(signal.SIGCONT)
-            self._process.wait(30)
-            self._process = None
+        """End it, and return once none of its processes is left.
+
+        SIGINT cuts sessions; SIGKILL is a crash, after which the others end by themselves.
+        """
+        if self._process is None:
+            return
+        processes = self.processes()
+        self._process.send_signal(how)
+        self.thaw()
+        self._process.wait(30)
+        self._process = None
+        while any(Path(f"/proc/{each}").exists() for each in processes):
+            time.sleep(0.01)
 
     def processes(self) -> list[int]:
         """Return the server's processes, the first one last: for SIGSTOP."""
@@ -136,6 +148,12 @@ class PostgresServer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGCONT)
 
+    @property
+    def version(self) -> int:
+        """As libpq has it: 150018 is 15.18."""
+        with self.admin() as admin:
+            return admin.info.server_version
+
     def log(self) -> str:
         """Return what the server has logged."""
         return (self.directory / "log").read_text(errors="replace")
@@ -150,11 +168,6 @@ class PostgresServer:
         if os.geteuid() == 0:
             for each in (self.directory, *self.directory.iterdir()):
                 os.chown(each, NOBODY, NOBODY)
-
-    def _as_nobody(self) -> dict[str, int | list[int]]:
-        if os.geteuid() != 0:
-            return {}
-        return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
 
 
 @contextlib.contextmanager

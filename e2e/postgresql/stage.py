@@ -1,6 +1,7 @@
 """A database of tickets on a server, set up as docs/providers/postgresql.md says, word for word."""
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -21,14 +22,28 @@ LATER = 160_000
 """From this version on memberships have options."""
 
 
+CARELESS, WRITERS = "careless", "careless_rw"
+"""A database that nobody has hardened, and a group that may make objects in it."""
+
+
 def furnish(server: PostgresServer) -> None:
-    """Make the database, and all that the page tells an administrator to."""
+    """Make the databases, and all that the page tells an administrator to."""
     with server.admin() as admin:
-        admin.execute(f"CREATE DATABASE {DATABASE}")
+        for name in (DATABASE, CARELESS):
+            admin.execute(f"CREATE DATABASE {name}")
         options = admin.info.server_version >= LATER
     with server.admin(DATABASE) as admin:
         for statement in (*TICKETS, *page_statements(options)):
             run(admin, statement)
+    with server.admin(CARELESS) as admin:
+        admin.execute(f"CREATE ROLE {WRITERS}")
+        admin.execute(f"GRANT CREATE, USAGE ON SCHEMA public TO {WRITERS}")
+        admin.execute("CREATE ROLE bystander LOGIN")
+        admin.execute("GRANT CREATE, USAGE ON SCHEMA public TO bystander")
+        if options:
+            admin.execute(
+                f"GRANT {WRITERS} TO {OPERATOR} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+            )
 
 
 def page_statements(options: bool) -> list[str]:
@@ -44,7 +59,7 @@ def run(connection: psycopg.Connection, statement: str) -> None:
     connection.execute(statement.encode())
 
 
-def settings(server: PostgresServer, directory: Path) -> Server:
+def settings(server: PostgresServer, directory: Path, **changes: Any) -> Server:
     """Return how the operator reaches the server; its password is a file in `directory`."""
     file = directory / "password"
     file.write_text(f"{PASSWORD}\n")
@@ -55,6 +70,7 @@ def settings(server: PostgresServer, directory: Path) -> Server:
             "user": OPERATOR,
             "caFile": server.directory / "ca.crt",
             "passwordFile": file,
-            "databases": {DATABASE: [GROUP]},
+            "databases": {DATABASE: [GROUP], CARELESS: [WRITERS]},
+            **changes,
         }
     )

@@ -229,6 +229,9 @@ class SimulatedProvider:
         with self._life.call("provider.reach"):
             return await self._provider.permissions_digest(credential_class)
 
+    async def describe(self, credential_class: CredentialClass, actions: Sequence[str]) -> str:
+        return await self._provider.describe(credential_class, actions)
+
     async def issue(self, grant: Grant, audience: str) -> Issued:
         with self._life.call("provider.issue"):
             return await self._provider.issue(grant, audience)

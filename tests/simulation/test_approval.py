@@ -239,6 +239,23 @@ async def test_a_role_that_widened_is_approved_anew(world: SimulatedWorld) -> No
     assert pending(world)[0]["digest"] != asked["digest"]
 
 
+async def test_people_read_what_it_gives_in_the_providers_words(world: SimulatedWorld) -> None:
+    (asked,) = await asking(world)
+
+    assert json.loads(asked["request"])["class"]["gives"] == "tickets.read at fake.example"
+
+
+async def test_what_was_issued_is_said_in_the_providers_words(world: SimulatedWorld) -> None:
+    await approved(world)
+
+    (told,) = world.told("CredentialIssued")
+    assert "; it gives tickets.read at fake.example (audit" in told
+    issued = [
+        e["data"] for e in world.entries("credential.issue") if e["data"]["stage"] == "result"
+    ]
+    assert [each["gives"] for each in issued] == ["tickets.read at fake.example"]
+
+
 async def test_an_approval_for_an_earlier_task_of_the_name_is_none(world: SimulatedWorld) -> None:
     (asked,) = await asking(world)
     before = world.task

@@ -89,6 +89,19 @@ async def test_a_phase_that_asks_for_nothing_holds_nothing(world: SimulatedWorld
     assert world.condition("Ready") == ("True", "Ready")
 
 
+async def test_of_a_phase_that_asks_for_nothing_it_is_told_that_its_pod_was_attested(
+    world: SimulatedWorld,
+) -> None:
+    phases = [phase("wait", next=("read",)), phase("read", request("tickets"))]
+    world.create(task(phases=phases))
+    world.add_pod()
+
+    await world.settle()
+
+    assert not world.pod().gated
+    assert len(world.told("Attested")) == 1
+
+
 async def test_an_undeclared_move_revokes_all_and_stalls(world: SimulatedWorld) -> None:
     await in_research(world)
 

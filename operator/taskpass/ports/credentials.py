@@ -57,6 +57,17 @@ class CredentialProvider(Protocol):
 
         """
 
+    async def describe(self, credential_class: CredentialClass, actions: Sequence[str]) -> str:
+        """Return what the actions give now, in the provider's own words, for people.
+
+        Asked after `permissions_digest`: what widens in between changes the digest of the next
+        look, and people are asked again.
+
+        Raises:
+            ProviderUnavailable, ProviderRefused: As `permissions_digest`.
+
+        """
+
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """Issue what `grant.provider_state` says, no wider and no longer. Usable on return.
 

@@ -358,6 +358,10 @@ class MeasuredProvider:
         """See `ports.CredentialProvider`."""
         return await self._provider.permissions_digest(credential_class)
 
+    async def describe(self, credential_class: CredentialClass, actions: Sequence[str]) -> str:
+        """See `ports.CredentialProvider`."""
+        return await self._provider.describe(credential_class, actions)
+
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """See `ports.CredentialProvider`."""
         with self._measured(self._metrics.issues, self._metrics.issue_seconds):

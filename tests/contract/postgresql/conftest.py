@@ -7,6 +7,7 @@ import pytest
 
 from e2e.postgresql.server import PostgresServer, running
 from e2e.postgresql.stage import SERVER, furnish, settings
+from taskpass.providers.postgresql import watch
 from taskpass.providers.postgresql.provider import PostgresProvider
 from taskpass.providers.postgresql.settings import Server
 from tests.contract.postgresql.stage import INSTALLATION, Bench
@@ -41,3 +42,9 @@ def bench(server: PostgresServer, provider: PostgresProvider) -> Bench:
 @pytest.fixture
 def subject(bench: Bench) -> Subject:
     return bench.subject
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a revocation wait no longer than it must where nobody attacks it."""
+    monkeypatch.setattr(watch, "QUIET_SECONDS", 0.02)

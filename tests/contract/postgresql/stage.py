@@ -1,11 +1,12 @@
 """One provider at work on a real server, seen from outside by its superuser and by tasks."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -15,8 +16,9 @@ from taskpass.core.model.grant import Grant, Issued
 from taskpass.core.model.task import CredentialClass, CredentialRequest
 from taskpass.providers.postgresql.provider import PostgresProvider
 from taskpass.providers.postgresql.state import resource_of
-from tests.contract.provider_suite import Subject, grant_for, issued_grant
+from tests.contract.provider_suite import Subject, grant_for, issued_grant, new_grant_id
 
+T = TypeVar("T")
 INSTALLATION = "c-59851135"
 CONFIG = {
     "server": SERVER,
@@ -68,11 +70,21 @@ class Bench:
             refused_field="resources", works=works, now=now,
         )  # fmt: skip
 
+    def intent(self, credential_class: CredentialClass = CLASS) -> Grant:
+        """Return a grant before the provider is called."""
+        config = credential_class.config
+        request = replace(REQUEST, resources=(resource_of(config["server"], config["database"]),))
+        return grant_for(replace(self.subject, credential_class=credential_class), request)
+
     async def issued(self, credential_class: CredentialClass = CLASS) -> tuple[Grant, Issued]:
         """Return a grant that was issued, as the ledger has it, and what was issued."""
-        grant = grant_for(replace(self.subject, credential_class=credential_class))
+        grant = self.intent(credential_class)
         issued = await self.provider.issue(grant, "")
         return issued_grant(grant, issued), issued
+
+    def prepare(self, credential_class: CredentialClass, **changes: Any) -> Mapping[str, Any]:
+        """Return the state before the first call."""
+        return self.provider.prepare(replace(REQUEST, **changes), credential_class, new_grant_id())
 
     def login(self, issued: Issued, **parameters: Any) -> psycopg.Connection:
         """Connect as the task."""
@@ -90,6 +102,14 @@ class Bench:
             for statement in statements:
                 admin.execute(statement.encode())
 
+    def begin(self, call: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Have a call made beside the test."""
+        return asyncio.ensure_future(call)
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        """Wait for a state."""
+        await until(holds)
+
     def left(self, grant: Grant) -> dict[str, Any]:
         """Return what the server has of a grant, by OID; empty where nothing is left."""
         oid = grant.provider_state["oid"]
@@ -102,6 +122,13 @@ class Bench:
             ),
         }
         return {what: rows for what, rows in looked.items() if rows}
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    """Wait for a state."""
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.005)
 
 
 def login_of(issued: Issued, server: PostgresServer) -> dict[str, Any]:

@@ -209,3 +209,9 @@ def test_of_two_policies_with_the_same_limit_the_first_by_name_is_named() -> Non
 
         assert decision.policy == "AgentPolicy/support/triage"
         assert decision.policy_digest == "sha256:triage"
+
+
+def test_of_a_provider_that_is_not_configured_no_lifetime_is_too_short() -> None:
+    question = replace(asking(expiration_seconds=0), capabilities=None)
+
+    assert lifetime_of(question, CLASS, ()).refusal is None

@@ -1,10 +1,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from taskpass.core.model.capabilities import Revocation
 from taskpass.core.model.task import Data, Intent, User, WorkloadRef
 from taskpass.core.policy.variables import FIELDS, values_of
-from tests.unit.core.policies import AGENT, CLASS, IMAGE, QUESTION, TASK, asking
+from tests.unit.core.policies import AGENT, CAPABILITIES, CLASS, IMAGE, QUESTION, TASK, asking
 
+PROMISED = ("revocation", "revocationSeconds", "minimumSeconds")
 DOCUMENT = Path(__file__).parents[3] / "docs" / "api" / "agentpolicy.md"
 
 
@@ -16,6 +18,22 @@ def test_the_documentation_lists_every_field_and_no_other() -> None:
     ]
 
     assert rows == [(f"`{field.name}`", f"`{field.kind}`", field.about) for field in FIELDS]
+
+
+def test_a_bounded_revocation_says_within_how_many_seconds() -> None:
+    promised = replace(
+        CAPABILITIES, revocation=Revocation.BOUNDED, revocation_seconds=10, minimum_seconds=60
+    )
+
+    values = values_of(replace(QUESTION, capabilities=promised), CLASS)
+
+    assert [values[f"class.{each}"] for each in PROMISED] == ["Bounded", 10, 60]
+
+
+def test_of_a_provider_that_is_not_configured_nothing_is_promised() -> None:
+    values = values_of(replace(QUESTION, capabilities=None), CLASS)
+
+    assert [values[f"class.{each}"] for each in PROMISED] == ["", 0, 0]
 
 
 def test_there_is_a_value_for_every_field_and_no_other() -> None:

@@ -52,6 +52,15 @@ async def obstacles(used: CredentialClass, **rules: Any) -> list[str]:
     return await provider.obstacles(used)
 
 
+async def test_what_actions_give_is_said_by_role_and_namespace() -> None:
+    client: Any = Roles(reader=READS, writer=[{**READS[0], "verbs": ["create"]}])
+    provider = KubernetesProvider(client, server="", ca="", clock=Clock(), targets=LISTED)
+
+    said = await provider.describe(a_class("reader", "writer"), ["reader"])
+
+    assert said == "ClusterRole reader (get configmaps) in tickets"
+
+
 async def test_a_class_whose_roles_are_there_has_none() -> None:
     assert await obstacles(a_class("reader", "writer"), reader=READS, writer=READS) == []
 

@@ -31,10 +31,14 @@ def issue_intent(grant: Grant, now: datetime, people: Mapping[str, str] = NO_DAT
     )
 
 
-def issue_result(grant: Grant, now: datetime, notice: Notice) -> Entry:
-    """Say that it was issued. `grant` is as it is afterwards, with expiry and fingerprint."""
+def issue_result(grant: Grant, now: datetime, notice: Notice, gives: str = "") -> Entry:
+    """Say that it was issued. `grant` is as it is afterwards, with expiry and fingerprint.
+
+    `gives` is what it opens in its provider's words.
+    """
+    more: dict[str, Any] = {"gives": gives} if gives else {}
     return _of_grant(
-        grant, now, EventType.CREDENTIAL_ISSUE, Stage.RESULT, Result.SUCCESS, notice=notice
+        grant, now, EventType.CREDENTIAL_ISSUE, Stage.RESULT, Result.SUCCESS, notice=notice, **more
     )
 
 

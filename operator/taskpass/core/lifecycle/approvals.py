@@ -227,6 +227,7 @@ def _terms(snapshot: Snapshot, request: CredentialRequest, decision: Decision) -
         "class": {
             "name": credential_class.name, "digest": credential_class.digest,
             "reach": snapshot.permissions_digest[credential_class.name],
+            "gives": snapshot.gives.get(request.name, ""),
         },
         "policies": _policies(decision.demands),
     }  # fmt: skip

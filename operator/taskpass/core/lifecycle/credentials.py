@@ -4,7 +4,7 @@ What is asked for first is issued all or nothing. What is held is renewed whatev
 rest: a request that is denied, or a provider that is away, takes no other credential's time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -321,6 +321,8 @@ def _decide(
         return ReviewAccess(classes=tuple(sorted(unasked)), parent=parent)
     decisions = [(r, _in_time(snapshot, r, authorize(snapshot, r, now), now)) for r in requests]
     denials = tuple(Denial(request=r, decision=d) for r, d in decisions if not d.allowed)
+    if not held:
+        denials += tuple(_too_short_later(snapshot))
     if denials:
         # All or nothing: the pod waits behind its gate anyway, so a part would only lie about.
         refusal = refusal_of(denials)
@@ -341,6 +343,28 @@ def _decide(
         ),
         denial=refusal_of(rest.denials) if rest.denials else "",
     )
+
+
+def _too_short_later(snapshot: Snapshot) -> Iterator[Denial]:
+    """Yield what another phase asks for and no provider can ever issue: it is said at the start."""
+    task = snapshot.live_task
+    for phase in task.phases:
+        for request in phase.credentials if phase.name != snapshot.record.phase else ():
+            used, promised = (
+                snapshot.classes.get(request.class_name),
+                snapshot.capabilities.get(request.class_name),
+            )
+            asked = request.expiration_seconds
+            if used is None or promised is None or asked is None:
+                continue
+            if asked < promised.minimum_seconds:
+                message = (
+                    f"expirationSeconds of request '{request.name}' of phase '{phase.name}' must "
+                    f"be greater than or equal to {promised.minimum_seconds}, the shortest that "
+                    f"provider {used.provider} can issue"
+                )
+                refused = Decision(allowed=False, reason=DecisionReason.DENIED, message=message)
+                yield Denial(request=request, decision=refused)
 
 
 def refusal_of(denials: Sequence[Denial]) -> str:

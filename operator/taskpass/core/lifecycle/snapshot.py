@@ -120,6 +120,8 @@ class Snapshot:
     """Whether `changedBy` has the verb `delegate` on the parent; None: not asked."""
     permissions_digest: Mapping[str, str] = field(default_factory=dict)
     """By class: digest of what its credentials lead to now."""
+    gives: Mapping[str, str] = field(default_factory=dict)
+    """By request: what it gives now, in its provider's words."""
     unanswered: frozenset[str] = frozenset()
     """Ids of grants whose provider did not confirm their revocation in this run."""
     failures: Mapping[str, Finding] = field(default_factory=dict)

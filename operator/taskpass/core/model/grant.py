@@ -185,6 +185,8 @@ class Issued:
     """The field whose fingerprint the ledger keeps."""
     public: frozenset[str] = frozenset()
     """Names of fields that are no secrets: an address, a namespace. The log may say them."""
+    gives: str = ""
+    """What it gives, in the provider's own words, for people; '' where the grant says it all."""
 
     @property
     def secrets(self) -> tuple[SecretValue, ...]:

@@ -28,3 +28,9 @@ def word(text: str) -> str:
     """Return a name as it is where it is one word, and `quoted` where it could be read as more."""
     alone = _WORD.fullmatch(text) and text.isprintable() and not _BLANKS.search(text)
     return text if alone else quoted(text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return at most so many characters of a text, on one line, that others' names are in."""
+    line = plain(_BLANKS.sub(" ", text)).strip()
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -19,7 +19,7 @@ from taskpass.core.lifecycle.steps import (
 from taskpass.core.model.conditions import Reason, false
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import Task
-from taskpass.core.model.text import quoted
+from taskpass.core.model.text import quoted, shortened
 from taskpass.flows.context import Ports
 from taskpass.flows.recording import record
 from taskpass.flows.task.observe import Run
@@ -27,6 +27,8 @@ from taskpass.ports.ledger import Batch
 from taskpass.ports.tasks import ReadyCondition
 
 NONCE_BYTES = 16
+MOST_WORDS = 1000
+"""Characters of what a credential gives, in a text that is shown in parts."""
 MOST_SHOWN = 960
 """Bytes of an Event's note, whose limit is 1,024; the rest says which part it is."""
 
@@ -38,6 +40,10 @@ async def inspect(ports: Ports, snapshot: Snapshot, step: ResolvePermissions, ru
             provider = ports.providers[credential_class.provider]
             digest = await provider.permissions_digest(credential_class)
             run.permissions_digest[credential_class.name] = digest
+            for each in snapshot.live_task.requests_in(snapshot.record.phase):
+                if each.class_name == credential_class.name:
+                    said = await provider.describe(credential_class, each.actions)
+                    run.gives[each.name] = shortened(said, MOST_WORDS)
         except ProviderRefused as refusal:
             for each in snapshot.live_task.requests_in(snapshot.record.phase):
                 if each.class_name == credential_class.name:

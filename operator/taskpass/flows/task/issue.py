@@ -28,6 +28,7 @@ from taskpass.core.model.entry import Entry
 from taskpass.core.model.grant import Grant, GrantState, Issued, SecretValue
 from taskpass.core.model.notice import Notice, Severity
 from taskpass.core.model.task import digest
+from taskpass.core.model.text import shortened
 from taskpass.flows import provider_calls
 from taskpass.flows.context import Ports
 from taskpass.flows.recording import defer, record
@@ -39,6 +40,8 @@ PATIENCE_SECONDS = 30.0
 """How long one provider call may take before it counts as no answer."""
 
 
+MOST_WORDS = 300
+"""Characters of what a credential gives."""
 SHORTEST = timedelta(seconds=5)
 """What ends sooner than this, by our clock, cannot be used."""
 
@@ -193,7 +196,10 @@ async def _keep(
     # The record says that there may be a Secret before it is first written: a lost answer leaves
     # something to delete.
     written = replace(snapshot.record, denial=denial, secret_written=True)
-    entries = tuple(audit.issue_result(g, now, _notice(g)) for g in issued_grants)
+    entries = tuple(
+        audit.issue_result(g, now, _notice(g, gives), gives)
+        for g, gives in zip(issued_grants, map(_gives, issued), strict=True)
+    )
     values = tuple(value for each in issued for value in each.secrets)
     batch = Batch(entries=entries, grants=tuple(issued_grants), tasks=(written,), hide=values)
     await record(ports, batch, snapshot.live_task)
@@ -220,14 +226,20 @@ def _subject(grant: Grant) -> str:
     return f"Credential '{grant.name}' could not be renewed, and is tried again until it runs out"
 
 
-def _notice(grant: Grant) -> Notice:
+def _gives(issued: Issued) -> str:
+    """Return what it gives, no longer than an Event can say: names in it are others'."""
+    return shortened(issued.gives, MOST_WORDS)
+
+
+def _notice(grant: Grant, gives: str) -> Notice:
     until = grant.expires_at.strftime("%H:%M:%S UTC") if grant.expires_at else "?"
     what = ", ".join(grant.actions)
     where = f" on {', '.join(grant.resources)}" if grant.resources else ""
     done = "Renewed" if grant.renews else "Issued"
     return Notice(
         reason=f"Credential{done}",
-        message=f"{done} '{grant.name}' ({what}{where}) until {until}, allowed by {grant.policy}",
+        message=f"{done} '{grant.name}' ({what}{where}) until {until}, allowed by {grant.policy}"
+        + (f"; it gives {gives}" if gives else ""),
     )
 
 
@@ -248,7 +260,8 @@ async def _give_up(
     for grant, answer in zip(grants, answers, strict=True):
         if isinstance(answer, Issued):
             grant = _issued(ports, grant, answer)
-            entries.append(audit.issue_result(grant, now, _notice(grant)))
+            gives = _gives(answer)
+            entries.append(audit.issue_result(grant, now, _notice(grant, gives), gives))
         else:
             code = _code(answer)
             text = str(answer) if isinstance(answer, TaskpassError) else "an internal error"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.delegation import DEEPEST, Ancestor, Lineage
 from taskpass.core.lifecycle.snapshot import Owners, Snapshot
+from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.key import Key
 from taskpass.core.model.task import CredentialClass, Task
@@ -28,6 +29,7 @@ class Run:
     may_use: dict[str, bool] = field(default_factory=dict)
     may_delegate: bool | None = None
     permissions_digest: dict[str, str] = field(default_factory=dict)
+    gives: dict[str, str] = field(default_factory=dict)
     unanswered: set[str] = field(default_factory=set)
     failures: dict[str, Finding] = field(default_factory=dict)
     delivery_failure: Finding | None = None
@@ -60,11 +62,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         ),
         namespace_labels=world.namespace_labels(key[0]),
         classes={c.name: c for c in classes},
-        capabilities={
-            c.name: ports.providers[c.provider].capabilities(c)
-            for c in classes
-            if c.provider in ports.providers
-        },
+        capabilities=_promised(ports, classes),
         policies=world.policies(key[0]),
         queue_position=_ahead(ports, task, task.service_account) if task else 0,
         queue_position_in_namespace=_ahead(ports, task, "") if task else 0,
@@ -88,6 +86,7 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         may_use=dict(run.may_use),
         may_delegate=run.may_delegate,
         permissions_digest=dict(run.permissions_digest),
+        gives=dict(run.gives),
         unanswered=frozenset(run.unanswered),
         failures=dict(run.failures),
         delivery_failure=run.delivery_failure,
@@ -99,6 +98,12 @@ def observe(ports: Ports, key: Key, run: Run) -> Snapshot:
         released=run.released,
         deleted=run.deleted,
     )
+
+
+def _promised(ports: Ports, classes: Iterable[CredentialClass]) -> dict[str, Capabilities]:
+    """Return what the classes' providers promise, as far as they are configured."""
+    made = ports.providers
+    return {c.name: made[c.provider].capabilities(c) for c in classes if c.provider in made}
 
 
 def _bound(ports: Ports, pods: Iterable[PodView]) -> dict[str, str]:

@@ -69,6 +69,7 @@ from taskpass.providers.kubernetes.roles import (
     streams,
 )
 from taskpass.providers.kubernetes.state import State, initial_state
+from taskpass.providers.kubernetes.words import in_words
 
 NO_TARGETS: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({})
 logger = logging.getLogger(__name__)
@@ -190,6 +191,28 @@ class KubernetesProvider:
             answers = await together(*(self._read_role(path) for path in paths))
         return digest(dict(zip(paths, answers, strict=True)))
 
+    async def describe(self, credential_class: CredentialClass, actions: Sequence[str]) -> str:
+        """Return the role of each action, where it is bound, and what its rules grant.
+
+        Raises:
+            ProviderUnavailable, ProviderRefused: See `ports.CredentialProvider`.
+
+        """
+        config = credential_class.config
+        said = []
+        with _issuing():
+            for role in (each for each in config["roles"] if each["action"] in actions):
+                where = config["namespaces"] if role["kind"] == "Role" else config["namespaces"][:1]
+                for namespace in where:
+                    kind, name = role["kind"], role["name"]
+                    path = {"role_kind": kind, "role_name": name, "namespace": namespace}
+                    rules = await self._rules.get(
+                        "", role_path(path), partial(self._read_role, role_path(path))
+                    )
+                    said.append(f"{kind} {name} ({in_words(rules or [])})")
+        namespaces = ", ".join(config["namespaces"])
+        return f"{', '.join(dict.fromkeys(said))} in {namespaces}"
+
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """Issue what `grant.provider_state` says. Usable on return.
 
@@ -220,6 +243,7 @@ class KubernetesProvider:
             fields=credential_fields(status["token"], state, self._ca),
             primary="token",
             public=PUBLIC_FIELDS,
+            gives=_gives(state, rules),
         )
 
     async def revoke(self, grant: Grant) -> None:
@@ -402,6 +426,15 @@ class KubernetesProvider:
                 "The grant's ServiceAccount was deleted while its token was asked for; it is made "
                 "anew"
             ) from error
+
+
+def _gives(state: State, rules: Mapping[str, list[dict[str, Any]]]) -> str:
+    """Return what is bound, in words."""
+    said: dict[str, list[str]] = {}
+    for each in state.bindings:
+        role = f"{each['role_kind']} {each['role_name']} ({in_words(rules[role_path(each)])})"
+        said.setdefault(role, []).append(each["namespace"])
+    return "; ".join(f"{role} in {', '.join(where)}" for role, where in said.items())
 
 
 def _bound(binding: Mapping[str, Any]) -> tuple[str, ...]:

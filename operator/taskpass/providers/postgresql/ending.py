@@ -5,14 +5,17 @@ The order, and why:
 1. What an earlier call of ours still does for the grant is ended: it could make the role later.
 2. The memberships go, in one transaction with which the operator takes the role over. Every open
    session has lost its access at its next statement, and nothing that a task holds delays that.
-3. The role is NOLOGIN. A task that changes its own password in an open transaction can hold this
-   up, so it is asked for again once the task's sessions are gone.
+3. The role is NOLOGIN. A task that changes its own password in an open or a prepared transaction
+   can hold this up, so it is asked for again while those are ended.
 4. Sessions are terminated until none has been there for a quarter of a second: a cursor that is
    open reads on until then.
 5. In each database where the server knows something of the role: prepared transactions are rolled
    back, and what it owns is dropped. Not given to somebody else: a view or a function would go on
    with the new owner's rights. Nor is anything dropped that is not its own.
 6. The role is dropped, and the server has neither its OID nor a session of that.
+
+2 and 3 do not wait for the server's disk. What a crash undoes of them is found undone: nothing
+counts as gone before 6, which does wait.
 """
 
 import asyncio
@@ -28,9 +31,9 @@ from taskpass.providers.postgresql.failures import (
 )
 from taskpass.providers.postgresql.names import Mark, mark_of
 from taskpass.providers.postgresql.servers import Purpose, Servers
-from taskpass.providers.postgresql.session import LOCK_MILLISECONDS, Session
+from taskpass.providers.postgresql.session import Session
 from taskpass.providers.postgresql.statements import (
-    admit_nobody,
+    at_once,
     drop_owned,
     drop_role,
     forbid_login,
@@ -43,7 +46,7 @@ from taskpass.providers.postgresql.watch import PAUSE_SECONDS, TERMINATE_ALL, Wa
 OWN_SECONDS = 3.0
 """How long an earlier call of ours may take to end."""
 BRIEF_MILLISECONDS = 100
-"""How long NOLOGIN waits for a task's own transaction before that is terminated."""
+"""How long what ends access waits for somebody else's transaction."""
 BARS = 3
 """How often NOLOGIN is asked for while the task's transactions are terminated."""
 DROPS = 3
@@ -57,23 +60,18 @@ LOOK = (
     "(SELECT system_identifier::text FROM pg_control_system()) "
     "FROM pg_roles RIGHT JOIN (SELECT) one ON rolname = %s OR oid = %s"
 )
-MEMBERSHIPS = {
-    # On 15 a role can take in others by itself, who then have what it has.
-    False: "SELECT g.rolname, NULL FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid "
-    "WHERE m.member = %(oid)s UNION ALL "
-    "SELECT NULL, r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member "
-    "WHERE m.roleid = %(oid)s AND r.rolname <> current_user",
-    # What somebody else gave is theirs to take back, and goes with the role.
-    True: "SELECT g.rolname, NULL FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid "
-    "JOIN pg_roles me ON me.oid = m.grantor AND me.rolname = current_user "
-    "WHERE m.member = %(oid)s",
-}
-"""What the role is a member of, and who of it; by whether memberships have options."""
+GROUPS = (
+    "SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid "
+    "WHERE m.member = %s"
+)
+OUR_GROUPS = f"{GROUPS} AND m.grantor = current_user::regrole"
+"""From 16 on, a membership is taken back by who gave it; what others gave goes with the role."""
 DATABASES = (
     "SELECT d.datname FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid "
     "WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = %(oid)s "
     "UNION SELECT database FROM pg_prepared_xacts WHERE owner = %(role)s"
 )
+PREPARED_IN = "SELECT DISTINCT database FROM pg_prepared_xacts WHERE owner = %s"
 PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE owner = %s AND database = current_database()"
 LEFT = (
     "SELECT EXISTS (SELECT FROM pg_roles WHERE oid = %(oid)s), "
@@ -104,7 +102,7 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Present:
     """What a server has by a grant's name and OID."""
 
     role: Role | None
@@ -142,20 +140,20 @@ class Ending:
         """
         async with self._servers.session(target.server, Purpose.CUT) as session:
             await self._end_own_calls(session, target)
-            looked = await _look(session, target)
-            barred = looked.role is None or await _cut(session, looked.role)
-        if looked.role is not None:
+            present = await _find(session, target)
+            barred = present.role is None or await _cut(session, present.role)
+        if present.role is not None:
             if not barred:
-                await self._bar(target.server, looked.role)
-            await self._watcher.until_quiet(target.server, looked.role.oid)
+                await self._bar(target.server, present.role)
+            await self._watcher.until_quiet(target.server, present.role.oid)
         async with self._servers.session(target.server, Purpose.DROP) as session:
-            if looked.role is not None:
-                await self._drop(session, target.server, looked.role)
-            for oid in looked.oids:
+            if present.role is not None:
+                await self._drop(session, target.server, present.role)
+            for oid in present.oids:
                 await _prove(session, oid)
-        if looked.anothers is not None:
+        if present.anothers is not None:
             raise NotItsOwn(
-                f"On PostgreSQL server '{target.server}' role '{looked.anothers}' has the name or "
+                f"On PostgreSQL server '{target.server}' role '{present.anothers}' has the name or "
                 f"the OID that is recorded of grant {target.grant_id}, and what marks it is not "
                 "its own; drop it if nobody needs it"
             )
@@ -171,21 +169,25 @@ class Ending:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _bar(self, server: str, role: Role) -> None:
-        """Forbid logins while the role's sessions are terminated: one of them holds that up.
+        """Forbid logins while what the task has begun is ended: some of it holds that up.
 
-        Who waits for the role's row is served in turn, and those before us are the task's.
+        Who waits for the role's row is served in turn, and those before us are the task's. A
+        transaction that it has prepared keeps the row locked without any session.
         """
         for left in reversed(range(BARS)):
             watching = asyncio.ensure_future(self._watcher.until_quiet(server, role.oid))
             try:
-                async with self._servers.session(server, Purpose.CUT) as session:
-                    await session.run(*forbid_login(role.name, LOCK_MILLISECONDS))
+                async with self._servers.session(server, Purpose.DROP) as session:
+                    for (database,) in await session.ask(PREPARED_IN, (role.name,)):
+                        await self._roll_back(server, database, role.name)
+                    await session.run(forbid_login(role.name))
                 return
             except StatementFailed as failure:
                 if failure.sqlstate != LOCK_NOT_AVAILABLE or not left:
                     raise
             finally:
                 await asyncio.wait({watching})
+                watching.exception()
 
     async def _drop(self, session: Session, server: str, role: Role) -> None:
         for left in reversed(range(DROPS)):
@@ -202,14 +204,19 @@ class Ending:
 
     async def _clear(self, server: str, database: str, role: str) -> None:
         """Drop what the role owns in one database, and what it was granted there."""
+        await self._roll_back(server, database, role)
+        async with self._servers.session(server, Purpose.CLEAR, database) as session:
+            await session.run(drop_owned(role))
+
+    async def _roll_back(self, server: str, database: str, role: str) -> None:
+        """Undo what the role has prepared in one database."""
         async with self._servers.session(server, Purpose.CLEAR, database) as session:
             for (transaction,) in await session.ask(PREPARED, (role,)):
                 for statement in roll_back_prepared(role, transaction):
                     await session.run(statement)
-            await session.run(drop_owned(role))
 
 
-async def _look(session: Session, target: Target) -> Looked:
+async def _find(session: Session, target: Target) -> Present:
     """Look for the grant's role, by name and by OID.
 
     Raises:
@@ -235,27 +242,41 @@ async def _look(session: Session, target: Target) -> Looked:
     oids = {role.oid} if role else set()
     if target.oid and anothers is None:
         oids.add(target.oid)
-    return Looked(role, anothers, frozenset(oids))
+    return Present(role, anothers, frozenset(oids))
 
 
 async def _cut(session: Session, role: Role) -> bool:
     """End access; tell whether new sessions are refused already."""
     options = session.has_membership_options
-    names = await session.ask(MEMBERSHIPS[options], {"oid": role.oid})
+    groups = [name for (name,) in await session.ask(OUR_GROUPS if options else GROUPS, (role.oid,))]
+    begun = at_once(BRIEF_MILLISECONDS)
+    taken = take_over(role.name, options)
     try:
-        await session.run(
-            *leave_groups(role.name, [group for group, _ in names if group]),
-            *admit_nobody(role.name, [member for _, member in names if member]),
-            take_over(role.name, options),
-        )
-        await session.run(*forbid_login(role.name, BRIEF_MILLISECONDS))
-    except StatementFailed as failure:
-        if failure.sqlstate not in (LOCK_NOT_AVAILABLE, UNDEFINED):
+        await session.run(*begun, *leave_groups(role.name, groups), taken)
+    except StatementFailed:
+        # A group that is being granted to somebody is locked (from 16 on), and one may not be ours
+        # to take back any more: then its sessions end with what they have, and it with the role.
+        try:
+            await session.run(*begun, taken)
+        except StatementFailed as failure:
+            if failure.sqlstate == UNDEFINED:
+                return True
             raise
-        if failure.sqlstate == LOCK_NOT_AVAILABLE:
-            await session.ask(TERMINATE_ALL, ([role.oid],))
-            return False
+    barred = await _forbid_login(session, role)
     await session.ask(TERMINATE_ALL, ([role.oid],))
+    return barred
+
+
+async def _forbid_login(session: Session, role: Role) -> bool:
+    """Make the role NOLOGIN; False where the task has its row locked."""
+    try:
+        await session.run(*at_once(BRIEF_MILLISECONDS), forbid_login(role.name))
+    except StatementFailed as failure:
+        if failure.sqlstate == UNDEFINED:
+            return True
+        if failure.sqlstate != LOCK_NOT_AVAILABLE:
+            raise
+        return False
     return True
 
 

@@ -24,6 +24,7 @@ SAID = {
     "57014": "took too long",
     "25006": "takes no writes now",
     "42710": "has the role already: it is being made by another call",
+    "53200": "has too few locks for all that the task has made: raise max_locks_per_transaction",
     "53300": "has no connection left",
 }
 """By SQLSTATE."""
@@ -32,6 +33,7 @@ REFUSALS = frozenset({NO_RIGHT, UNDEFINED, "22021", "22023", "42602", "42939"})
 CONNECTING = (
     ("password authentication failed", "does not accept the password of the operator's role"),
     ("certificate verify failed", "has a certificate that the CA file does not vouch for"),
+    ("signature failure", "has a certificate that the CA file does not vouch for"),
     ("does not match host name", "has a certificate of another name"),
     ("root certificate", "cannot be verified: the CA file cannot be read"),
     ("no pg_hba.conf entry", "has no line in pg_hba.conf that lets the operator's role in"),

@@ -66,6 +66,7 @@ WITH RECURSIVE holder(oid) AS (
   SELECT 'function', nspname, p.oid::regprocedure::text,
          coalesce(proacl, acldefault('f', proowner)), nspname ~ '^(pg_|information_schema)'
     FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+   WHERE proacl IS NOT NULL OR nspname !~ '^(pg_|information_schema)'
   UNION ALL
   SELECT 'server', '', srvname, srvacl, false FROM pg_foreign_server WHERE srvacl IS NOT NULL
   UNION ALL

@@ -17,9 +17,9 @@ from taskpass.core.errors import ProviderUnavailable
 from taskpass.providers.postgresql.session import Session
 from taskpass.providers.postgresql.settings import Server
 
-MOST_KEPT = 8
-"""Connections that are kept to one database of one server."""
-KEPT_SECONDS = 30.0
+MOST_IDLE = 8
+"""Idle connections that are kept to one database of one server."""
+IDLE_SECONDS = 30.0
 
 
 class Purpose(enum.Enum):
@@ -42,7 +42,7 @@ class Purpose(enum.Enum):
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Idle:
     session: Session
     at: float
     stamp: tuple[int, ...]
@@ -55,7 +55,7 @@ class _Connections:
     places: dict[Purpose, asyncio.Semaphore] = field(
         default_factory=lambda: {each: asyncio.Semaphore(each.places) for each in Purpose}
     )
-    kept: dict[str, list[_Kept]] = field(default_factory=dict)
+    idle: dict[str, list[_Idle]] = field(default_factory=dict)
 
 
 class Servers:
@@ -99,34 +99,34 @@ class Servers:
         database = database or server.database
         async with connections.places[purpose]:
             stamp = _stamp(server)
-            session = await self._kept(connections, database, stamp)
+            session = await self._idle(connections, database, stamp)
             session = session or await Session.open(name, server, database)
             whole = False
             try:
                 yield session
                 whole = True
             finally:
-                kept = connections.kept.setdefault(database, [])
-                if whole and session.is_quiet and len(kept) < MOST_KEPT:
-                    kept.append(_Kept(session, self._monotonic(), stamp))
+                idle = connections.idle.setdefault(database, [])
+                if whole and session.is_quiet and len(idle) < MOST_IDLE:
+                    idle.append(_Idle(session, self._monotonic(), stamp))
                 else:
                     await session.close()
 
     async def close(self) -> None:
         """Close what is kept."""
         for connections in self._connections.values():
-            for kept in connections.kept.values():
-                while kept:
-                    await kept.pop().session.close()
+            for idle in connections.idle.values():
+                while idle:
+                    await idle.pop().session.close()
 
-    async def _kept(
+    async def _idle(
         self, connections: _Connections, database: str, stamp: tuple[int, ...]
     ) -> Session | None:
         """Return the connection that was used last; close those that are no good any more."""
-        kept, now = connections.kept.get(database, []), self._monotonic()
-        while kept:
-            last = kept.pop()
-            fresh = now - last.at < KEPT_SECONDS and last.stamp == stamp
+        idle, now = connections.idle.get(database, []), self._monotonic()
+        while idle:
+            last = idle.pop()
+            fresh = now - last.at < IDLE_SECONDS and last.stamp == stamp
             if fresh and last.session.is_quiet:
                 return last.session
             await last.session.close()

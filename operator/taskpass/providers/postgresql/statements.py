@@ -89,26 +89,23 @@ def leave_groups(role: str, groups: Sequence[str]) -> list[Statement]:
     ]
 
 
-def admit_nobody(role: str, members: Sequence[str]) -> list[Statement]:
-    """Put out whom a task has taken into its role."""
-    return [
-        sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(role), sql.Identifier(member))
-        for member in members
-    ]
-
-
 def take_over(role: str, options: bool) -> Statement:
     """Give the operator the role's rights: to end its sessions, and to drop what it owns."""
     how = sql.SQL(" WITH INHERIT TRUE, SET TRUE" if options else "")
     return sql.SQL("GRANT {} TO CURRENT_USER{}").format(sql.Identifier(role), how)
 
 
-def forbid_login(role: str, milliseconds: int) -> list[Statement]:
-    """Refuse new sessions; wait for a task that changes its own password only so long."""
+def at_once(milliseconds: int) -> list[Statement]:
+    """Have this transaction wait for locks only so long, and for the disk not at all."""
     return [
         sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(milliseconds)),
-        sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(role)),
+        sql.SQL("SET LOCAL synchronous_commit = off"),
     ]
+
+
+def forbid_login(role: str) -> Statement:
+    """Refuse new sessions."""
+    return sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(role))
 
 
 def roll_back_prepared(role: str, transaction: str) -> list[Statement]:

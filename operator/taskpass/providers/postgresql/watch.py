@@ -16,10 +16,12 @@ from taskpass.providers.postgresql.servers import Purpose, Servers
 from taskpass.providers.postgresql.session import Session
 
 QUIET_SECONDS = 0.25
-"""How long nothing must be seen: a login that began before NOLOGIN has come up by then."""
+"""How long nothing must be seen: a login that began before NOLOGIN has come up by then, or is seen
+to hide. More than `HIDDEN_SECONDS`."""
 PAUSE_SECONDS = 0.01
-HIDDEN_SECONDS = 0.05
-"""How long a login may show no role before it is terminated: our own take less."""
+HIDDEN_SECONDS = 0.15
+"""How long a login may show no role before it is terminated: our own would be ours to terminate
+too, and take a few milliseconds. One that asked the server to wait takes a second at least."""
 MOST_SECONDS = 6.0
 SESSIONS = "SELECT pid, usesysid FROM pg_stat_activity WHERE usesysid = ANY(%s::oid[])"
 TERMINATE = "SELECT pg_terminate_backend(%s)"

@@ -1,4 +1,4 @@
-"""A provider that takes its time keeps nothing of another provider, or of another task, waiting."""
+"""Several providers: a slow one keeps nothing waiting, and what none can issue is said at once."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from taskpass.core.model.grant import GrantState
 from taskpass.flows import provider_calls
 from taskpass.flows.task import revoke as revoke_flow
 from tests.fake_provider import Failure, FakeProvider
-from tests.simulation.builders import credential_class, policy, request, task
+from tests.simulation.builders import credential_class, phase, policy, request, task
 from tests.simulation.invariants import assert_at_rest
 from tests.simulation.world import KEY, SimulatedWorld
 
@@ -187,3 +187,24 @@ async def test_a_renewal_leaves_the_credentials_of_another_provider_alone(
     assert [call for call, _ in world.provider.calls].count("issue") > 1
     world.end_pod()
     await world.settle()
+
+
+async def test_what_a_later_phase_asks_for_below_the_shortest_is_refused_at_the_start(
+    world: SimulatedWorld,
+) -> None:
+    phases = [
+        phase("read", request("tickets"), next=("write",)),
+        phase("write", request("notes", seconds=30)),
+    ]
+    world.create(task(phases=phases))
+    world.add_pod()
+
+    await world.settle()
+
+    assert world.condition("Authorized") == ("False", "Denied")
+    assert (
+        "expirationSeconds of request 'notes' of phase 'write' must be greater than or equal to "
+        "60, the shortest that provider Fake can issue"
+    ) in world.message("Authorized")
+    assert world.held() == []
+    assert world.provider.calls == []
