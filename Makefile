@@ -64,8 +64,9 @@ bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rate
 	$(BIN)/python -m bench $(if $(NAME),--name $(NAME)) $(ARGS)
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.files
-PARTS := simulation lives machine decisions admission mutations faults floods ledger chaos cluster
-soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, decisions, admission, mutations, faults, floods, ledger, chaos, cluster), MINUTES=60
+	$(BIN)/python -m bench.postgresql
+PARTS := simulation lives machine decisions admission mutations faults floods ledger postgresql chaos cluster
+soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, decisions, admission, mutations, faults, floods, ledger, postgresql, chaos, cluster), MINUTES=60
 .PHONY: $(PARTS:%=soak-%)
 soak-simulation: setup
 	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
@@ -85,6 +86,8 @@ soak-faults: setup tools
 soak-ledger: setup
 	$(BIN)/python -m tests.unit.ledger.tampering --all >/dev/null
 	TASKPASS_STRIDE=1 $(BIN)/python -m pytest tests/unit/ledger/test_flips.py
+soak-postgresql: setup
+	$(BIN)/python -m e2e.postgresql $(VERSIONS)
 soak-floods: setup tools
 	$(BIN)/python -m pytest $(FLOODS)
 soak-chaos: setup tools

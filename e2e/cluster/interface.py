@@ -73,6 +73,19 @@ class Cluster:
             kind.run(commands.build_image(kind.engine() or "docker", places.ROOT))
             kind.run(commands.load_built())
 
+    def host_address(self) -> str:
+        """Return the address at which the pods find this machine.
+
+        With kind it is the engine's gateway, and this machine's own only where the engine runs on
+        it (not in a virtual machine, and not without root).
+        """
+        if self.way == "kind":
+            return kind.run(_kind(self.name).gateway(kind.engine() or "docker")).strip()
+        layout = load(places.clusters() / self.name)
+        if layout is None or self.way == "context":
+            raise ClusterFailed(f"how pods of {self.name} reach this machine is not known")
+        return layout.host_address
+
     def signal(self, component: str, which: signal.Signals) -> None:
         """Send a signal to a component of Kubernetes, such as `kubelet`; one killed comes back.
 

@@ -56,6 +56,11 @@ class Kind:
         sends = ["pkill", f"-{which.name}", "-x", component]
         return [engine, "exec", f"{self.name}-control-plane", *sends]
 
+    def gateway(self, engine: str) -> list[str]:
+        """Return the command that prints the address of the engine's host, as the node sees it."""
+        shown = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"
+        return [engine, "inspect", "--format", shown, f"{self.name}-control-plane"]
+
     def configuration(self, policy: Path) -> str:
         """Return kind's configuration: one node, and an audit log that the host can read."""
         return CONFIGURATION.format(policy=policy, logs=self.directory / "logs")
@@ -118,8 +123,9 @@ def up(cluster: Kind, policy: Path) -> None:
             ) from error
 
 
-def run(command: list[str]) -> None:
-    """Run one of the commands above."""
+def run(command: list[str]) -> str:
+    """Run one of the commands above; return what it prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterFailed(f"{' '.join(command[:3])} failed: {done.stderr[-2000:]}")
+    return done.stdout

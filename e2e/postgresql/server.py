@@ -48,14 +48,21 @@ def binaries() -> Path:
 class PostgresServer:
     """One server; its superuser is `postgres`, by the socket in `directory`."""
 
-    def __init__(self, directory: Path, *, durable: bool = False, **settings: str) -> None:
-        """`durable` has it wait for its disk; `settings` are of postgresql.conf."""
+    def __init__(
+        self, directory: Path, *, address: str = ADDRESS, durable: bool = False, **settings: str
+    ) -> None:
+        """`durable` has it wait for its disk; `settings` are of postgresql.conf.
+
+        Only this machine reaches it unless `address` is one that others do, who then all may try.
+        """
         self.directory = directory
-        self.port = _free_port()
+        self.address = address
+        self.host = HOST if address == ADDRESS else address
+        self.port = _free_port(address)
         self._bin = binaries()
         self._data = directory / "data"
         self._settings = {
-            "listen_addresses": f"'{ADDRESS}'",
+            "listen_addresses": f"'{address}'",
             "port": str(self.port),
             "unix_socket_directories": f"'{directory}'",
             "ssl": "on",
@@ -78,9 +85,12 @@ class PostgresServer:
         return self._process.pid
 
     def prepare(self) -> None:
-        """Make the data directory and a certificate for `HOST`."""
+        """Make the data directory and a certificate for `host`."""
         authority = Authority(self.directory)
-        authority.issue("server", HOST, names=[HOST])
+        if self.host == self.address:
+            authority.issue("server", self.host, addresses=[self.host])
+        else:
+            authority.issue("server", self.host, names=[self.host])
         authority.issue("client", "taskpass_cert")
         self._own()
         command = [str(self._bin / "initdb"), "-D", str(self._data), "-U", "postgres"]
@@ -92,10 +102,11 @@ class PostgresServer:
         lines = [f"{name} = {value}\n" for name, value in self._settings.items()]
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(lines)
+        others = f"{ADDRESS}/32" if self.address == ADDRESS else "all"
         (self._data / "pg_hba.conf").write_text(
             "local all all trust\n"
-            f"hostssl all taskpass_cert {ADDRESS}/32 cert\n"
-            f"hostssl all all {ADDRESS}/32 scram-sha-256\n"
+            f"hostssl all taskpass_cert {others} cert\n"
+            f"hostssl all all {others} scram-sha-256\n"
         )
 
     def start(self) -> None:
@@ -171,12 +182,14 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running(*, durable: bool = False, **settings: str) -> Iterator[PostgresServer]:
+def running(
+    *, address: str = ADDRESS, durable: bool = False, **settings: str
+) -> Iterator[PostgresServer]:
     """Yield a server that runs; nothing of it is left afterwards."""
     _sweep()
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     try:
-        server = PostgresServer(directory, durable=durable, **settings)
+        server = PostgresServer(directory, address=address, durable=durable, **settings)
         server.prepare()
         server.start()
         try:
@@ -199,7 +212,7 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGQUIT), 0, 0, 0)
 
 
-def _free_port() -> int:
+def _free_port(address: str) -> int:
     with socket.socket() as listener:
-        listener.bind((ADDRESS, 0))
+        listener.bind((address, 0))
         return int(listener.getsockname()[1])

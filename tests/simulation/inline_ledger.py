@@ -6,8 +6,8 @@ With it a walk of many reconciles at once is the same each time that it is walke
 import asyncio
 
 from taskpass.core.errors import LedgerError
+from taskpass.ledger.store.changes import Change, Upkeep
 from taskpass.ledger.store.sqlite import SqliteLedger, _Waiting
-from taskpass.ledger.store.transaction import Change, Upkeep
 
 
 class InlineLedger(SqliteLedger):

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from taskpass.core.errors import ApiUnavailable, EntryRefused, LeaseLost, MustEnd
+from taskpass.core.errors import (
+    ApiUnavailable,
+    EntryRefused,
+    LeaseLost,
+    MustEnd,
+    ProviderUnavailable,
+)
 from taskpass.core.rate_limit.budget import Limit
 from taskpass.ledger.verify.log import verify_database
 from tests.simulation.builders import ACCOUNT, NAMESPACE, job, phase, pod, request, task
@@ -14,6 +20,9 @@ from tests.simulation.conftest import MakeWorld
 from tests.simulation.faults import Crash
 from tests.simulation.invariants import assert_at_rest, assert_nothing_left
 from tests.simulation.world import KEY, SimulatedWorld
+
+TOO_LARGE = request("big", resources=[f"fake/{number}{'x' * 900}" for number in range(31)])
+"""Within the CRD (32 of 1,024 characters); more than the first entry of an issue may have."""
 
 
 def while_asked(world: SimulatedWorld, change: Callable[[], Any]) -> None:
@@ -78,6 +87,59 @@ async def test_a_pod_that_is_bound_is_on_record_before_an_error_ends_the_look(
 
     assert transactions(world) == ["ledger.commit workload.attest"]
     assert world.condition("Attested") == ("True", "PodVerified")
+
+
+async def test_a_pod_that_is_bound_is_on_record_though_its_request_fits_no_entry(
+    world: SimulatedWorld,
+) -> None:
+    """What is refused takes nothing with it that was decided before it."""
+    world.create(task(TOO_LARGE))
+    world.add_pod()
+
+    for _ in range(3):
+        await world.look()
+
+    assert transactions(world) == ["ledger.commit workload.attest"]
+
+
+async def test_a_confirmed_revocation_is_on_record_once_though_what_comes_with_it_is_refused(
+    world: SimulatedWorld,
+) -> None:
+    phases = [phase("research", request("tickets"), next=("reply",)), phase("reply", request("kb"))]
+    world.create(task(phases=phases))
+    world.add_pod()
+    await world.settle()
+    world.journal.clear()
+    world.fail("ledger.commit", EntryRefused("its message is too long"), skip=1)
+
+    world.change(phase="reply")
+    await world.look()
+
+    assert transactions(world)[-1] == "ledger.commit credential.revoke result"
+    await world.settle()
+    stages = [entry["data"]["stage"] for entry in world.entries("credential.revoke")]
+    assert stages == ["intent", "result"]
+    assert len(world.entries("task.phase")) == 1
+
+
+async def test_a_revocation_that_was_begun_is_on_record_though_the_next_is_refused(
+    world: SimulatedWorld,
+) -> None:
+    world.create(task(request("tickets"), request("kb")))
+    world.add_pod()
+    await world.settle()
+    world.fail("provider.revoke", ProviderUnavailable("no answer"))
+    world.change(phases=[phase("research", request("kb"))])
+    await world.look()
+    world.journal.clear()
+    world.fail("ledger.commit", EntryRefused("its message is too long"))
+
+    world.end_pod()
+    await world.look()
+
+    assert transactions(world) == ["ledger.commit credential.revoke result"]
+    await world.settle()
+    assert_at_rest(world)
 
 
 async def test_a_confirmed_revocation_does_not_wait_for_an_answer_about_rights(

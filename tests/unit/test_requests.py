@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
@@ -21,6 +22,7 @@ from taskpass.ports.ledger import Batch
 from taskpass.runtime.background import BackgroundWork
 from taskpass.server.health import Health, LedgerReason
 from tests.unit.ledger import objects
+from tests.unit.ledger.test_taken_away import first_bundle_taken_away
 from tests.unit.ledger.waiting import LEA, put, waiting
 
 
@@ -61,10 +63,42 @@ async def test_old_entries_go_while_the_operator_runs(tmp_path: Path) -> None:
     ledger.close()
     assert done.exit_code == 0, done.output
     assert done.output == f"Dropped; entry 600 says what. The archive is in {archive}\n"
-    assert (again.exit_code, again.stderr) == (2, "Error: There is nothing to drop\n")
+    assert again.exit_code == 2
+    assert again.stderr == "Error: It was refused: There is nothing to drop\n"
     assert (index, verify_database(path).pruned) == (601, 512)
     assert verify_directory(archive).bodies == (0, 512)
     assert list(place_of(path).iterdir()) == []
+
+
+async def test_entries_that_are_taken_away_while_it_compares_are_not_dropped_but_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, archive = tmp_path / "ledger.db", tmp_path / "archive"
+    ledger = objects.opened(path)
+    await objects.filled(ledger, 600)
+    answering = duties(path, ledger)
+    answering.health.ledger = None
+    really = SqliteLedger.compare
+
+    async def edited_after(own: SqliteLedger) -> str | None:
+        found = await really(own)
+        first_bundle_taken_away(path)
+        return found
+
+    monkeypatch.setattr(SqliteLedger, "compare", edited_after)
+    place_of(path).mkdir()
+    request = {"do": "prune", "before": "512", "archive": str(archive)}
+    (place_of(path) / "x.json").write_text(json.dumps(request))
+
+    await answering.answer_requests()
+
+    told = (place_of(path) / "x.answer").read_text()
+    size = ledger.size
+    ledger.close()
+    assert "Nothing was dropped" in told
+    assert "no entry says that they were pruned" in told
+    assert answering.ports.modes.unproven
+    assert size == 600
 
 
 async def test_a_person_is_erased_while_the_operator_runs(tmp_path: Path) -> None:

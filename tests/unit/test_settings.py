@@ -29,6 +29,16 @@ def test_what_is_not_set_has_its_default() -> None:
     assert settings.log_level == "info"
 
 
+def test_a_ledger_that_is_named_by_a_link_is_where_its_file_lies(tmp_path: Path) -> None:
+    """Its volume is looked at for room, and what is asked of the operator is beside it."""
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "volume" / "ledger.db")
+
+    found = load({**LEAST, "ledger_path": str(link)}, {}).ledger_path
+
+    assert found == tmp_path / "volume" / "ledger.db"
+
+
 def test_everything_can_be_set_by_the_environment() -> None:
     settings = read(
         {},

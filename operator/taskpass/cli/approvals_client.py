@@ -36,8 +36,8 @@ class Waiting:
         """Who made the task, who changed it last, and who answers for it."""
         spec = self.task["spec"]
         made, changed = (spec.get(k, {}).get("username", "") for k in ("requester", "changedBy"))
-        sponsor = f"sponsor {spec['sponsor']!r}" if spec.get("sponsor") else "without a sponsor"
-        return f"made by {made!r}, last changed by {changed!r}, {sponsor}"
+        sponsor = f"sponsor {word(spec['sponsor'])}" if spec.get("sponsor") else "without a sponsor"
+        return f"made by {word(made)}, last changed by {word(changed)}, {sponsor}"
 
     @property
     def what(self) -> str:

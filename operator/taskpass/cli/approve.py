@@ -9,8 +9,8 @@ import click
 from taskpass.cli import approvals_client
 from taskpass.cli.approvals_client import Waiting
 from taskpass.cli.cluster import called, key_of, kubeconfig
+from taskpass.cli.output import say
 from taskpass.core.errors import NotFound, UsageError
-from taskpass.core.model.text import plain
 from taskpass.kube.api.client import KubeClient
 
 
@@ -27,14 +27,14 @@ def approvals(namespace: str, kubeconfig: Path | None) -> None:
     """
     found = called(kubeconfig, lambda client: approvals_client.waiting(client, namespace))
     if not found:
-        click.echo("Nothing waits for approval")
+        say("Nothing waits for approval")
         return
     rows = [("TASK", "WHAT", "SINCE", "NEEDS")]
     rows += [(w.where, w.what, str(w.asked["sinceTime"]), w.whose) for w in found]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for row in rows:
         head = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-        click.echo(f"{head}  {row[3]}")
+        say(f"{head}  {row[3]}")
 
 
 @click.command(
@@ -81,31 +81,31 @@ def approve(
     namespace, name = key_of(task, "Name the task as NAMESPACE/TASK")
     chosen = _chosen(kubeconfig, namespace, name, credential)
     if not chosen:
-        click.echo(f"Nothing of {task} waits for approval")
+        say(f"Nothing of {task} waits for approval")
         sys.exit(1)
     verb = "deny" if deny else "approve"
-    click.echo(f"AgentTask {task}, {chosen[0].people}")
+    say(f"AgentTask {task}, {chosen[0].people}")
     for each in chosen:
         each.check()
-        click.echo(f"{each.what}, asked {each.asked['sinceTime']}, needs {each.whose}:")
+        say(f"{each.what}, asked {each.asked['sinceTime']}, needs {each.whose}:")
         # Escaped, as a goal may hold what would move the reader's cursor.
         shown = json.dumps(json.loads(each.asked["request"]), indent=2, sort_keys=True)
-        click.echo(f"{shown}\n{each.asked['digest']}")
+        say(*shown.split("\n"), each.asked["digest"])
     if not yes:
         click.confirm(f"{verb.capitalize()} this?", abort=True, err=True)
 
-    async def say(client: KubeClient) -> bool:
+    async def speak(client: KubeClient) -> bool:
         counts = True
         for each in chosen:
             decision = "Denied" if deny else "Approved"
             made = await approvals_client.give(client, each, decision, reason, seconds)
-            click.echo(f"TaskApproval '{made}' is made")
+            say(f"TaskApproval '{made}' is made")
             well, said = await approvals_client.heard(client, namespace, made, within)
-            click.echo(plain(said))
+            say(said)
             counts = counts and well
         return counts
 
-    if not called(kubeconfig, say, _speaking_as(user, groups)):
+    if not called(kubeconfig, speak, _speaking_as(user, groups)):
         sys.exit(1)
 
 

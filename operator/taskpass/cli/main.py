@@ -1,7 +1,6 @@
 """The command `taskpass`. Each command imports what it needs, so that reading a log starts fast.
 
-Exit codes: 0 done, 1 the answer is no, 2 what was typed or set cannot be used, 3 unreachable, 130
-ended by Ctrl-C, or by a no to a question.
+Exit codes are in `cli/exits.py`.
 """
 
 import asyncio
@@ -17,14 +16,19 @@ from taskpass.cli.approve import approvals, approve
 from taskpass.cli.audit import audit
 from taskpass.cli.audit.stats import pending
 from taskpass.cli.doctor.command import doctor
+from taskpass.cli.exits import TELL_WHERE, Aborted, Commands, ending_of
+from taskpass.cli.output import say
 from taskpass.cli.policy.command import policy
 from taskpass.cli.revoke import lift, revoke
 from taskpass.cli.tree import tree
-from taskpass.core.errors import LedgerError, TaskpassError, UsageError
+from taskpass.core.errors import UsageError
 from taskpass.runtime.settings import Settings, flag_of, load, variable_of
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="taskpass", message="%(prog)s %(version)s")
 def cli() -> None:
     """Credentials for one task of an AI agent: given when it starts, taken back when it ends."""
@@ -63,6 +67,7 @@ def operator(kubeconfig: Path | None, **flags: str | None) -> None:
     from taskpass.runtime import log_format
     from taskpass.runtime.app import operate
 
+    click.get_current_context().meta[TELL_WHERE] = True
     chosen = load(flags)
     log_format.configure(chosen.log_level)
     if kubeconfig is not None:
@@ -96,11 +101,11 @@ def release(via_operator: bool, namespace: str, within: int) -> None:
     async def ask() -> None:
         async with KubeClient.in_cluster() as client:
             answer = await request_release(client, namespace, within)
-        click.echo(f"Released {answer.get('tasks', '?')} tasks.")
+        say(f"Released {answer.get('tasks', '?')} tasks.")
         if stuck := answer.get("stuck"):
-            click.echo(f"Still with our finalizer:\n{stuck}")
+            say("Still with our finalizer:", *stuck.split("\n"))
         owed = answer.get("owed")
-        click.echo(f"Still to be taken back:\n{owed}" if owed else "Nothing is pending.")
+        say(*(("Still to be taken back:", *owed.split("\n")) if owed else ("Nothing is pending.",)))
 
     _run(ask())
 
@@ -114,31 +119,16 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 def main() -> None:
     """Run the command line; an error is one line on standard error."""
+    end: click.ClickException
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("taskpass: aborted", err=True)
-        sys.exit(130)
+        end = Aborted("taskpass: aborted")
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except UsageError as error:
-        click.echo(f"taskpass: {error}", err=True)
-        sys.exit(2)
-    except (TaskpassError, LedgerError) as error:
-        click.echo(f"taskpass: {error}", err=True)
-        sys.exit(3)
-    except BaseExceptionGroup as group:
-        known, rest = group.split(TaskpassError)
-        if rest is not None:
-            raise
-        for each in leaves(known):
-            click.echo(f"taskpass: {each}", err=True)
-        sys.exit(3)
-
-
-def leaves(group: BaseException | None) -> list[BaseException]:
-    """Return the errors in a group of groups."""
-    if isinstance(group, BaseExceptionGroup):
-        return [leaf for each in group.exceptions for leaf in leaves(each)]
-    return [group] if group is not None else []
+        end = error
+    except (Exception, BaseExceptionGroup) as error:
+        end = ending_of(error)
+    else:
+        return
+    end.show()
+    sys.exit(end.exit_code)

@@ -9,8 +9,8 @@ import click
 
 from taskpass.cli import kill_switch_client
 from taskpass.cli.cluster import called, key_of, kubeconfig
+from taskpass.cli.output import say
 from taskpass.core.errors import UsageError
-from taskpass.core.model.text import plain
 from taskpass.kube.api.client import KubeClient
 
 
@@ -61,19 +61,19 @@ def revoke(
 
     async def activate(client: KubeClient) -> tuple[bool, str]:
         def say_why(said: str) -> None:
-            click.echo(f"Trying again: {said}", err=True)
+            say(f"Trying again: {said}", err=True)
 
         await kill_switch_client.activate(client, chosen, spec, within, say_why)
         what = " ".join(filter(None, (spec["target"], _of(spec))))
-        click.echo(f"KillSwitch '{chosen}' is active: {what}")
+        say(f"KillSwitch '{chosen}' is active: {what}")
         return await kill_switch_client.wait(client, chosen, within)
 
     done, said = called(kubeconfig, activate)
     if done:
-        click.echo(f"{plain(said)} ({time.monotonic() - began:.1f} s)")
+        say(f"{said} ({time.monotonic() - began:.1f} s)")
     else:
-        click.echo(f"Not yet: {plain(said) or SILENT}")
-    click.echo(f"Lift it with: taskpass lift {chosen}")
+        say(f"Not yet: {said or SILENT}")
+    say(f"Lift it with: taskpass lift {chosen}")
     if not done:
         sys.exit(1)
 
@@ -89,9 +89,9 @@ def lift(name: str, kubeconfig: Path | None) -> None:
     `kubectl get killswitches` lists them. Exit code 1 means that there is none of that name.
     """
     if not called(kubeconfig, lambda client: kill_switch_client.lift(client, name)):
-        click.echo(f"There is no KillSwitch '{name}'")
+        say(f"There is no KillSwitch '{name}'")
         sys.exit(1)
-    click.echo(f"KillSwitch '{name}' is lifted")
+    say(f"KillSwitch '{name}' is lifted")
 
 
 SILENT = (

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from taskpass.cli.cluster import called, key_of, kubeconfig
+from taskpass.cli.output import say
 from taskpass.core.errors import UsageError
 from taskpass.kube.api.client import KubeClient
 from taskpass.kube.kinds import AGENT_TASK
@@ -30,8 +31,7 @@ def tree(task: str, kubeconfig: Path | None) -> None:
     tasks = called(kubeconfig, lambda client: _tasks(client, namespace))
     if name not in tasks:
         raise UsageError(f"There is no AgentTask '{task}'")
-    for line in drawn(tasks, name):
-        click.echo(line)
+    say(*drawn(tasks, name))
 
 
 async def _tasks(client: KubeClient, namespace: str) -> Tasks:

@@ -138,6 +138,8 @@ class StillRead(TaskpassError):
             "reads one. End that; the operator goes on trying, and running this again tells when "
             "nothing is left"
         )
+        self.index = index
+        self.readers = readers
 
 
 class PodAlreadyBound(TaskpassError):

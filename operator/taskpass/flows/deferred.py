@@ -44,6 +44,11 @@ class Deferred:
         whole, self.batch = merged(self.batch, batch), None
         return whole
 
+    def put_back(self, batch: Batch | None) -> None:
+        """Have what was taken be recorded later, as what it was taken with was refused."""
+        if batch is not None:
+            self.batch = batch if self.batch is None else merged(batch, self.batch)
+
     def records(self, recorded: Sequence[TaskRecord]) -> list[TaskRecord]:
         """Return records as they will be."""
         if self.batch is None:

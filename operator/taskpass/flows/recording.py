@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from taskpass.core.errors import MustEnd, TaskpassError
 from taskpass.core.model.task import Task
 from taskpass.flows.context import Ports
 from taskpass.flows.deferred import PodName, Untold
@@ -20,10 +21,18 @@ a call, and the status's trail has both."""
 async def record(ports: Ports, batch: Batch, task: Task | None, pod: PodName | None = None) -> None:
     """Commit, with what was deferred before; then post Events on the task, some on the pod as well.
 
-    Posting is off this path and best effort; `status.trail` says the same.
+    Posting is off this path and best effort; `status.trail` says the same. What was deferred is
+    recorded by itself later where this batch is refused: nothing of either is written then.
     """
+    before = ports.deferred.batch if batch != Batch() else None  # nothing else was refused
     batch = ports.deferred.take(_charged(ports, batch))
-    indexes = await ports.ledger.commit(batch)
+    try:
+        indexes = await ports.ledger.commit(batch)
+    except MustEnd:
+        raise
+    except TaskpassError:
+        ports.deferred.put_back(before)
+        raise
     enqueue_ancestors(ports, [grant for grant in batch.grants if not grant.state.held])
     if task is None:
         return

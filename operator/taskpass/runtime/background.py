@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from taskpass.cel.evaluator import ProcessEvaluator
@@ -27,11 +27,15 @@ from taskpass.kube.cache.cluster_view import InformerCache
 from taskpass.kube.cache.kopf_watch import Watcher
 from taskpass.kube.guardrails import verify_guardrails
 from taskpass.kube.writers.events import KubeEvents
+from taskpass.ledger.log.reader import Incomplete, TamperEvidence
+from taskpass.ledger.maintain.prune import Limit as Prunable
 from taskpass.ledger.maintain.prune import archived, limit_of
 from taskpass.ledger.maintain.requests import answer_all
 from taskpass.ledger.store.open import AnyLedger, Opening
 from taskpass.ledger.store.read_only import ReadOnlyLedger
+from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.volume import RecentFreeSpace, disk_usage
+from taskpass.ledger.verify.integrity import differs
 from taskpass.ports.ledger import Batch
 from taskpass.runtime.loops import BackgroundLoops
 from taskpass.runtime.settings import Settings
@@ -159,7 +163,7 @@ class BackgroundWork:
 
         async def do(request: Mapping[str, str], tell: Callable[[str], None]) -> int:
             now = self.ports.now()
-            # Records are written anew from the file, which somebody may have edited meanwhile.
+            # Records are written anew from memory, which has to be what the log says.
             if found := await ledger.compare():
                 self.distrust(found)
                 raise UsageError(f"Nothing was done: {found}")
@@ -167,13 +171,26 @@ class BackgroundWork:
                 case {"do": "erase", "subject": subject}:
                     return await ledger.erase(subject, now, tell)
                 case {"do": "prune", "archive": archive, **rest}:
-                    limit, path = limit_of(rest), self.settings.ledger_path
-                    _, drop = await asyncio.to_thread(archived, path, limit, Path(archive), now)
-                    return await ledger.prune(drop, tell)
+                    return await self._prune(ledger, limit_of(rest), Path(archive), now, tell)
             raise UsageError("The operator knows no such request")
 
         await answer_all(self.settings.ledger_path, do)
         await ledger.fold_where_wanted()
+
+    async def _prune(
+        self, ledger: SqliteLedger, limit: Prunable, archive: Path, now: datetime,
+        tell: Callable[[str], None],
+    ) -> int:  # fmt: skip
+        """Archive what may go, and drop it; a difference that is found by then counts as well."""
+        path = self.settings.ledger_path
+        try:
+            _, drop = await asyncio.to_thread(archived, path, limit, archive, now)
+            return await ledger.prune(drop, tell)
+        except TamperEvidence as error:
+            self.distrust(differs(path, error))
+            raise UsageError(f"Nothing was dropped: {differs(path, error)}") from error
+        except Incomplete as error:
+            raise UsageError(f"Nothing was dropped: {error}") from error
 
     async def record_held_back(self, *, all_of_it: bool = False) -> None:
         """Record what was held back and is due to be told; or all of it, before a stop."""

@@ -82,7 +82,7 @@ class Settings(BaseModel):
     say it. Default: /var/run/taskpass."""
     audience: str = Field(default="taskpass", min_length=1, max_length=253)
     """Audience of the identity token in agents' pods. Default: taskpass."""
-    ledger_path: Path = Path("/var/lib/taskpass/ledger.db")
+    ledger_path: Path = Field(default=Path("/var/lib/taskpass/ledger.db"), validate_default=True)
     """File of the ledger, on a local (not a network) file system. Default:
     /var/lib/taskpass/ledger.db"""
     signing_key_generation: int = Field(default=1, ge=1, le=9999)
@@ -145,6 +145,12 @@ class Settings(BaseModel):
         if not value.startswith("https://"):
             raise ValueError("must begin with https://")
         return value
+
+    @field_validator("ledger_path")
+    @classmethod
+    def _located(cls, value: Path) -> Path:
+        """Take it as it lies: volume, lock and requests are beside the file, not beside a link."""
+        return value.resolve()
 
     @field_validator("controllers")
     @classmethod

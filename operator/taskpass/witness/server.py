@@ -76,8 +76,7 @@ class Witness:
             return self._grown(head, old, proof, note)
 
     def _grown(self, head: Checkpoint, old: int, proof: Sequence[bytes], note: str) -> Answer:
-        kept = self.remembered(head.origin)
-        before = parse_body(parse_note(kept)[0]) if kept else Checkpoint(head.origin, 0, EMPTY)
+        before = self._before(head.origin)
         if old != before.size:
             return Answer(Verdict.STALE, f"{before.size}")
         try:
@@ -90,6 +89,14 @@ class Witness:
         self._keep(self._file(head.origin), signed_note(body, *signatures))
         line = cosignature(self.key, seconds, self.signer.sign(cosigned_message(body, seconds)))
         return Answer(Verdict.COSIGNED, line.line())
+
+    def _before(self, origin: str) -> Checkpoint:
+        """Return what is remembered of a log; nothing of it is nothing that can be trusted."""
+        try:
+            kept = self.remembered(origin)
+            return parse_body(parse_note(kept)[0]) if kept else Checkpoint(origin, 0, EMPTY)
+        except (BadCheckpoint, UnicodeDecodeError) as error:
+            raise LedgerError(f"What {self._file(origin)} remembers cannot be read") from error
 
     def _signed(self, note: str, keys: Sequence[PublicKey]) -> Checkpoint | None:
         for key in keys:

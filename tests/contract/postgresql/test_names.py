@@ -28,6 +28,8 @@ from tests.contract.provider_suite import SystemClock
          "may make others members of 'bystander'"),
         ("GRANT pg_execute_server_program TO {}", "REVOKE pg_execute_server_program FROM {}",
          "is a member of 'pg_execute_server_program'"),
+        ("GRANT ALTER SYSTEM ON PARAMETER log_statement TO {}",
+         "REVOKE ALTER SYSTEM ON PARAMETER log_statement FROM {}", "for good"),
         ("ALTER ROLE {} SUPERUSER", "ALTER ROLE {} NOSUPERUSER", "is SUPERUSER"),
     ],
     ids=lambda text: text.split(" {}")[0] if "{}" in text else "",

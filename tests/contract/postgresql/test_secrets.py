@@ -49,7 +49,7 @@ async def test_whatever_fails_while_it_is_issued_tells_no_secret(
     caplog.set_level(logging.DEBUG)
     failed = 0
     for done in (False, True):
-        for at in range(1, 14):
+        for at in range(1, 12):
             grant = bench.intent()
             async with line(listed.port, at=at, done=done) as way:
                 provider = PostgresProvider(
@@ -64,7 +64,7 @@ async def test_whatever_fails_while_it_is_issued_tells_no_secret(
                 await provider.close()
             await bench.provider.revoke(grant)
 
-    assert failed > 20
+    assert failed >= 18
     clean(*(record.getMessage() + repr(vars(record)) for record in caplog.records))
 
 

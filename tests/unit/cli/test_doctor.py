@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from taskpass.cli.doctor import examination
-from taskpass.cli.doctor.command import as_objects, as_text, doctor
+from taskpass.cli.doctor.command import as_text, doctor
 from taskpass.cli.doctor.examination import Examination
 from taskpass.core.errors import ApiUnavailable, UsageError
 from taskpass.core.model.diagnosis import Level, doubtful, failed, well
@@ -26,15 +26,21 @@ SAID = [
 
 
 def test_each_thing_is_a_line_with_its_remedy() -> None:
-    assert as_text(SAID).splitlines() == [
+    assert list(as_text(SAID)) == [
         "ok       clock: within 5 s of the API server's",
         "warning  namespaces: none is enrolled  name some in the value `tenants`",
         "failed   crds: 'a' cannot be read (not found)  upgrade",
     ]
 
 
-def test_programs_get_the_same_as_json() -> None:
-    assert json.loads(as_objects(SAID))[2] == {
+def test_programs_get_the_same_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(self: Examination) -> list[object]:
+        return list(SAID)
+
+    monkeypatch.setattr(Examination, "run", run)
+    done = CliRunner().invoke(doctor, ["--namespace", "taskpass-system", "--json"])
+
+    assert json.loads(done.stdout)[2] == {
         "level": "failed",
         "about": "crds",
         "what": "'a' cannot be read (not found)",

@@ -51,6 +51,14 @@ def test_a_component_is_signalled_in_the_nodes_container() -> None:
     ]
 
 
+def test_pods_find_the_engines_host_at_the_gateway_of_the_nodes_network() -> None:
+    assert CLUSTER.gateway("docker") == [
+        *("docker", "inspect", "--format"),
+        "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}",
+        "tp-control-plane",
+    ]
+
+
 def test_its_audit_log_lies_where_the_host_can_read_it() -> None:
     configuration = yaml.safe_load(CLUSTER.configuration(Path("/tree/audit.yaml")))
 

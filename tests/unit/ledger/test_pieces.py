@@ -11,7 +11,8 @@ import pytest
 from taskpass.ledger.export.directory import export
 from taskpass.ledger.export.files import in_directory
 from taskpass.ledger.log.reader import Source, TamperEvidence, reading
-from taskpass.ledger.verify.bundles import Bundles, in_parallel
+from taskpass.ledger.verify.bundles import Bundles
+from taskpass.ledger.verify.parallel import in_parallel
 from taskpass.tlog.checkpoint import parse_body, parse_note
 from tests.unit.ledger import objects
 

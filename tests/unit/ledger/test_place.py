@@ -1,12 +1,14 @@
 """One process has the ledger, and not on a network file system."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from taskpass.core.errors import LedgerError, LedgerLocked
+from taskpass.core.errors import LedgerError, LedgerLocked, LedgerUnwritable
+from taskpass.ledger.maintain.requests import place_of
 from taskpass.ledger.store import lockfile as place
 from tests.unit.ledger import objects
 
@@ -71,6 +73,48 @@ def test_a_second_ledger_on_the_file_is_refused_until_the_first_is_closed(tmp_pa
 
     first.close()
     objects.opened(tmp_path / "ledger.db").close()
+
+
+async def test_a_ledger_that_somebody_has_open_is_locked_by_a_symbolic_link_as_well(
+    tmp_path: Path,
+) -> None:
+    path, link = tmp_path / "ledger.db", tmp_path / "link.db"
+    ledger = objects.opened(path)
+    link.symlink_to(path)
+
+    with pytest.raises(LedgerLocked):
+        objects.opened(link)
+
+    await objects.filled(ledger, 10)  # it ends otherwise: another has written
+    ledger.close()
+    objects.opened(link).close()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "ledger.db", "ledger.db.lock", "link.db",
+    ]  # fmt: skip
+
+
+async def test_a_file_with_two_names_is_written_by_neither(tmp_path: Path) -> None:
+    """By each SQLite has another write-ahead log, and we have another lock."""
+    path, other = tmp_path / "ledger.db", tmp_path / "other.db"
+    ledger = objects.opened(path)
+    os.link(path, other)
+
+    with pytest.raises(LedgerUnwritable, match="another name as well"):
+        objects.opened(other)
+
+    await objects.filled(ledger, 10)
+    ledger.close()
+    with pytest.raises(LedgerUnwritable, match="another name as well"):
+        objects.opened(path)
+    other.unlink()
+    objects.opened(path).close()
+
+
+def test_a_request_by_a_symbolic_link_reaches_who_has_the_ledger_open(tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "ledger.db")
+
+    assert place_of(link) == tmp_path / "ledger.db.requests"
 
 
 def test_a_second_process_is_refused_and_a_dead_one_does_not_block(tmp_path: Path) -> None:

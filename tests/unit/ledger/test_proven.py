@@ -341,6 +341,32 @@ async def test_a_log_that_is_another_or_shorter_meanwhile_is_told(
         follower.grown()
 
 
+async def test_an_edit_of_what_a_log_grows_by_is_called_no_fork(path: Path) -> None:
+    """A fork is the word of the log's own key; entries can be edited by anybody (ADR 33, 4)."""
+    follower = following(path, Query())
+    ledger = objects.opened(path)
+    await objects.filled(ledger, SIZE + 9)
+    ledger.close()
+    edited = "CAST(replace(CAST(body AS TEXT), 'point', 'other') AS BLOB)"
+    execute(path, f"UPDATE entry SET body = {edited} WHERE seq = {SIZE + 4}")
+
+    with pytest.raises(TamperEvidence) as found:
+        follower.grown()
+
+    assert "FORK" not in str(found.value)
+
+
+async def test_a_checkpoint_that_nobody_has_signed_is_called_no_rollback(path: Path) -> None:
+    follower = following(path, Query())
+    size = "replace(note, char(10) || '300' || char(10), char(10) || '7' || char(10))"
+    execute(path, f"UPDATE head SET note = {size}")
+
+    with pytest.raises(TamperEvidence) as found:
+        follower.grown()
+
+    assert "ROLLBACK" not in str(found.value)
+
+
 def test_an_export_does_not_grow(place: Path) -> None:
     done = run("tail", "-f", "--dir", place / "export")
 

@@ -3,6 +3,8 @@
 import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,66 @@ def test_what_is_in_the_write_ahead_log_is_not_left_out_on_a_read_only_volume(
 
     assert verify_database(path).size == 30
     assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before
+
+
+@pytest.mark.usefixtures("read_only")
+def test_nor_where_the_ledger_is_named_by_a_symbolic_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write-ahead log is beside the file, and nothing is beside the link."""
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    link = tmp_path / "link.db"
+    link.symlink_to(left_by_a_crash(tmp_path))
+
+    assert verify_database(link).size == 30
+
+
+def test_a_link_that_leads_nowhere_is_no_ledger(tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(link)
+
+    with pytest.raises(Incomplete):
+        verify_database(link)
+
+
+def test_a_file_whose_first_bytes_are_overwritten_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    objects.opened(path).close()
+    path.write_bytes(bytes(16) + path.read_bytes()[16:])
+
+    with pytest.raises(Incomplete, match="is no SQLite file"):
+        verify_database(path)
+
+
+OTHER_PROGRAM = """
+import contextlib, sqlite3, sys
+with contextlib.closing(sqlite3.connect(sys.argv[1])) as db:
+    print(db.execute("SELECT size FROM head").fetchone()[0])
+"""
+
+
+async def test_what_is_written_after_the_writer_has_read_its_file_outlives_another_program(
+    tmp_path: Path,
+) -> None:
+    """A file that is opened beside SQLite and closed takes SQLite's own locks with it (POSIX).
+
+    The last program that closes a database takes its write-ahead log away: it must see that it is
+    not the last.
+    """
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    await objects.filled(ledger, 20)
+    assert await ledger.compare() is None
+
+    subprocess.run([sys.executable, "-c", OTHER_PROGRAM, str(path)], check=True)
+    await objects.filled(ledger, 30)
+
+    copy = tmp_path / "crashed"
+    copy.mkdir()
+    for each in tmp_path.glob("ledger.db*"):
+        shutil.copy(each, copy)
+    ledger.close()
+    assert verify_database(copy / "ledger.db").size == 30
 
 
 @pytest.mark.usefixtures("read_only")

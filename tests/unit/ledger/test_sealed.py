@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -13,9 +14,10 @@ import pytest
 from taskpass.core.audit import events as audit
 from taskpass.core.errors import LedgerError, LedgerLocked, LedgerReadOnly, LedgerUnwritable
 from taskpass.core.model.grant import GrantState
+from taskpass.ledger.log import schema
 from taskpass.ledger.log.reader import reading
 from taskpass.ledger.log.signing import SeedSigner
-from taskpass.ledger.store import read_only
+from taskpass.ledger.store import lockfile, read_only
 from taskpass.ledger.store.read_only import ReadOnlyLedger
 from taskpass.ledger.store.sqlite import SqliteLedger
 from taskpass.ledger.store.transaction import is_of_volume
@@ -68,6 +70,30 @@ def test_what_is_held_and_remembered_is_known(sealed: ReadOnlyLedger) -> None:
     assert sealed.bound_task(RECORD.pod_uid) == RECORD.task.uid
     assert sealed.gate_lifted(RECORD.pod_uid)
     assert not sealed.gate_lifted("pod-that-nobody-bound")
+
+
+async def test_by_a_symbolic_link_nothing_of_the_write_ahead_log_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a volume that is read-only it cannot be read; then nothing is revoked by half of it."""
+    live = await filled(tmp_path / "ledger.db")
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "ledger.db")
+    answers = iter([sqlite3.OperationalError("unable to open database file")])
+    really = schema.version
+
+    def version(db: sqlite3.Connection) -> int:
+        for error in answers:
+            raise error
+        return really(db)
+
+    monkeypatch.setattr(schema, "version", version)
+    monkeypatch.setattr(lockfile, "Lock", lambda path: SimpleNamespace(release=lambda: None))
+
+    with pytest.raises(LedgerError, match=r"Nor can it be read \(unable to open"):
+        sealed_at(link)
+
+    live.close()
 
 
 async def test_what_a_crash_left_in_the_write_ahead_log_is_known(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from taskpass.tlog.witness_protocol import Verdict
 from taskpass.witness.http import application
 from taskpass.witness.server import Witness, logs_of
 from tests.unit.ledger import objects
+from tests.unit.ledger.forging import execute
 
 TIME = 1_795_510_000
 
@@ -272,6 +273,53 @@ def test_from_a_laptop_a_rollback_and_a_fork_are_found(log: Log, tmp_path: Path)
     assert (rolled_back.exit_code, forked.exit_code) == (1, 1)
     assert "ROLLBACK: the log has 300 entries, and this witness has seen 400" in rolled_back.stderr
     assert "FORK: the log is not grown from what this witness has seen" in forked.stderr
+
+
+@pytest.mark.parametrize("kind", ["a ledger", "an export", "an export whose tile is cut"])
+def test_from_a_laptop_an_edited_tile_is_called_no_fork(
+    log: Log, tmp_path: Path, kind: str
+) -> None:
+    """A fork is the word of the log's own key; a tile can be edited by anybody (ADR 33, 4)."""
+    known = ["--log", log.key.vkey()]
+    assert once(tmp_path, log.path, *known).exit_code == 0
+    log.grow(600)
+    if kind == "a ledger":
+        execute(log.path, "UPDATE tile SET b = zeroblob(8192) WHERE l = 0 AND n = 0")
+        done = once(tmp_path, log.path, *known)
+    else:
+        CliRunner().invoke(audit, ["export", str(tmp_path / "e"), "--db", str(log.path)])
+        tile = tmp_path / "e/tile/0/001"
+        tile.write_bytes(bytes(8192) if kind == "an export" else tile.read_bytes()[:-40])
+        done = once(tmp_path, log.path, *known, "--dir", str(tmp_path / "e"))
+
+    assert done.exit_code == 1
+    assert done.stderr.startswith("TAMPER EVIDENCE: its tiles are not what its entries hash to")
+    assert not list((tmp_path / "w1").glob("*.evidence"))
+
+
+def test_from_a_laptop_a_size_that_nobody_has_signed_is_called_no_rollback(
+    log: Log, tmp_path: Path
+) -> None:
+    known = ["--log", log.key.vkey()]
+    assert once(tmp_path, log.path, *known).exit_code == 0
+    log.grow(600)
+    execute(log.path, "UPDATE head SET size = 200")
+
+    done = once(tmp_path, log.path, *known)
+
+    assert done.exit_code == 1
+    assert "the ledger's head does not say what its checkpoint says" in done.stderr
+
+
+def test_a_memory_that_cannot_be_read_is_not_begun_anew(log: Log, tmp_path: Path) -> None:
+    known = ["--log", log.key.vkey()]
+    once(tmp_path, log.path, *known)
+    (memory,) = (tmp_path / "w1").glob("*.checkpoint")
+    memory.write_bytes(b"\xff")
+
+    done = once(tmp_path, log.path, *known)
+
+    assert (done.exit_code, "remembers cannot be read" in done.stderr) == (2, True)
 
 
 def test_a_log_that_it_does_not_know_is_not_cosigned(log: Log, tmp_path: Path) -> None:

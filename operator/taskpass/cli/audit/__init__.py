@@ -15,6 +15,7 @@ from taskpass.cli.audit.timeline import timeline
 from taskpass.cli.audit.verify import verify
 from taskpass.cli.audit.whois import whois_token
 from taskpass.cli.audit.witness import witness
+from taskpass.cli.exits import Commands
 
 COMMANDS = (
     verify, prove, verify_proof, export, copy, timeline, show, find, tail, stats, open_ops,
@@ -22,7 +23,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Commands)
 def audit() -> None:
     """Check the audit log, and read it."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options
+from taskpass.cli.output import say
 from taskpass.ledger.maintain import copy as copying
 
 
@@ -31,4 +32,4 @@ def copy(destination: Path, db: Path | None) -> None:
                     shutil.copyfileobj(file, sys.stdout.buffer)
         else:
             size = copying.copy(options.chosen(db), destination)
-    click.echo(f"Copied the ledger as it was at size {size}; verify the copy", err=True)
+    say(f"Copied the ledger as it was at size {size}; verify the copy", err=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options, progress
+from taskpass.cli.output import say
 from taskpass.core.errors import UsageError
 from taskpass.ledger.export import directory as exporting
 from taskpass.ledger.export.formats import FORMATS
@@ -49,7 +50,7 @@ def export(destination: Path, db: Path | None, form: str, wanted: str | None) ->
                     shutil.copyfileobj(file, sys.stdout.buffer)
     some = f"{len(here)} of {size} entries ({here.start}:{here.stop})"
     what = f"{size} entries" if len(here) == size else some
-    click.echo(f"Wrote {what} to {destination}; VERIFY.md in it says how to verify", err=piped)
+    say(f"Wrote {what} to {destination}; VERIFY.md in it says how to verify", err=piped)
 
 
 def _range(text: str | None) -> tuple[int, int | None]:

@@ -1,12 +1,12 @@
 """`taskpass audit keys`: the keys that signed the log, and how another takes over."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
 from taskpass.cli.audit import options, progress, proof
+from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
 from taskpass.ledger.log.key_file import make_seed_file, read_seed_file
 from taskpass.ledger.log.signing import SeedSigner
@@ -49,13 +49,13 @@ def list_keys(where: LogLocation, as_json: bool) -> None:
     found = report.keys
     proof.say(report)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(key) for key in found]))
+        say_json([dataclasses.asdict(key) for key in found])
         return
-    click.echo("ID        FROM SIZE  TO SIZE    ENTRY      VKEY")
+    say("ID        FROM SIZE  TO SIZE    ENTRY      VKEY")
     for key in found:
         until = "now" if key.until is None else str(key.until)
         entry = max(key.since - 1, 0)
-        click.echo(f"{key.id:<8}  {key.since:<9}  {until:<9}  {entry:<9}  {key.vkey}")
+        say(f"{key.id:<8}  {key.since:<9}  {until:<9}  {entry:<9}  {key.vkey}")
 
 
 @keys.command(
@@ -80,7 +80,10 @@ def rotate(
     from taskpass.runtime.clock import SystemClock
 
     if old_key_file is None and new_key_file is None:
-        click.echo(json.dumps({"what_to_do": RUNNING}) if as_json else RUNNING)
+        if as_json:
+            say_json({"what_to_do": RUNNING})
+        else:
+            say(*RUNNING.split("\n"))
         return
     with options.exit_on_error():
         if old_key_file is None or new_key_file is None:
@@ -94,7 +97,7 @@ def rotate(
         chain = hand_over(path, old, SeedSigner(seed), reason=reason, now=SystemClock().now())
     last = keys_of(chain)[-1]
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(last), "made": made}))
+        say_json({**dataclasses.asdict(last), "made": made})
         return
-    click.echo(f"The log is signed by {last.vkey} from size {last.since} on.")
-    click.echo(f"Give the operator {new_key_file}, and destroy {old_key_file} and its copies.")
+    say(f"The log is signed by {last.vkey} from size {last.since} on.")
+    say(f"Give the operator {new_key_file}, and destroy {old_key_file} and its copies.")

@@ -11,10 +11,10 @@ import click
 import orjson
 
 from taskpass.cli.audit import options, progress, proof, story
+from taskpass.cli.output import say, say_bytes, say_json
 from taskpass.core.audit.terms import moment
 from taskpass.core.errors import UsageError
 from taskpass.core.model.entry import PREFIX, EventType, Result
-from taskpass.core.model.text import plain
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.reader import LogReader
 from taskpass.ledger.query.part import demand_all, entries_here
@@ -23,6 +23,8 @@ from taskpass.ledger.verify.follow import Follower
 from taskpass.ledger.verify.log import Report
 from taskpass.ledger.verify.proven import LogLocation, VerifiedLog, proven
 
+_COUNT, _LINES = click.IntRange(1, 10**9), click.IntRange(0, 10**9)
+"""How many entries are kept to be printed: at most more than any log has."""
 FOLLOW_SECONDS = 0.5
 """How often a followed ledger is looked at: its size is one row."""
 _NAMED = ("task", "cred", "agent", "reason", "outcome")
@@ -53,11 +55,13 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         until: str, **rest: Any,
     ) -> None:  # fmt: skip
         with options.exit_on_error():
-            if since and until and _moment(since) >= _moment(until):
+            now = datetime.fromtimestamp(time.time(), UTC)
+            first, end = _moment(since, now), _moment(until, now)
+            if first and end and first >= end:
                 raise UsageError("--since must be before --until; nothing is in between")
             query = Query(
                 type=kind, task=task, cred=cred, outcome=outcome, agent=agent, reason=reason,
-                since=_moment(since), until=_moment(until),
+                since=first, until=end,
             )  # fmt: skip
         command(query=query, **rest)
 
@@ -82,18 +86,16 @@ def show(entry: str, where: LogLocation, as_json: bool) -> None:
             index, body = proving.only(log, entry)
             report = log.report
     if as_json:
-        click.echo(body.decode())
+        say_bytes(body)
         return
-    click.echo(f"entry {index}, under the checkpoint of size {report.size}")
     text = json.dumps(orjson.loads(body), indent=2, ensure_ascii=False)
-    for line in text.splitlines():
-        click.echo(plain(line))
+    say(f"entry {index}, under the checkpoint of size {report.size}", *text.split("\n"))
     proof.say(report)
 
 
 @click.command("search", epilog="Example: taskpass audit search --reason PodEnded --since 24h")
 @filters
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The last.")
+@click.option("--limit", type=_COUNT, default=100, show_default=True, help="The last.")
 @options.source
 @options.as_json
 def find(query: Query, limit: int, where: LogLocation, as_json: bool) -> None:
@@ -110,16 +112,17 @@ def find(query: Query, limit: int, where: LogLocation, as_json: bool) -> None:
             _print(log.entries, as_json, _named(log))
             report, count = log.report, len(log.entries)
     if count == limit:
-        click.echo(f"These are the last {limit}; --limit shows more", err=True)
+        say(f"These are the last {limit}; --limit shows more", err=True)
     with options.exit_on_error():
         if not count:
             _say_none(query, where, report)
-        proof.conclude(report, nothing=not count and _reaches_before(query, report))
+        nothing = not count and _reaches_before(query, report)
+        proof.conclude(report, nothing=nothing, last=limit if count == limit else None)
 
 
 @click.command(epilog="Example: taskpass audit tail -f --type credential. --db ledger.db")
 @filters
-@click.option("--lines", "-n", type=click.IntRange(0), default=10, show_default=True, help="Last.")
+@click.option("--lines", "-n", type=_LINES, default=10, show_default=True, help="Last.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is recorded from now on.")
 @options.source
 @options.as_json
@@ -140,7 +143,9 @@ def tail(query: Query, lines: int, follow: bool, where: LogLocation, as_json: bo
             if none:
                 _say_none(query, where, report)
             # Who follows waits for what is to come.
-            proof.conclude(report, nothing=none and not follow and _reaches_before(query, report))
+            nothing = none and not follow and _reaches_before(query, report)
+            last = lines if len(log.entries) == lines else None
+            proof.conclude(report, nothing=nothing, last=last)
             follower = Follower(where.database, query, log.replay) if where.database else None
         while follow and follower is not None:
             time.sleep(FOLLOW_SECONDS)
@@ -172,7 +177,7 @@ def _say_none(query: Query, where: LogLocation, report: Report) -> None:
     said = f"None of the {here} matches" if here else "No entry matches"
     none = "none of them" if here else "no entry at all"
     also = f"; {none} has {' or '.join(never)}" if never else ""
-    click.echo(plain(f"{said}{also}"), err=True)
+    say(f"{said}{also}", err=True)
 
 
 def _any(query: Query, where: LogLocation) -> bool:
@@ -198,26 +203,22 @@ def _print(
     for index, body in found:
         event = orjson.loads(body)
         if as_json:
-            click.echo(json.dumps({"index": index, **event}, ensure_ascii=True))
+            say_json({"index": index, **event})
         else:
-            click.echo(story.line(index, event, people))
+            say(story.line(index, event, people))
 
 
-def _moment(text: str) -> str:
+def _moment(text: str, now: datetime) -> str:
     """Return a time as the log writes it; '' for ''."""
     if not text:
         return ""
     number, unit = text[:-1], text[-1]
-    if unit in _UNITS and number.isascii() and number.isdigit():
-        return moment(_now() - timedelta(seconds=int(number) * _UNITS[unit]))
     try:
+        if unit in _UNITS and number.isascii() and number.isdigit():
+            return moment(now - timedelta(seconds=int(number) * _UNITS[unit]))
         read = datetime.fromisoformat(text)
-    except ValueError:
+        return moment(read.astimezone(UTC) if read.tzinfo else read)
+    except (ValueError, OverflowError):
         raise UsageError(
-            f"'{text}' is not a time; write 2026-11-26, 2026-11-26T10:00:00Z, or 90m, 24h, 7d"
+            f"'{text[:40]}' is not a time; write 2026-11-26, 2026-11-26T10:00:00Z, or 90m, 24h, 7d"
         ) from None
-    return moment(read.astimezone(UTC) if read.tzinfo else read)
-
-
-def _now() -> datetime:
-    return datetime.fromtimestamp(time.time(), UTC)

@@ -1,6 +1,5 @@
 """`taskpass audit anchor` and `re-origin`: the memory of the log in the cluster."""
 
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +8,7 @@ import click
 
 from taskpass.cli.audit import options
 from taskpass.cli.cluster import called, kubeconfig
+from taskpass.cli.output import say, say_json
 from taskpass.core.audit.anchor import PROVEN
 from taskpass.core.errors import ApiError, NotFound, UsageError
 from taskpass.kube.api.client import KubeClient
@@ -38,10 +38,10 @@ def anchor(db: Path | None, kubeconfig: Path | None, as_json: bool) -> None:
         "level": seen.status.get("level", 0), "reason": reason.value, "message": said,
     }  # fmt: skip
     if as_json:
-        click.echo(json.dumps(found))
+        say_json(found)
     else:
-        click.echo(f"{reason.value}: {said}")
-        click.echo(f"log {head.origin}, {head.size} entries; remembered {found['remembered']}")
+        say(f"{reason.value}: {said}")
+        say(f"log {head.origin}, {head.size} entries; remembered {found['remembered']}")
     if reason in PROVEN:
         raise options.FoundTampering(f"{reason.value}: nothing is issued until a person decides")
 
@@ -75,7 +75,7 @@ def re_origin(reason: str, kubeconfig: Path | None, yes: bool) -> None:
         click.confirm(f"Forget {what}?", abort=True, err=True)
     with options.exit_on_error():
         _called(kubeconfig, lambda client: begin_anew(client, seen, reason))
-    click.echo(f"Forgot {what}. The operator goes on with the log as it is, and records why")
+    say(f"Forgot {what}. The operator goes on with the log as it is, and records why")
 
 
 def remembered(kubeconfig: Path | None) -> str:

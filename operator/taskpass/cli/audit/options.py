@@ -1,7 +1,7 @@
 """What the commands of `taskpass audit` share: options, exit codes, and how errors are told.
 
-Exit codes: 0 it holds; 1 it is evidence of tampering; 2 what was typed cannot be used; 3 something
-that is needed is not there; 4 it holds, and fewer witnesses have seen it than was asked for.
+Exit codes are in `cli/exits.py`; 1 is evidence of tampering, and nothing else ends with it but an
+answer that is no.
 """
 
 import functools
@@ -12,11 +12,20 @@ from typing import Any
 
 import click
 
+from taskpass.cli.exits import (
+    BelowLevel,
+    CouldNotTell,
+    Failed,
+    FoundTampering,
+    Unknown,
+    of_system,
+)
+from taskpass.cli.output import say
 from taskpass.core.errors import TaskpassError, UsageError
-from taskpass.core.model.text import plain
 from taskpass.ledger.log.reader import Incomplete, TamperEvidence
 from taskpass.ledger.verify.proven import LogLocation
 
+__all__ = ["BelowLevel", "CouldNotTell", "Failed", "FoundTampering", "Unknown"]
 database = click.option(
     "--db",
     type=click.Path(path_type=Path),
@@ -25,40 +34,6 @@ database = click.option(
     help="The ledger's file. An operator may be using it.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
-
-class Failed(click.ClickException):
-    """One line on stderr, and an exit code."""
-
-    exit_code = 2
-
-    def show(self, file: object = None) -> None:
-        """Print the line."""
-        click.echo(plain(self.format_message()), err=True)
-
-
-class FoundTampering(Failed):
-    """What was checked is not what was signed."""
-
-    exit_code = 1
-
-
-class Unknown(Failed):
-    """The answer is no."""
-
-    exit_code = 1
-
-
-class BelowLevel(Failed):
-    """It holds, and fewer have seen it than was asked for."""
-
-    exit_code = 4
-
-
-class CouldNotTell(Failed):
-    """What was to be checked is not there."""
-
-    exit_code = 3
 
 
 @contextmanager
@@ -72,11 +47,15 @@ def exit_on_error() -> Iterator[None]:
         raise CouldNotTell(f"Error: {error}") from error
     except TaskpassError as error:
         raise Failed(f"Error: {error}") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CouldNotTell(f"Error: {of_system(error)}") from error
 
 
 def waiting(who: str) -> None:
     """Say who keeps bytes of an earlier state in the file."""
-    click.echo(f"Waiting for {who}, who reads an earlier state of the ledger", err=True)
+    say(f"Waiting for {who}, who reads an earlier state of the ledger", err=True)
 
 
 def chosen(db: Path | None) -> Path:
@@ -103,15 +82,27 @@ def source(command: Callable[..., None]) -> Callable[..., None]:
     def asked(*, db: Path | None, directory: Path | None, vkey: str | None, **rest: Any) -> None:
         with exit_on_error():
             path = chosen(db) if directory is None else None
-            where = LogLocation(database=path, directory=directory, vkey=key(vkey) if vkey else "")
+            where = LogLocation(database=path, directory=directory, vkey=known_key(vkey))
         command(where=where, **rest)
 
     return functools.reduce(lambda made, option: option(made), reversed(_SOURCE), asked)
 
 
+def known_key(given: str | None) -> str:
+    """Return the vkey that the reader knows the log by; '' where none was named, and then only."""
+    return "" if given is None else key(given)
+
+
 def key(given: str) -> str:
-    """Return a vkey that was given itself, or as a file."""
-    return given if given.count("+") >= 2 else text(Path(given), "key")
+    """Return a vkey that was given itself, or as a file; a `UsageError` where it is empty.
+
+    A download that failed or a variable that is not set leaves nothing, and names no key: the log's
+    own word would be taken for it.
+    """
+    found = given if not given.strip() or given.count("+") >= 2 else text(Path(given), "key")
+    if not found.strip():
+        raise UsageError("A key was named, and is empty; name one, or leave the option out")
+    return found
 
 
 def text(path: Path, what: str) -> str:

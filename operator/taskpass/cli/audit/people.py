@@ -1,17 +1,17 @@
 """`taskpass audit who` and `erase`: the people that entries refer to."""
 
-import json
 from pathlib import Path
 
 import click
 
 from taskpass.cli.audit import options, progress, proof
+from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
-from taskpass.core.model.text import plain, word
+from taskpass.core.model.text import word
 from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain import through_operator
 from taskpass.ledger.maintain.erase import erase as erase_offline
-from taskpass.ledger.maintain.requests import ask
 from taskpass.ledger.query.part import demand_all
 from taskpass.ledger.verify.proven import LogLocation, proven
 
@@ -33,7 +33,7 @@ def who(ref: str, db: Path | None, vkey: str | None, as_json: bool) -> None:
     left of a pruned log does not speak of it.
     """
     with options.exit_on_error(), progress.shown("verified") as tell:
-        where = LogLocation(database=options.chosen(db), vkey=options.key(vkey) if vkey else "")
+        where = LogLocation(database=options.chosen(db), vkey=options.known_key(vkey))
         with proven(where, progress=tell) as log:
             people, report, erased = log.people, log.report, log.replay.erased
     proof.say(report)
@@ -52,10 +52,10 @@ def who(ref: str, db: Path | None, vkey: str | None, as_json: bool) -> None:
             "c": each.fields()["c"],
         }
         if as_json:
-            click.echo(json.dumps(said))
+            say_json(said)
         else:
             salt = f"  salt {said['salt']}" if ref else ""
-            click.echo(plain(f"{each.ref}  {word(each.name)}{salt}"))
+            say(f"{each.ref}  {word(each.name)}{salt}")
 
 
 @click.command(epilog="Example: taskpass audit erase --subject jane@example.org --db ledger.db")
@@ -71,11 +71,11 @@ def erase(subject: str, db: Path | None, key_file: Path | None, as_json: bool) -
     """Erase what is known of a person. The log still verifies, and says that it was done.
 
     What is left in it are references that confirm no guess. Where an operator has the ledger open,
-    it does the work: run this beside it. Copies that were made before (`who`, backups of the
-    volume) are yours to erase.
+    it does the work: run this beside it. That it was done is then proven by the log. Copies that
+    were made before (`who`, backups of the volume) are yours to erase.
 
-    Exit code 1: nothing is known of them; 2: a task that is there names them, or bytes are left,
-    and the message says which.
+    Exit code 1: nothing is known of them, or what was answered is not so; 2: a task that is there
+    names them, or bytes are left, and the message says which.
     """
     from taskpass.runtime.clock import SystemClock
 
@@ -84,11 +84,13 @@ def erase(subject: str, db: Path | None, key_file: Path | None, as_json: bool) -
         if not 0 < len(subject) <= MOST_NAME:
             raise UsageError(f"--subject must be a name of at most {MOST_NAME} characters")
         if key_file is None:
-            request = {"do": "erase", "subject": subject}
-            index = ask(path, request, PATIENCE_SECONDS, options.waiting)
+            index = through_operator.erase(path, subject, PATIENCE_SECONDS, options.waiting)
         else:
             signer = SeedSigner(read_seed_file(key_file))
             index = erase_offline(path, subject, signer, SystemClock().now(), options.waiting)
     if index < 0:
         raise options.Unknown("Nothing is known of them")
-    click.echo(json.dumps({"index": index}) if as_json else f"Erased; entry {index} says so")
+    if as_json:
+        say_json({"index": index})
+    else:
+        say(f"Erased; entry {index} says so")

@@ -1,13 +1,13 @@
 """`taskpass audit prove` and `verify-proof`: what somebody outside can keep, and check alone."""
 
 import base64
-import json
 from pathlib import Path
 
 import click
 
 from taskpass.cli.audit import options
 from taskpass.cli.audit.proof import conclude
+from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
 from taskpass.ledger.export.files import FileReader
 from taskpass.ledger.log.entry_filter import Query
@@ -54,10 +54,10 @@ def inclusion(
                 raise UsageError("The log has no such entries")
             written = [_written(log.source, index, destination) for index, _ in found]
     if as_json:
-        click.echo(json.dumps(written))
+        say_json(written)
     else:
         for each in written:
-            click.echo(f"Entry {each['index']} is in {each['entry']}, its proof in {each['proof']}")
+            say(f"Entry {each['index']} is in {each['entry']}, its proof in {each['proof']}")
     if entry is None:
         with options.exit_on_error():
             conclude(report)
@@ -75,11 +75,10 @@ def consistency(kept: Path, where: LogLocation, as_json: bool) -> None:
             old, head, hashes = proving.prove_consistency(log.source, text)
     lines = [base64.b64encode(each).decode() for each in hashes]
     if as_json:
-        click.echo(json.dumps({"old": old.size, "size": head.size, "proof": lines}))
+        say_json({"old": old.size, "size": head.size, "proof": lines})
         return
-    click.echo(f"OK    the log of {head.size} entries begins with that of {old.size}; the proof:")
-    for line in lines:
-        click.echo(line)
+    say(f"OK    the log of {head.size} entries begins with that of {old.size}; the proof:")
+    say(*lines)
 
 
 @click.command(
@@ -98,9 +97,9 @@ def verify_proof(proof: Path, entry: Path, vkey: str, as_json: bool) -> None:
         )
     size = shown.checkpoint.size
     if as_json:
-        click.echo(json.dumps({"index": shown.index, "size": size}))
+        say_json({"index": shown.index, "size": size})
         return
-    click.echo(f"OK    it is entry {shown.index} of the log, as signed at size {size}")
+    say(f"OK    it is entry {shown.index} of the log, as signed at size {size}")
 
 
 def _asked(entry: str | None, query: Query) -> Query:

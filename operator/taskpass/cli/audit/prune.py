@@ -1,19 +1,19 @@
 """`taskpass audit prune`."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
 from taskpass.cli.audit import options
+from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
 from taskpass.ledger.log.key_file import read_seed_file
-from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.reader import Incomplete, reading
 from taskpass.ledger.log.signing import SeedSigner
+from taskpass.ledger.maintain import through_operator
 from taskpass.ledger.maintain.prune import Limit, Plan, plan
 from taskpass.ledger.maintain.prune import prune as drop
-from taskpass.ledger.maintain.requests import ask
 
 PATIENCE_SECONDS = 600.0
 """How long the archive may take; it is some 100,000 entries in ten seconds."""
@@ -39,9 +39,11 @@ def prune(
     """Archive old entries and drop them.
 
     Where an operator has the ledger open, it does the work: run this beside it, and copy the
-    archive from there. A ledger that nobody has open needs its key. Hashes stay, so the log still
-    verifies, and an entry that somebody kept can still be proven. Whole bundles of 256 entries go;
-    none from the first entry of a held grant on.
+    archive from there; that it was done is proven by the log. A ledger that nobody has open needs
+    its key. Hashes stay, so the log still verifies, and an entry that somebody kept can still be
+    proven. Whole bundles of 256 entries go; none from the first entry of a held grant on.
+
+    Exit code 1: what was answered is not so; 3: no operator answered, or the archive is not here.
     """
     from taskpass.runtime.clock import SystemClock
 
@@ -55,25 +57,34 @@ def prune(
         elif archive is None:
             raise UsageError("Name --archive, or only look with --dry-run")
         elif key_file is None:
-            asked = {"before": limit.before, "older_than_days": limit.days}
-            given = {name: str(value) for name, value in asked.items() if value is not None}
-            where = str(archive.absolute())
-            request = {"do": "prune", "archive": where, **given}
-            index = ask(path, request, PATIENCE_SECONDS, options.waiting)
-            said = f"Dropped; entry {index} says what. The archive is in {where}"
-            click.echo(json.dumps({"index": index, "archive": where}) if as_json else said)
+            _ask(path, limit, archive.absolute(), as_json)
             return
         else:
             signer = SeedSigner(read_seed_file(key_file))
             done = drop(path, limit, archive, signer, now, options.waiting)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(done)))
+        say_json(dataclasses.asdict(done))
         return
-    click.echo(_said(done, dry_run))
+    say(_said(done, dry_run))
     if done.holding:
-        click.echo(f"Grant {done.holding} is held: nothing from its first entry on may go.")
+        say(f"Grant {done.holding} is held: nothing from its first entry on may go.")
     if done.archive_sha256:
-        click.echo(f"Archive {archive}, SHA-256 of its SHA256SUMS: {done.archive_sha256}")
+        say(f"Archive {archive}, SHA-256 of its SHA256SUMS: {done.archive_sha256}")
+
+
+def _ask(path: Path, limit: Limit, archive: Path, as_json: bool) -> None:
+    index, there = through_operator.prune(path, limit, archive, PATIENCE_SECONDS, options.waiting)
+    if as_json:
+        say_json({"index": index, "archive": str(archive)})
+    elif there:
+        say(f"Dropped; entry {index} says what. The archive is in {archive}")
+    else:
+        say(f"Dropped; entry {index} says what")
+    if not there:
+        raise Incomplete(
+            f"The archive that entry {index} tells of is not in {archive}, as seen from here: look "
+            "for it on the operator's disk, before anything is deleted there"
+        )
 
 
 def _limit(older_than: str | None, before: int | None) -> Limit:
@@ -82,7 +93,8 @@ def _limit(older_than: str | None, before: int | None) -> Limit:
     if older_than is None:
         return Limit(before=before)
     days = older_than.removesuffix("d")
-    if not older_than.endswith("d") or not days.isdecimal() or not 1 <= int(days) <= 36_500:
+    is_number = older_than.endswith("d") and days.isdecimal() and len(days) <= 5
+    if not is_number or not 1 <= int(days) <= 36_500:
         raise UsageError("--older-than must be a number of days, such as 400d")
     return Limit(days=int(days))
 

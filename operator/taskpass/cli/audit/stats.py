@@ -1,16 +1,15 @@
 """`taskpass audit stats` and `open-ops`, `taskpass pending`: what a ledger holds."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 
 import click
 
 from taskpass.cli.audit import options, progress, proof
+from taskpass.cli.output import say, say_json
 from taskpass.core.model.grant import GrantState
-from taskpass.core.model.text import plain
-from taskpass.ledger.log.reader import Incomplete
+from taskpass.ledger.log.reader import Incomplete, located
 from taskpass.ledger.query import stats as query
 from taskpass.ledger.verify.log import Report
 from taskpass.ledger.verify.proven import LogLocation, proven
@@ -26,17 +25,19 @@ def stats(where: LogLocation, as_json: bool) -> None:
             _demand_whole(log.report)
             found, report = query.stats(log, _size(where)), log.report
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found)))
+        say_json(dataclasses.asdict(found))
         proof.say(report)
         return
-    click.echo(found.origin)
+    say(found.origin)
     absent = f", {found.pruned} of them absent by policy" if found.pruned else ""
-    click.echo(f"{found.entries:>10}  entries{absent}; {found.bytes / 2**20:.1f} MiB on disk")
-    click.echo(f"{found.held:>10}  credentials held, {found.owed} of them to be taken back")
+    say(f"{found.entries:>10}  entries{absent}; {found.bytes / 2**20:.1f} MiB on disk")
+    say(f"{found.held:>10}  credentials held, {found.owed} of them to be taken back")
     for name, count in found.by_type.items():
-        click.echo(f"{count:>10}  {plain(name)}")
+        say(f"{count:>10}  {name}")
     for day, count in found.by_day.items():
-        click.echo(f"{count:>10}  on {day}")
+        say(f"{count:>10}  on {day}")
+    if more := found.days - len(found.by_day):
+        say(f"{'':>10}  and on {more} days before")
     proof.say(report)
 
 
@@ -77,9 +78,9 @@ def _show(
     found: Sequence[query.OpenOperation], report: Report, as_json: bool, nothing: str
 ) -> None:
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(each) for each in found]))
+        say_json([dataclasses.asdict(each) for each in found])
     elif not found:
-        click.echo(nothing)
+        say(nothing)
     else:
         _list(found)
     proof.say(report)
@@ -108,6 +109,7 @@ def _size(where: LogLocation) -> int:
     """Return how many bytes a log takes on disk."""
     path = where.database or where.directory
     assert path is not None  # noqa: S101 (`options.source` has named one)
+    path = located(path)
     every = path.rglob("*") if path.is_dir() else (path, path.with_name(f"{path.name}-wal"))
     return sum(each.stat().st_size for each in every if each.is_file())
 
@@ -120,4 +122,4 @@ def _list(found: Sequence[query.OpenOperation]) -> None:
             f"{each.state:<8}  since {each.since}  {each.task}  '{each.name}' of {each.provider}, "
             f"grant {each.grant}{why}{dies}"
         )
-        click.echo(plain(text))
+        say(text)

@@ -129,13 +129,38 @@ def _of_task(step: str, data: Mapping[str, Any]) -> str:
                 f"the task's object is gone, {data['owed']} credentials are still to be taken back"
             )
         case "retell" if "task" in data:
-            return "what the log told of it before is told again, as those entries are archived"
+            return f"told again, as those entries are archived: {_told_again(data)}"
         case "retell":
             return "of which tasks pods are, and whom the log means: told again"
         case "hold":
             counts = ", ".join(f"{count} {what}" for what, count in sorted(data["held"].items()))
             return f"of {data['tasks']} tasks in {data['ns']} was held back: {counts}"
     return ""
+
+
+def _told_again(data: Mapping[str, Any]) -> str:
+    """Return what an entry says again of a task, of which it may be a further part."""
+    if "digest" in data:
+        what = _approval({"approval": {**data["what"], "digest": data["digest"]}})
+        return f"people are asked to approve {what}, {len(data['given'])} words on it are given"
+    if data["part"]:
+        return "the images of its pod"
+    said = []
+    if pod := data.get("pod"):
+        said.append(f"pod {pod['name']} is the agent, attempt {pod['attempt']}")
+    if data.get("phase"):
+        said.append(f"it is in the phase {word(str(data['phase']))}")
+    if data.get("blocked"):
+        said.append(f"it went to {word(str(data['blocked']))}, which may not follow")
+    if data.get("saved"):
+        said.append(f"it had come to {word(str(data['saved']['step']))}")
+    if data.get("suspend"):
+        said.append(f"suspended, {data['suspend']}: nothing is issued until it goes on")
+    if data.get("finish"):
+        said.append(f"{data['finish']} at {data['finished'].removeprefix('<')[:19]}Z")
+    elif data.get("ending"):
+        said.append(f"it is to end as {data['ending']}")
+    return ", ".join(said) or "a request of it was refused"
 
 
 def _approval(data: Mapping[str, Any]) -> str:

@@ -1,14 +1,19 @@
 """A task's entries as people read them: who, what, when, in at most 100 columns."""
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from taskpass.cli.audit.steps import StepText, describe
+from taskpass.cli.output import wrapped
+from taskpass.core.audit.events import STARTED_BY
 from taskpass.core.model.text import plain, word
 from taskpass.ledger.query.timeline import Timeline
 
 WIDTH = 100
+_ROLES = (
+    ("requester", "asked for by"), ("sponsor", "sponsor"), ("changed_by", "last changed by"),
+    ("approver", "by"),
+)  # fmt: skip
 
 
 def lines(told: Timeline) -> Iterator[str]:
@@ -55,7 +60,7 @@ def _said(told: StepText, by: object, people: Mapping[str, str] | None) -> str:
 
 
 def _by(by: object, people: Mapping[str, str] | None) -> str:
-    """Return who asked, and who answers for it; a reference where the name was erased.
+    """Return who asked, changed and answers for it, or started a pod; a reference of who is erased.
 
     Of whom an entry speaks was either named by an opened commitment, or erased, as another entry
     says. Where no names are to be had (`people` is None) a reference stands for itself.
@@ -63,8 +68,11 @@ def _by(by: object, people: Mapping[str, str] | None) -> str:
     if not isinstance(by, Mapping):
         return ""
     names = {role: _named(who, people) for role, who in by.items() if isinstance(who, Mapping)}
-    roles = (("requester", "asked for by"), ("sponsor", "sponsor"), ("approver", "by"))
-    return ", ".join(f"{verb} {names[role]}" for role, verb in roles if role in names)
+    if names.get("changed_by") == names.get("requester"):
+        names.pop("changed_by", None)
+    said = [f"{verb} {names[role]}" for role, verb in _ROLES if role in names]
+    starters = [name for role, name in names.items() if role.startswith(STARTED_BY)]
+    return ", ".join([*said, *([f"started by {' and '.join(starters)}"] if starters else [])])
 
 
 def _named(who: Mapping[str, Any], people: Mapping[str, str] | None) -> str:
@@ -77,5 +85,5 @@ def _named(who: Mapping[str, Any], people: Mapping[str, str] | None) -> str:
 
 
 def _wrapped(head: str, text: str) -> list[str]:
-    wrapped = textwrap.wrap(plain(text), WIDTH - len(head), break_on_hyphens=False) or [""]
-    return [head + wrapped[0], *(" " * len(head) + line for line in wrapped[1:])]
+    first, *rest = wrapped(plain(text), WIDTH - len(head))
+    return [head + first, *(" " * len(head) + line for line in rest)]

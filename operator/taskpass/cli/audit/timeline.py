@@ -1,10 +1,9 @@
 """`taskpass audit timeline`."""
 
-import json
-
 import click
 
 from taskpass.cli.audit import options, progress, proof, story
+from taskpass.cli.output import say, say_json
 from taskpass.ledger.query import timeline as telling
 from taskpass.ledger.verify.proven import LogLocation, proven
 
@@ -28,10 +27,9 @@ def timeline(task: str, where: LogLocation, as_json: bool) -> None:
             told, report = telling.timeline(log, task, names=names), log.report
     if as_json:
         for index, event in told.entries:
-            click.echo(json.dumps({"index": index, **event}, ensure_ascii=True))
+            say_json({"index": index, **event})
         proof.say(report)
     else:
-        for line in (*story.lines(told), *proof.lines(report)):
-            click.echo(line)
+        say(*story.lines(told), *proof.lines(report))
     with options.exit_on_error():
         proof.demand_answer(report)

@@ -1,7 +1,6 @@
 """`taskpass audit verify`."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 from taskpass.cli import cluster
 from taskpass.cli.audit import memory, options, progress
 from taskpass.cli.audit.remote import at_url
+from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
 from taskpass.ledger.export.files import FileReader
 from taskpass.ledger.verify.log import Report, verify_database, verify_directory, verify_files
@@ -21,6 +21,8 @@ from taskpass.tlog.cosignature import parse_witness_vkey
 from taskpass.tlog.trust_policy import NONE, BadPolicy, PolicyWitness, TrustPolicy, parse_policy
 
 KEPT = -1
+ANCHOR = "the AuditAnchor"
+"""Is of this very state where all is well; it was asked, and not taken from beside the log."""
 WHO = {
     0: "no memory given: rollback and fork NOT excluded (use --against CHECKPOINT)",
     KEPT: "neither the cluster nor a witness was asked; what you gave is yours to vouch for",
@@ -95,7 +97,7 @@ def verify(
         demand = _demand(**demands)
         kept = [options.text(path, "checkpoint") for path in against]
         known = [memory.remembered(kubeconfig)] if anchored else []
-        key = options.key(vkey) if vkey else ""
+        key = options.known_key(vkey)
         if url is not None:
             report = _from_afar(at_url(url, token_file, ca_file), key, [*kept, *known])
         else:
@@ -103,10 +105,10 @@ def verify(
         now = int(time.time())
         report, trust = checked(report, demand, kept=kept, anchored=anchored, now=now)
     if as_json:
-        click.echo(json.dumps(_as_object(report, trust)))
+        say_json(_as_object(report, trust))
     else:
-        names = [*(str(path) for path in against), *(["the AuditAnchor"] if anchored else [])]
-        click.echo("\n".join((*_lines(report), *_remembered(report, trust, names, now))))
+        names = [*(str(path) for path in against), *([ANCHOR] if anchored else [])]
+        say(*_lines(report), *_remembered(report, trust, names, now))
     if trust.missing is not None:
         raise options.BelowLevel(f"BELOW LEVEL: {trust.missing}")
 
@@ -152,8 +154,10 @@ def _as_object(report: Report, trust: Trust) -> dict[str, Any]:
 
 def _lines(report: Report) -> Iterator[str]:
     yield f"OK    {report.origin}"
-    span = f", {report.first_time} to {report.last_time}" if report.first_time else ""
-    yield f"size  {report.size} entries{span}"
+    first, end = report.bodies
+    span = f"{report.first_time} to {report.last_time}"
+    of_all = f", {span}" if report.bodies == (0, report.size) and report.size else ""
+    yield f"size  {report.size} entries{of_all}"
     yield f"root  {report.root}"
     yield f"key   {report.vkey}"
     for key in report.keys[:-1]:
@@ -164,18 +168,20 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"bodies absent by policy 0..{report.pruned - 1}; their hashes are verified"
     for name, start, stop in report.lines:
         yield f"{name} says what the log's entries {start}..{stop - 1} say"
-    first, end = report.bodies
     if first == end:
         yield "the entries are in no bundle here; their hashes are verified"
-    elif first > report.pruned or end < report.size:
-        yield f"only the entries {first}..{end - 1} are here; of the others, hashes are verified"
+    elif not report.is_whole:
+        here = f"only the entries {first}..{end - 1} are here, {span}"
+        yield f"{here}; of the others, hashes are verified"
+    elif first:
+        yield f"the entries {first}..{end - 1} are here, {span}"
 
 
 def _remembered(report: Report, trust: Trust, names: Sequence[str], now: int) -> Iterator[str]:
     """Say what the log was compared with, one line for each, and what that comes to."""
     for name, size in zip(names, report.remembered, strict=True):
         yield f"It begins with what was kept at size {size}: {name}"
-        if size == report.size:
+        if size == report.size and name != ANCHOR:
             yield "      which is of this very state: taken from here, it was compared with itself"
         else:
             yield f"      so rollback and fork before {size} are excluded, if that was out of reach"

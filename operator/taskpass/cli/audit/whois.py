@@ -1,15 +1,14 @@
 """`taskpass audit whois-token`."""
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
 import click
 
 from taskpass.cli.audit import options, proof
+from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
-from taskpass.core.model.text import plain
 from taskpass.ledger.log.key_file import read_seed_file
 from taskpass.ledger.log.reader import Incomplete
 from taskpass.ledger.query.part import demand_all
@@ -46,11 +45,14 @@ def whois_token(key_files: tuple[Path, ...], where: LogLocation, as_json: bool) 
             owners, report = whois(log), log.report
         missing = keys_missing(report, seeds)
     for owner in owners:
-        click.echo(json.dumps(dataclasses.asdict(owner)) if as_json else plain(_line(owner)))
+        if as_json:
+            say_json(dataclasses.asdict(owner))
+        else:
+            say(_line(owner))
     with options.exit_on_error():
         proof.say(report)
         for key in missing:
-            click.echo(f"What was issued under {key.vkey} is told by its own seed alone", err=True)
+            say(f"What was issued under {key.vkey} is told by its own seed alone", err=True)
         if owners:
             proof.demand_answer(report)
             return

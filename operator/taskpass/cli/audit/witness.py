@@ -1,7 +1,6 @@
 """`taskpass audit witness`: remember a log for somebody else, and say so with a signature."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,14 +9,14 @@ from pathlib import Path
 import click
 
 from taskpass.cli.audit import options
+from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
 from taskpass.ledger.export.files import in_directory
 from taskpass.ledger.log.key_file import make_seed_file, read_seed_file
+from taskpass.ledger.log.proven_reads import grown_from
 from taskpass.ledger.log.reader import Source, TamperEvidence, reading
 from taskpass.ledger.log.signing import SeedSigner
-from taskpass.tlog.checkpoint import BadCheckpoint, parse_vkey
-from taskpass.tlog.merkle import consistency_proof
-from taskpass.tlog.tiles import TileSubtrees
+from taskpass.tlog.checkpoint import BadCheckpoint, parse_body, parse_note, parse_vkey
 from taskpass.tlog.witness_protocol import Answer, Verdict
 from taskpass.witness.server import Witness, logs_of
 
@@ -78,16 +77,16 @@ def once(
             else:
                 source = stack.enter_context(reading(options.chosen(db)))
             note = source.note
-            answer = _asked(mine, source)
+            answer, size = _asked(mine, source)
         if answer.verdict is not Verdict.COSIGNED:
-            raise TamperEvidence(_refusal(answer, source.size))
+            raise TamperEvidence(_refusal(answer, size))
         if out is not None:
             _write(out, note + answer.text)
     if as_json:
-        click.echo(json.dumps({"vkey": mine.key.vkey(), "cosignature": answer.text.strip()}))
+        say_json({"vkey": mine.key.vkey(), "cosignature": answer.text.strip()})
         return
-    click.echo(answer.text, nl=False)
-    click.echo(f"witness {mine.key.vkey()}")
+    say(answer.text.removesuffix("\n"))
+    say(f"witness {mine.key.vkey()}")
 
 
 @witness.command(
@@ -108,7 +107,7 @@ def serve(
 
     with options.exit_on_error():
         mine = _witness(name, key_file, state, logs)
-    click.echo(f"witness {mine.key.vkey()}")
+    say(f"witness {mine.key.vkey()}")
     asyncio.run(serve_until_stopped(application(mine), host, port))
 
 
@@ -126,16 +125,26 @@ def _witness(name: str, key_file: Path, state: Path, logs: tuple[str, ...]) -> W
     )  # fmt: skip
 
 
-def _asked(mine: Witness, source: Source) -> Answer:
-    """Have the log cosigned, from the size that the witness itself remembers."""
+def _asked(mine: Witness, source: Source) -> tuple[Answer, int]:
+    """Have the log cosigned, from the size that the witness itself remembers; return its size too.
+
+    Only a root that is proven from the signed checkpoint makes a fork: tiles, and what a ledger's
+    file says of its own size, can be edited by anybody who can write them.
+
+    Raises:
+        TamperEvidence: They were.
+
+    """
     first = mine.add(0, [], source.note)
     if first.verdict is not Verdict.STALE:
-        return first
-    old = int(first.text)
-    if old > source.size:
-        return first
-    subtrees = TileSubtrees(source.size, source.tile)
-    return mine.add(old, consistency_proof(old, source.size, subtrees), source.note)
+        return first, source.size
+    old, head = int(first.text), parse_body(parse_note(source.note)[0])
+    if old > head.size:
+        return first, head.size
+    if head.size != source.size:
+        raise TamperEvidence("the ledger's head does not say what its checkpoint says")
+    proof = grown_from(source, old, head.size, head.root)[1] if old < head.size else []
+    return mine.add(old, proof, source.note), head.size
 
 
 def _refusal(answer: Answer, size: int) -> str:

@@ -7,17 +7,16 @@ its claim only.
 
 import asyncio
 import dataclasses
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
+from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
 from taskpass.core.model.diagnosis import Diagnosis, Level
-from taskpass.core.model.text import plain
 
 
 @click.command(
@@ -55,24 +54,20 @@ def doctor(
         environment=dict(os.environ),
     )  # fmt: skip
     said = asyncio.run(examination.run())
-    click.echo(as_text(said) if not as_json else as_objects(said))
+    if as_json:
+        say_json([dataclasses.asdict(each) for each in said], indent=2)
+    else:
+        say(*as_text(said))
     if examination.unanswered:
         sys.exit(3)
     if any(each.level is Level.FAILED for each in said):
         sys.exit(1)
 
 
-def as_text(said: Sequence[Diagnosis]) -> str:
+def as_text(said: Iterable[Diagnosis]) -> Iterator[str]:
     """Return a line for each: level, what, remedy."""
-    return "\n".join(
-        plain(f"{each.level:<7}  {each.about}: {each.what}{_remedy(each)}") for each in said
-    )
+    return (f"{each.level:<7}  {each.about}: {each.what}{_remedy(each)}" for each in said)
 
 
 def _remedy(said: Diagnosis) -> str:
     return f"  {said.remedy}" if said.remedy else ""
-
-
-def as_objects(said: Sequence[Diagnosis]) -> str:
-    """Return the same as JSON."""
-    return json.dumps([dataclasses.asdict(each) for each in said], indent=2)

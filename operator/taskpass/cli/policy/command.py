@@ -4,9 +4,7 @@ On files, without a cluster: before a task, a class or a policy is applied. Exit
 is asked for is allowed, 1 something is not, 2 a file cannot be used.
 """
 
-import json
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,10 +14,12 @@ from typing import Any
 import click
 
 from taskpass.cel.in_process import DirectEvaluator
+from taskpass.cli.output import say, say_json, wrapped
 from taskpass.cli.policy.files import Given, PodTemplate, read
 from taskpass.core.errors import UsageError
 from taskpass.core.model.capabilities import Capabilities, shown
 from taskpass.core.model.task import CredentialRequest, Task, TaskUser
+from taskpass.core.model.text import plain
 from taskpass.core.policy.evaluate import (
     Agent,
     CompiledPolicy,
@@ -94,10 +94,10 @@ def explain(
     ]
     broken = {one.policy.title: one.error for one in compiled if one.error}
     if as_json:
-        click.echo(json.dumps(_as_json(answers, broken), indent=2, ensure_ascii=False))
+        say_json(_as_json(answers, broken), indent=2)
     else:
-        for line in _as_text(given, answers, broken):
-            click.echo(line)
+        for mark, line in _as_text(given, answers, broken):
+            say(line, mark=mark)
     sys.exit(0 if all(answer.decision.allowed for answer in answers) else 1)
 
 
@@ -150,38 +150,42 @@ def _answers(
             )
 
 
-def _as_text(given: Given, answers: Sequence[Answer], broken: dict[str, str]) -> Iterator[str]:
+Line = tuple[str, str]
+"""A mark of ours in colour, or '', and what follows it."""
+
+
+def _as_text(given: Given, answers: Sequence[Answer], broken: dict[str, str]) -> Iterator[Line]:
     shown: tuple[tuple[str, str], str] | None = None
     for answer in answers:
         task = answer.task
         if shown is None or shown[0] != task.key:
             yield from _heading(given, task, first=shown is None)
         if shown != (task.key, answer.phase):
-            yield ""
+            yield "", ""
             if answer.phase:
-                yield f"  phase {answer.phase}"
+                yield "", f"  phase {answer.phase}"
         shown = (task.key, answer.phase)
         yield from _verdict(answer)
-    yield ""
+    yield "", ""
     for title, error in broken.items():
-        yield from _wrapped(f"Cannot be evaluated: {title}: {error}", "", "  ")
+        yield from _wrapped(f"Cannot be evaluated: {title}: {error}", "", "  ", first="")
     allowed = sum(answer.decision.allowed for answer in answers)
-    yield f"{allowed} of {len(answers)} requests allowed."
+    yield "", f"{allowed} of {len(answers)} requests allowed."
 
 
-def _heading(given: Given, task: Task, *, first: bool) -> Iterator[str]:
+def _heading(given: Given, task: Task, *, first: bool) -> Iterator[Line]:
     if not first:
-        yield ""
-    yield f"AgentTask {task.namespace}/{task.name}"
+        yield "", ""
+    yield "", f"AgentTask {task.namespace}/{task.name}"
     user = task.changed_by
     groups = f" ({', '.join(user.groups)})" if user.groups else ""
     who = f"{user.username or 'nobody in particular (see --as)'}{groups}"
-    yield f"  agent {task.service_account}, applied by {who}"
+    yield "", f"  agent {task.service_account}, applied by {who}"
     if task.namespace not in given.namespaces:
-        yield f"  Namespace '{task.namespace}' is not in the files: taken to have no labels"
+        yield "", f"  Namespace '{task.namespace}' is not in the files: taken to have no labels"
 
 
-def _verdict(answer: Answer) -> Iterator[str]:
+def _verdict(answer: Answer) -> Iterator[Line]:
     request, decision = answer.request, answer.decision
     word, colour = {
         DecisionReason.ALLOWED: ("allowed", "green"),
@@ -191,19 +195,19 @@ def _verdict(answer: Answer) -> Iterator[str]:
     at = f" at {request.location}" if request.location else ""
     asked = f"{request.name}: {', '.join(request.actions)}{on}{at}, of class {request.class_name}"
     # Padded before it is coloured: escape codes have no width on a terminal.
-    yield from _wrapped(asked, f"  {click.style(word.ljust(9), fg=colour, bold=True)}", " " * 11)
+    mark = f"  {click.style(word.ljust(9), fg=colour, bold=True)}"
+    yield from _wrapped(asked, mark, " " * 11, first="")
     reason = "" if decision.allowed else f"{decision.reason}: "
-    yield from _wrapped(f"{reason}{decision.message}", " " * 11, " " * 11)
+    yield from _wrapped(f"{reason}{decision.message}", "", " " * 11)
     if decision.allowed and answer.capabilities is not None:
-        yield from _wrapped(f"Credentials: {answer.capabilities}.", " " * 11, " " * 11)
+        yield from _wrapped(f"Credentials: {answer.capabilities}.", "", " " * 11)
 
 
-def _wrapped(text: str, first: str, rest: str) -> Iterator[str]:
-    # Files may come from anybody; what is not printable could steer the terminal.
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    lines = textwrap.wrap(plain, WIDTH - len(rest), break_on_hyphens=False) or [""]
-    for number, line in enumerate(lines):
-        yield f"{rest if number else first}{line}"
+def _wrapped(text: str, mark: str, indent: str, first: str | None = None) -> Iterator[Line]:
+    # Files may come from anybody: what could end a line is made harmless before it is wrapped.
+    for number, line in enumerate(wrapped(plain(text), WIDTH - len(indent))):
+        head = indent if number or first is None else first
+        yield ("" if number else mark), f"{head}{line}"
 
 
 def _as_json(answers: Sequence[Answer], broken: dict[str, str]) -> dict[str, Any]:

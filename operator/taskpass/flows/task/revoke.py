@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from taskpass.core.audit import events as audit
-from taskpass.core.errors import ProviderUnavailable, TaskpassError, TransientError
+from taskpass.core.errors import MustEnd, ProviderUnavailable, TaskpassError, TransientError
 from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.steps import Forget, Revoke, RevokeReason, Withdraw
 from taskpass.core.model.entry import Entry
@@ -64,9 +64,15 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
     if grants:
         key = grants[0].task.key
         answers = await provider_calls.revoked(ports, key, grants, partial(_call, ports))
-    await intent
-    ports.fail_point("revoke.after-provider")
     gone = [g for g in grants if g.id in answers and answers[g.id] is None]
+    try:
+        await intent
+    except MustEnd:
+        raise
+    except TaskpassError:  # of the others the intents are on record
+        _confirm(ports, [g for g in gone if g.id not in renewed], task)
+        raise
+    ports.fail_point("revoke.after-provider")
     _confirm(ports, gone, task)
     for grant in grants:
         answer = answers.get(grant.id)

@@ -25,6 +25,9 @@ from taskpass.tlog.merkle import TILE_WIDTH
 Read = Callable[[str], bytes]
 """Returns the bytes of a path; `Absent` where there is none, `Incomplete` where it cannot."""
 
+TRIES = 5
+"""How often the head is read of a log that grows each time while it is read."""
+
 
 class Absent(Incomplete):
     """There is no such file."""
@@ -34,8 +37,21 @@ class FileReader:
     """A `Source` on files."""
 
     def __init__(self, read: Read) -> None:
-        """Read checkpoint and keys; see `Source` for what may be raised."""
+        """Read checkpoint and keys; see `Source` for what may be raised.
+
+        A log that is served grows meanwhile: what tells of more entries than the checkpoint is
+        newer, and the checkpoint is read once more. In an export it stays what it is.
+        """
         self._read = read
+        for _ in range(TRIES):
+            self._read_head()
+            if not self._is_outrun():
+                break
+        self.is_part = False
+        """Whether it says itself that it has only some of the entries."""
+        self.bodies = self._ranged()
+
+    def _read_head(self) -> None:
         self.note = self.text("checkpoint")
         try:
             self.size = parse_body(parse_note(self.note)[0]).size
@@ -43,9 +59,24 @@ class FileReader:
             raise TamperEvidence(f"the checkpoint does not hold: {error}") from error
         self.keys = self.text("keys")
         """The file `keys`."""
-        self.is_part = False
-        """Whether it says itself that it has only some of the entries."""
-        self.bodies = self._ranged()
+        self.vkey = self.text("vkey")
+        """The file `vkey`."""
+        try:
+            self._cosigned = self.text("cosigned")
+        except Absent:
+            self._cosigned = ""
+
+    def _is_outrun(self) -> bool:
+        """Tell whether the other files are of more entries than the checkpoint, or of two states.
+
+        What cannot be read is of none; whoever verifies it says so.
+        """
+        try:
+            seen = parse_body(parse_note(self._cosigned)[0]).size if self._cosigned else 0
+            sizes = sizes_of(self.keys)
+        except (BadCheckpoint, BadChain):
+            return False
+        return max(seen, *sizes, 0) > self.size or not self.keys.endswith(f" {self.vkey}")
 
     def text(self, path: str) -> str:
         """Return a file that is text."""
@@ -92,10 +123,7 @@ class FileReader:
 
     def cosigned(self) -> str:
         """Return the last checkpoint that witnesses have cosigned; '' where there is none."""
-        try:
-            return self.text("cosigned")
-        except Absent:
-            return ""
+        return self._cosigned
 
     def _sizes(self) -> tuple[int, ...]:
         try:

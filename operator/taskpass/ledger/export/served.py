@@ -1,19 +1,12 @@
 """The files of a log by their path, from the ledger as it is now (C2SP tlog-tiles, and ours)."""
 
-import re
 from pathlib import Path
 
 from taskpass.ledger.export.files import key_files
+from taskpass.ledger.export.names import tile_of
 from taskpass.ledger.log.reader import LogReader, Pruned, reading
 from taskpass.tlog import tiles
 from taskpass.tlog.merkle import HASH_SIZE, TILE_HEIGHT, TILE_WIDTH
-
-_TILE = re.compile(
-    r"tile/(?P<level>entries|[0-9]|[1-5][0-9]|6[0-3])/(?P<groups>(x[0-9]{3}/)*[0-9]{3})"
-    r"(\.p/(?P<width>[1-9][0-9]{0,2}))?"
-)
-MOST_GROUPS = 7
-"""Of three digits: more than any log can have."""
 
 
 def served(path: Path, name: str) -> bytes | None:
@@ -26,19 +19,14 @@ def served(path: Path, name: str) -> bytes | None:
         Incomplete, TamperEvidence: As `reading`.
 
     """
-    found = _TILE.fullmatch(name)
+    found = tile_of(name)
     with reading(path) as log:
         if name == "checkpoint":
             return log.note.encode()
         if found is None:
             return key_files(log, log.bodies).get(name)
-        groups = found["groups"].split("/")
-        number = int("".join(group.removeprefix("x") for group in groups))
-        width = int(found["width"] or TILE_WIDTH)
-        if len(groups) > MOST_GROUPS or name != _canonical(found["level"], number, width):
-            return None
         try:
-            return _tile(log, found["level"], number, width)
+            return _tile(log, *found)
         except Pruned:
             return None
 
@@ -46,12 +34,6 @@ def served(path: Path, name: str) -> bytes | None:
 def is_whole(name: str) -> bool:
     """Tell whether a file of that name never changes."""
     return name.startswith("tile/") and ".p/" not in name
-
-
-def _canonical(level: str, number: int, width: int) -> str:
-    if level == "entries":
-        return tiles.entries_path(number, width)
-    return tiles.tile_path(int(level), number, width)
 
 
 def _tile(log: LogReader, level: str, number: int, width: int) -> bytes | None:

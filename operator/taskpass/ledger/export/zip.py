@@ -1,6 +1,8 @@
 """An export in a zip. Nothing of it is unpacked onto a disk, so no name in it leads anywhere."""
 
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from taskpass.ledger.export.files import Absent, FileReader
+from taskpass.ledger.export.members import check_members
 from taskpass.ledger.log.reader import Incomplete, TamperEvidence
 from taskpass.tlog.merkle import TILE_WIDTH
 
@@ -40,13 +43,12 @@ def zipped(path: Path) -> Iterator[Archive]:
 
     Raises:
         Incomplete: It is no zip, or cannot be read.
-        TamperEvidence: As `Source`.
+        TamperEvidence: As `Source`, or `check_members`.
 
     """
     try:
         with zipfile.ZipFile(path) as file:
-            if len(set(file.namelist())) != len(file.namelist()):
-                raise TamperEvidence(f"{path} has two files of one name")
+            check_members(file, path)
 
             def read(name: str) -> bytes:
                 return _read(file, name)
@@ -54,7 +56,8 @@ def zipped(path: Path) -> Iterator[Archive]:
             yield Archive(file, FileReader(read))
     # RuntimeError is zipfile's own, for one that is encrypted.
     except (
-        zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError,
+        zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError,
+        NotImplementedError, RuntimeError,
     ) as error:  # fmt: skip
         raise Incomplete(f"{path} cannot be read as a zip ({error})") from error
 

@@ -1,7 +1,10 @@
 """Read of a log only what is under a root that is known: of its other parts nothing is believed."""
 
+from typing import Protocol
+
 from taskpass.ledger.log.reader import LogReader, TamperEvidence
 from taskpass.tlog.merkle import (
+    TILE_WIDTH,
     BadProof,
     check_consistency,
     check_inclusion,
@@ -30,7 +33,16 @@ def entry_under(log: LogReader, index: int, size: int, root: bytes) -> bytes:
     return body
 
 
-def grown_from(log: LogReader, old: int, size: int, root: bytes) -> tuple[bytes, list[bytes]]:
+class Tiles(Protocol):
+    """A log whose tiles can be read."""
+
+    size: int
+
+    def tile(self, level: int, number: int, width: int = TILE_WIDTH) -> bytes:
+        """Return a tile of hashes."""
+
+
+def grown_from(log: Tiles, old: int, size: int, root: bytes) -> tuple[bytes, list[bytes]]:
     """Return the root that the log had at a size, and the proof that the one at `size` grew of it.
 
     Raises:
@@ -38,9 +50,9 @@ def grown_from(log: LogReader, old: int, size: int, root: bytes) -> tuple[bytes,
 
     """
     subtrees = TileSubtrees(log.size, log.tile)
-    before, proof = tree_root(old, subtrees), consistency_proof(old, size, subtrees)
     try:
+        before, proof = tree_root(old, subtrees), consistency_proof(old, size, subtrees)
         check_consistency(proof, old, size, before, root)
-    except BadProof as error:
+    except (BadProof, IndexError, ValueError) as error:  # or a tile is cut
         raise TamperEvidence(f"its tiles are not what its entries hash to: {error}") from error
     return before, proof

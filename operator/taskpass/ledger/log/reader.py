@@ -174,15 +174,7 @@ def reading(path: Path) -> Iterator[LogReader]:
         UsageError: It is not a ledger of this version.
 
     """
-    if path.is_dir():
-        raise Incomplete(f"{path} is a directory, and no ledger; an export is named with --dir")
-    if not path.is_file():
-        raise Incomplete(f"There is no ledger at {path}")
-    if not _is_database(path):
-        raise Incomplete(
-            f"{path} is no SQLite file: either another file than the ledger, or one whose first "
-            "bytes are overwritten"
-        )
+    path = _found(path)
     with contextlib.ExitStack() as stack:
         try:
             db = _opened(path, stack)
@@ -220,12 +212,42 @@ def unzipped(stored: bytes, number: int) -> list[bytes]:
         raise TamperEvidence(f"bundle {number} is damaged: {error}") from error
 
 
-def _is_database(path: Path) -> bool:
+def located(path: Path) -> Path:
+    """Return where a ledger's file lies: what SQLite keeps beside it is beside that, not a link.
+
+    Raises:
+        Incomplete: That cannot be found out.
+
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # the second: a link to itself
+        raise Incomplete(f"The ledger {path} cannot be found ({error})") from error
+
+
+def _found(path: Path) -> Path:
+    """Return where a ledger's file lies; it is not opened here.
+
+    Whoever closes a file gives up all locks that its process has on it (POSIX): SQLite's own of the
+    writer, if that is this process, and then any program that opens and closes the ledger takes the
+    write-ahead log away under it.
+    """
+    try:
+        if path.is_dir():
+            raise Incomplete(f"{path} is a directory, and no ledger; an export is named with --dir")
+        if not path.is_file():
+            raise Incomplete(f"There is no ledger at {path}")
+        if not path.stat().st_size:
+            raise Incomplete(_NO_DATABASE.format(path=path))
     except OSError as error:
         raise Incomplete(f"The ledger {path} cannot be read ({error.strerror})") from error
+    return located(path)
+
+
+_NO_DATABASE = (
+    "{path} is no SQLite file: either another file than the ledger, or one whose first bytes are "
+    "overwritten"
+)
 
 
 def _no_ledger(path: Path, found: int) -> str:
@@ -239,6 +261,8 @@ def _no_ledger(path: Path, found: int) -> str:
 
 def _meaning(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> TaskpassError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return Incomplete(_NO_DATABASE.format(path=path))
     if code in _UNREADABLE:
         return Incomplete(f"The ledger {path} cannot be read: {error}")
     return TamperEvidence(f"{path} is not a ledger, or is damaged: {error}")
@@ -258,7 +282,7 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
 
 
 def _connected(path: Path, mode: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
-    db = schema.connect_reader(f"file:{quote(str(path.resolve()))}?{mode}")
+    db = schema.connect_reader(f"file:{quote(str(path))}?{mode}")
     stack.callback(db.close)
     db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     return db

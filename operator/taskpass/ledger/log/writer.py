@@ -73,6 +73,8 @@ class Log:
         self._last_time = ""
         self._stored_size = 0
         self.note = ""
+        self.min_index = 0
+        """Entries before it were absent by policy when it was opened, or were pruned since."""
 
     @property
     def head(self) -> Head:
@@ -130,7 +132,7 @@ class Log:
         if self._tree.root() != stored.root or self._tree.frontier() != stored.frontier:
             raise LedgerError(f"The ledger's entries are not under its checkpoint; {_REMEDY}")
         self._people.read()
-        self.note = stored.note
+        self.note, self.min_index = stored.note, stored.min_index
         self._stored_size = stored.size
         if stored.size:
             self._last_time = orjson.loads(stored.entry(stored.size - 1))["time"]

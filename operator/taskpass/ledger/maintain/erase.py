@@ -43,8 +43,8 @@ def erase(
         if found := compare(store.freeze(), lambda: False):
             raise TamperEvidence(f"Nothing was erased: {found}")
         (index,) = store.erase(name, now).indexes
-        if not wait_until_folded(store.wal.fold, path, waiting):
-            raise StillRead(index, readers(path))
+        if not wait_until_folded(store.wal.fold, store.path, waiting):
+            raise StillRead(index, readers(store.path))
         return index
     finally:
         store.close()

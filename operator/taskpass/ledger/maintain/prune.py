@@ -5,11 +5,13 @@ checkpoints can still be compared; the entries that the keys follow from; and `l
 says under the log's own signature what is absent and where it went. What state still rests on is
 told again first (`verify/retell.py`). No entry of a grant that is held is ever dropped, nor any
 after it.
+
+What is signed as absent by policy is what was there. The log is verified as it is archived, and its
+own entries say which others are absent; the archive is verified as it lies; and in the transaction
+that drops them (`Store.prune`) the file is held against all of that once more.
 """
 
 import contextlib
-import hashlib
-import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,19 +23,22 @@ import orjson
 from taskpass.core.audit import log_events as audit_log
 from taskpass.core.audit.terms import moment
 from taskpass.core.errors import LedgerError, StillRead, UsageError
-from taskpass.ledger.export import directory as export
 from taskpass.ledger.log.key_history import cluster_of, declared_key
 from taskpass.ledger.log.reader import LogReader, reading
 from taskpass.ledger.log.signing import Signer
+from taskpass.ledger.maintain.archive import write_archive
+from taskpass.ledger.store.changes import Prune
 from taskpass.ledger.store.sqlite import DOMAIN
-from taskpass.ledger.store.transaction import Prune, Store
+from taskpass.ledger.store.transaction import Store
 from taskpass.ledger.store.write_ahead import readers, wait_until_folded
-from taskpass.ledger.verify.log import Verification
+from taskpass.ledger.verify.log import (
+    Verification,
+    noted_in,
+    verify_noted,
+)
 from taskpass.ledger.verify.proven import NOTHING
 from taskpass.ledger.verify.replay import Replay
 from taskpass.tlog.merkle import TILE_WIDTH
-
-SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +79,15 @@ def limit_of(request: Mapping[str, str]) -> Limit:
 def plan(log: LogReader, limit: Limit, now: datetime) -> Plan:
     """Return what may go: whole bundles only.
 
-    The log is verified first: what is held, and since which entry, is by its entries alone. An
-    index or a record that somebody changed lets nothing go.
+    The log is verified first, and what is noted beside it. What is held, and since which entry, is
+    by its entries alone.
 
     Raises:
-        TamperEvidence, Incomplete: It is not what was signed.
+        TamperEvidence, Incomplete: It is not what was signed, or what is noted is not what it says.
 
     """
-    return _planned(log, limit, now, _verified(log))
-
-
-def _verified(log: LogReader) -> Replay:
-    verified = Verification(log, "", (), ())
-    verified.walk(verified.pieces(NOTHING).all(), lambda done, size: None)
-    verified.report()
-    return verified.replay
+    told = verify_noted(log, noted_in(log), lambda done, size: None)
+    return _planned(log, limit, now, told)
 
 
 def _planned(log: LogReader, limit: Limit, now: datetime, replay: Replay) -> Plan:
@@ -142,8 +141,8 @@ def prune(
         store.prune(drop)
         with contextlib.suppress(sqlite3.Error):  # no room for it: the space is used again
             store.db.execute("VACUUM")
-        if not wait_until_folded(store.wal.fold, path, waiting):
-            raise StillRead(store.log.size - 1, readers(path))
+        if not wait_until_folded(store.wal.fold, store.path, waiting):
+            raise StillRead(store.log.size - 1, readers(store.path))
     except (sqlite3.Error, OSError) as error:
         raise LedgerError(f"The ledger {path} could not be pruned ({error})") from error
     finally:
@@ -155,20 +154,25 @@ def archived(path: Path, limit: Limit, archive: Path, now: datetime) -> tuple[Pl
     """Write the archive of what may go; return that, and what drops it.
 
     An operator may be writing the ledger: what may go does not change. The archive is durable on
-    return.
+    return, and was verified as it lies there.
 
     Raises:
-        UsageError: Nothing may go, or the archive's directory cannot be used.
-        Incomplete, TamperEvidence: As `reading`.
+        UsageError: Nothing may go; or the archive's directory cannot be used, or has by then
+            another thing than was written.
+        TamperEvidence: The log does not verify by its entries.
+        Incomplete: As `reading`.
 
     """
     with reading(path) as log:
-        told = _verified(log)
+        verified = Verification(log, "", (), ())
+        verified.walk(verified.pieces(NOTHING).all(), lambda done, size: None)
+        report, told = verified.report(), verified.replay
         planned = _planned(log, limit, now, told)
         if planned.min_index == planned.first:
             held = f"; grant {planned.holding} is held" if planned.holding else ""
             raise UsageError(f"There is nothing to drop{held}")
-        digest = _archived(log, archive, range(planned.first, planned.min_index))
+        bodies = range(planned.first, planned.min_index)
+        digest = write_archive(log, archive, bodies, report)
         origin = declared_key(log).name
     asked = {"older_than_days": limit.days} if limit.days is not None else {}
     asked |= {"before": limit.before} if limit.before is not None else {}
@@ -191,23 +195,3 @@ def _wanted(log: LogReader, limit: Limit, now: datetime) -> int:
 
 def _time(log: LogReader, index: int) -> str:
     return str(orjson.loads(log.entry(index))["time"])
-
-
-def _archived(log: LogReader, directory: Path, bodies: range) -> str:
-    """Write the archive; return the digest of its list of checksums, which is its last file."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise UsageError(f"{directory} is not empty; name a directory that is, or a new one")
-        export.write(log, directory, bodies)
-        lines = [
-            f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(directory)}\n"
-            for file in sorted(directory.rglob("*"))
-            if file.is_file()
-        ]
-        sums = "".join(lines).encode()
-        (directory / SUMS).write_bytes(sums)
-        os.sync()
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be written ({error.strerror})") from error
-    return hashlib.sha256(sums).hexdigest()

@@ -6,6 +6,8 @@ from taskpass.core.audit.grant_history import GrantHistory
 from taskpass.core.model.grant import GrantState
 from taskpass.ledger.verify.proven import VerifiedLog
 
+MOST_DAYS = 30
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
@@ -14,12 +16,14 @@ class Stats:
     origin: str
     entries: int
     pruned: int
-    """How many of them are absent by policy."""
+    """How many of them are absent by policy; what the keys follow from was kept."""
     bytes: int
     """On disk."""
     by_type: dict[str, int]
     by_day: dict[str, int]
-    """UTC days of the last thirty on which something was recorded."""
+    """The last thirty UTC days on which something was recorded."""
+    days: int
+    """On how many days something was recorded."""
     held: int
     """Credentials that may exist at a provider."""
     owed: int
@@ -52,10 +56,12 @@ def stats(log: VerifiedLog, size: int) -> Stats:
     for (kind, day), count in sorted(log.replay.counts.items()):
         types[kind] = types.get(kind, 0) + count
         days[day] = days.get(day, 0) + count
-    held = log.replay.held.values()
+    held, pruned = log.replay.held.values(), log.report.pruned
+    kept = sum(index < pruned for index in log.source.kept())
     return Stats(
-        origin=log.report.origin, entries=log.report.size, pruned=log.report.pruned, bytes=size,
-        by_type=types, by_day={day: days[day] for day in sorted(days)[-30:]}, held=len(held),
+        origin=log.report.origin, entries=log.report.size, pruned=pruned - kept, bytes=size,
+        by_type=types, by_day={day: days[day] for day in sorted(days)[-MOST_DAYS:]},
+        days=len(days), held=len(held),
         owed=sum(each.state is GrantState.REVOKING for each in held),
     )  # fmt: skip
 

@@ -26,7 +26,14 @@ class Timeline:
 
 
 def asked_for(task: str) -> Query:
-    """Return the question for a task: `namespace/name`, or a name that one namespace alone has."""
+    """Return the question for a task: `namespace/name`, or a name that one namespace alone has.
+
+    Raises:
+        UsageError: None is named.
+
+    """
+    if not task:
+        raise UsageError("No task was named; write it as namespace/name")
     return Query(name=task)
 
 

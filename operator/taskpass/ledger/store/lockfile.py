@@ -1,5 +1,8 @@
 """Where the ledger's file may lie, and that one process has it.
 
+The lock is on a file beside the ledger's, as SQLite's write-ahead log is: so it is taken by where
+the file lies (`log/reader.py`, `located`), and a file with two names is not written.
+
 SQLite's write-ahead log needs shared memory and locks that network file systems do not give
 faithfully: a ledger there would be damaged in silence, so it is refused.
 """
@@ -48,6 +51,20 @@ def _lockable(database: Path) -> int:
         if not database.exists():
             raise
         return os.open(path if path.exists() else database, os.O_RDONLY)
+
+
+def other_name(database: Path) -> str | None:
+    """Return why a file is not written that has two names; None where it has one, or is not there.
+
+    By each name SQLite would keep another write-ahead log, and we another lock.
+    """
+    if not database.exists() or database.stat().st_nlink == 1:
+        return None
+    return (
+        f"The ledger {database} is not written, as its file has another name as well (a hard "
+        "link), by which another process could write it: delete that name, or put a copy in its "
+        "place"
+    )
 
 
 def refuse_network(database: Path) -> None:

@@ -31,7 +31,7 @@ from taskpass.core.model.grant import GrantState
 from taskpass.core.rate_limit.budget import Meter
 from taskpass.ledger.log import schema
 from taskpass.ledger.log.key_history import signer_of
-from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
+from taskpass.ledger.log.reader import LogReader, TamperEvidence, located, reading
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.log.writer import Log
 from taskpass.ledger.state.noted import Noted, Written
@@ -60,6 +60,7 @@ class ReadOnlyLedger(LiveReads):
         db: sqlite3.Connection,
         lock: lockfile.Lock,
         head: Head,
+        min_index: int,
         why: str,
     ) -> None:
         """Take an open file; callers use `open`."""
@@ -68,6 +69,7 @@ class ReadOnlyLedger(LiveReads):
         self.size = head.size
         """How many entries are durable."""
         self._head = head
+        self._min_index = min_index
         self.why = why
         """Why it cannot be written, in a sentence."""
         self._unwritable = why
@@ -92,6 +94,7 @@ class ReadOnlyLedger(LiveReads):
             LedgerError: It cannot be read, or does not hold together: nothing can be revoked by it.
 
         """
+        path = located(path)
         lock = lockfile.Lock(path)
         db = None
         try:
@@ -105,7 +108,7 @@ class ReadOnlyLedger(LiveReads):
             signs = signer_of(stored, signer, previous)
             log = Log(db, PublicKey(origin, signs.public_key), signs, 0)
             log.resume(stored)
-            return cls(path, db, lock, log.head, why)
+            return cls(path, db, lock, log.head, log.min_index, why)
         except BaseException as error:
             if db is not None:
                 db.close()
@@ -206,7 +209,7 @@ class ReadOnlyLedger(LiveReads):
             log = held.enter_context(reading(self._path))
         except (TaskpassError, sqlite3.Error) as error:
             return differs(self._path, error)
-        frozen = Frozen(self._path, log, self._head, self._noted, held)
+        frozen = Frozen(self._path, log, self._head, self._min_index, self._noted, held)
         return compare(frozen, lambda: self._closed)
 
     def _add(self, change: Batch) -> None:
@@ -234,7 +237,7 @@ async def _recorded(ledger: SqliteLedger, change: Batch) -> int:
 
 def _connected(path: Path) -> sqlite3.Connection:
     """Open the file for reading, with what its write-ahead log holds."""
-    uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+    uri = f"file:{quote(str(path))}?mode=ro"
     db = schema.connect_reader(uri)
     try:
         schema.version(db)

@@ -25,8 +25,7 @@ from taskpass.core.rate_limit.budget import Meter
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.state.noted import Written
 from taskpass.ledger.store import write_ahead
-from taskpass.ledger.store.read_model import LiveReads, Mirror
-from taskpass.ledger.store.transaction import (
+from taskpass.ledger.store.changes import (
     Change,
     Cosigned,
     Erase,
@@ -34,10 +33,10 @@ from taskpass.ledger.store.transaction import (
     Freeze,
     Outcome,
     Prune,
-    Store,
     Upkeep,
-    describe_error,
 )
+from taskpass.ledger.store.read_model import LiveReads, Mirror
+from taskpass.ledger.store.transaction import Store, describe_error
 from taskpass.ledger.store.write_ahead import readers
 from taskpass.ledger.verify.integrity import compare, differs, examine
 from taskpass.ports.ledger import Batch
@@ -65,10 +64,10 @@ class _Waiting:
 class SqliteLedger(LiveReads):
     """`ports.Ledger` on one file. Use it from one event loop."""
 
-    def __init__(self, path: Path, store: Store) -> None:
+    def __init__(self, store: Store) -> None:
         """Take an open store; callers use `open`."""
         self._store = store
-        self._path = path
+        self._path = store.path
         self._mirror = Mirror(store.noted)
         self._meters = store.noted.meters
         self._head = store.log.head
@@ -107,7 +106,7 @@ class SqliteLedger(LiveReads):
             path, signer=signer, domain=domain, cluster_id=cluster_id, instance=instance,
             now=now, fail_point=fail_point, previous=previous, reason=reason,
         )  # fmt: skip
-        return cls(path, store)
+        return cls(store)
 
     @property
     def size(self) -> int:

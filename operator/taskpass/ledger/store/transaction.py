@@ -5,7 +5,7 @@ import errno
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -26,18 +26,33 @@ from taskpass.core.model.grant import Grant
 from taskpass.core.rate_limit.budget import Meter, account_of_task
 from taskpass.ledger.log import schema
 from taskpass.ledger.log.proven_reads import entry_under
-from taskpass.ledger.log.reader import COSIGNED, Incomplete, LogReader, TamperEvidence, reading
+from taskpass.ledger.log.reader import (
+    COSIGNED,
+    Incomplete,
+    LogReader,
+    TamperEvidence,
+    located,
+    reading,
+)
 from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.log.writer import Log
 from taskpass.ledger.state import tables as state
 from taskpass.ledger.state.noted import Noted, Written
 from taskpass.ledger.store import lockfile
+from taskpass.ledger.store.changes import (
+    Change,
+    Cosigned,
+    Fold,
+    Freeze,
+    Outcome,
+    Prune,
+    Upkeep,
+)
 from taskpass.ledger.store.recover import open_or_recover
 from taskpass.ledger.store.write_ahead import WriteAheadLog
 from taskpass.ledger.verify.follow import caught_up
 from taskpass.ledger.verify.integrity import Frozen, check_is_written
 from taskpass.ledger.verify.proven import NOTHING
-from taskpass.ledger.verify.replay import Replay
 from taskpass.ledger.verify.retell import retellings
 from taskpass.ports.ledger import Batch
 from taskpass.tlog.merkle import TILE_WIDTH
@@ -54,56 +69,6 @@ NO_WRITES = frozenset(
 NO_WRITES_HERE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cosigned:
-    """Keep a checkpoint of this log with the lines of witnesses, instead of the one before."""
-
-    size: int
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Erase:
-    """Delete what is known of a person."""
-
-    name: str
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Prune:
-    """Drop the entries before an index, of which there is an archive."""
-
-    entry: Entry
-    """That tells of it."""
-    min_index: int
-    """It begins a bundle."""
-    replay: Replay
-    """What the entries come to, verified; the log may have grown since."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Fold the write-ahead log into the file, if nobody reads an old state."""
-
-
-@dataclass(slots=True)
-class Freeze:
-    """Hold the file, and the memory, as they are between two transactions."""
-
-    frozen: Frozen | None = None
-    """The answer, which whoever asked has to close."""
-
-
-Upkeep = Erase | Prune | Fold | Freeze
-"""Each has a transaction of its own."""
-Change = Batch | Cosigned
-
-
-Outcome = Written | TaskpassError
-"""An error is of that change alone: it left no trace, and the others are written."""
 
 
 class Store:
@@ -147,12 +112,15 @@ class Store:
             LedgerError: It cannot be used; the message says why, and what to do.
 
         """
+        path = located(path)
         if not path.parent.is_dir():
             raise LedgerError(f"There is no directory {path.parent} for the ledger; mount a volume")
         lockfile.refuse_network(path)
         db = lock = None
         try:
             lock = lockfile.Lock(path)
+            if other := lockfile.other_name(path):
+                raise LedgerUnwritable(other)
             db = schema.connect(path)
             log = open_or_recover(
                 db, signer=signer, previous=previous, reason=reason, domain=domain,
@@ -223,6 +191,8 @@ class Store:
         except (EntryRefused, TamperEvidence, Incomplete) as refusal:  # nothing was written
             self.db.execute("ROLLBACK")
             self.db.execute("PRAGMA secure_delete = OFF")
+            if isinstance(refusal, TamperEvidence):
+                return refusal
             return UsageError(f"It cannot be done: {refusal}")
 
     def freeze(self) -> Frozen:
@@ -235,7 +205,7 @@ class Store:
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(reading(self.path))
             noted = self.noted.copy(self.log.people)
-            return Frozen(self.path, log, self.log.head, noted, stack.pop_all())
+            return Frozen(self.path, log, self.log.head, self.log.min_index, noted, stack.pop_all())
 
     def erase(self, name: str, now: datetime) -> Written:
         """Delete what is known of a person, and write the entry that says so, durably.
@@ -320,13 +290,24 @@ class Store:
         Their hashes stay, and so do the entries that the keys follow from. What state still rests
         on is told again before. Items of trails go with their entries. Once `wal.fold` has returned
         True as well, nothing of what is dropped is left in the file or beside it.
+
+        What the entries came to was read before, and by its path. So it is looked at again here:
+        the file is the one that is written, it lacks no entry that it had not lacked, and what was
+        read has grown to just the head that this process has.
+
+        Raises:
+            TamperEvidence: It is not so. Nothing is written.
+            Incomplete: More was pruned meanwhile.
+
         """
         entry, min_index = asked.entry, asked.min_index
         self.db.execute("PRAGMA secure_delete = ON")
         self._begin()
         stored, head = LogReader(self.db), self.log.head
-        check_is_written(stored, head)
+        check_is_written(stored, head, self.log.min_index)
         caught_up(asked.replay, stored, NOTHING)
+        if min_index < stored.min_index:
+            raise Incomplete(f"it was pruned up to {stored.min_index} meanwhile")
         kept = [i for i in asked.replay.keys.entries if i < min_index]
         bodies = [(i, entry_under(stored, i, head.size, head.root)) for i in kept]
         again = retellings(asked.replay, min_index, self.log.origin, entry.time)
@@ -349,6 +330,7 @@ class Store:
         self.db.execute("COMMIT")
         self._fail_point("upkeep.after-prune")
         self.db.execute("PRAGMA secure_delete = OFF")
+        self.log.min_index = min_index
         self.noted.apply(Written(pruned=min_index))
         return index
 

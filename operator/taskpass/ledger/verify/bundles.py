@@ -1,19 +1,12 @@
 """Read a log's bundles, one by one, and find out what each says: the work of verification.
 
-Every bundle stands for itself, so several processes can share them (`in_parallel`). What follows
+Every bundle stands for itself, so several processes can share them (`parallel.py`). What follows
 from all of them together is `replay.py`'s.
 """
 
-import contextlib
-import gc
-import itertools
-import multiprocessing
-import os
-import signal
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,10 +15,9 @@ from taskpass.core.audit.grant_history import GrantAltered, GrantHistory, Step, 
 from taskpass.core.audit.task_history import TaskStep, task_step_of
 from taskpass.core.model.entry import PREFIX, EventType
 from taskpass.core.model.grant import GrantState
-from taskpass.ledger.export.files import in_directory
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.index import IndexRow, index_row
-from taskpass.ledger.log.reader import LogReader, Source, TamperEvidence, reading
+from taskpass.ledger.log.reader import LogReader, Source, TamperEvidence
 from taskpass.tlog import tiles
 from taskpass.tlog.merkle import TILE_WIDTH, leaf_hash, leaf_hashes, subtree_root
 
@@ -39,11 +31,6 @@ _HEEDED = frozenset(
 _CREDENTIAL = "credential."
 _DELIVER = str(EventType.CREDENTIAL_DELIVER)
 _KEEPABLE = frozenset({_GENESIS, _ROTATE})
-LARGE = 100_000
-"""Logs of so many entries are worth more than one process."""
-MOST_PROCESSES = 4
-_SHARE = 32
-"""Bundles that a process takes at once."""
 
 
 @dataclass(slots=True)
@@ -125,6 +112,17 @@ class Bundles:
             _compare(self._index, start, rows)
         return piece
 
+    def accepted(self, number: int, piece: Bundle | None) -> Bundle:
+        """Return a full bundle as another process has read it, or else read it.
+
+        Entries that it has are hashed by whoever walks. Of a bundle that it found absent only the
+        hashes are there, and nothing would show that entries are left out.
+        """
+        there = number * TILE_WIDTH in self.source.bodies
+        if piece is None or bool(piece.first_time) is not there:
+            return self.one(number)
+        return piece
+
     def rest(self, start: int) -> Bundle:
         """Return the entries of a bundle from an index on: what it has grown by since."""
         number, before = divmod(start, TILE_WIDTH)
@@ -180,50 +178,8 @@ class Bundles:
             if row[1] not in _KEEPABLE:
                 raise TamperEvidence(f"entry {index} is there, though it was to be absent")
             piece.events.append((index, event))
+            _count(piece, row)
         return piece
-
-
-@contextlib.contextmanager
-def in_parallel(path: Path, own: Bundles, large: int = LARGE) -> Iterator[Iterator[Bundle]]:
-    """Give every bundle of a ledger's file or an export, read by several processes.
-
-    `own` reads the same log. It does all itself where the log has less than `large` entries, or
-    there is one processor, or none can be started; and the unfinished bundle, which may be growing.
-    """
-    full = own.source.size // TILE_WIDTH
-    processes = min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
-    if own.source.size < large or processes < 2:
-        yield own.all()
-        return
-    try:
-        # Spawned, as whoever asks may have threads.
-        pool = multiprocessing.get_context("spawn").Pool(
-            processes, _begin, (path, own.origin, own.wanted, full, own.query)
-        )
-    except OSError:  # no shared memory here
-        yield own.all()
-        return
-    with pool:
-        shares = pool.imap(_share, range(0, full, _SHARE))
-        rest = map(own.one, range(full, own.count))
-        yield itertools.chain((piece for share in shares for piece in share), rest)
-
-
-_mine: list[tuple[Bundles, int]] = []
-_open = contextlib.ExitStack()
-
-
-def _begin(path: Path, origin: str, wanted: frozenset[int], full: int, query: Query | None) -> None:
-    """Open the log in a process of the pool, for as long as that lives."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that asked ends us
-    gc.disable()  # there are no cycles, and looking for them took a tenth of the time
-    source = in_directory(path) if path.is_dir() else _open.enter_context(reading(path))
-    _mine.append((Bundles(source, origin, wanted, query), full))
-
-
-def _share(first: int) -> list[Bundle]:
-    pieces, full = _mine[0]
-    return [pieces.one(number) for number in range(first, min(first + _SHARE, full))]
 
 
 def _read(body: bytes, index: int, origin: str) -> tuple[IndexRow, dict[str, Any]]:
@@ -241,8 +197,7 @@ def _read(body: bytes, index: int, origin: str) -> tuple[IndexRow, dict[str, Any
 def _note(bundle: Bundle, index: int, row: IndexRow, event: dict[str, Any]) -> None:
     """Note what an entry says of grants, tasks, people and the log."""
     kind, data = str(row[1]), event["data"]
-    day = (kind, str(row[2])[:10])
-    bundle.counts[day] = bundle.counts.get(day, 0) + 1
+    _count(bundle, row)
     if kind.startswith(_CREDENTIAL):
         step = step_of(index, event)
         if step is not None:
@@ -259,6 +214,11 @@ def _note(bundle: Bundle, index: int, row: IndexRow, event: dict[str, Any]) -> N
         _meet(bundle, data["by"].values(), index)
     if "started_by" in data:
         _meet(bundle, data["started_by"], index)
+
+
+def _count(bundle: Bundle, row: IndexRow) -> None:
+    day = (str(row[1]), str(row[2])[:10])
+    bundle.counts[day] = bundle.counts.get(day, 0) + 1
 
 
 def altered_by(index: int, altered: GrantAltered) -> TamperEvidence:

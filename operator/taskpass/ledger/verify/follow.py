@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from taskpass.ledger.log.entry_filter import Query
+from taskpass.ledger.log.proven_reads import grown_from
 from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
 from taskpass.ledger.log.signing import verify_signature
 from taskpass.ledger.verify.log import Verification
 from taskpass.ledger.verify.proven import Entries
-from taskpass.ledger.verify.replay import Replay
+from taskpass.ledger.verify.replay import Replay, check_absent
 from taskpass.tlog.checkpoint import BadCheckpoint, Checkpoint, parse_body, parse_note
 
 
@@ -36,12 +37,14 @@ def caught_up(replay: Replay, log: LogReader, query: Query) -> Entries:
     """Take into a walk what a log has grown by since; return those entries that were asked for.
 
     Raises:
-        TamperEvidence: It is not grown from what was walked, or not signed.
+        TamperEvidence: It is not grown from what was walked, or not signed, or lacks entries that
+            no entry says to be pruned.
 
     """
     head = _head(log)
-    size = replay.tree.size
+    size, root = replay.tree.size, replay.tree.root()
     if head.size < size:
+        _check_signed(replay, log)
         raise TamperEvidence(f"ROLLBACK: the log had {size} entries, and has {head.size}")
     pieces = Verification(log, "", (), ()).pieces(query)
     found: list[tuple[int, bytes]] = []
@@ -51,13 +54,25 @@ def caught_up(replay: Replay, log: LogReader, query: Query) -> Entries:
             raise TamperEvidence(f"entry {replay.tree.size} is missing")
         replay.take(piece)
         found += piece.found
+    _check_signed(replay, log)
     if replay.tree.root() != head.root:
-        raise TamperEvidence("FORK: the log is not grown from what was read before")
+        raise _otherwise(log, size, root, head)
+    check_absent(log, replay)
+    return found
+
+
+def _check_signed(replay: Replay, log: LogReader) -> None:
     try:
         replay.keys.open(log.note, verify_signature)
     except BadCheckpoint as error:
         raise TamperEvidence(f"the checkpoint does not hold: {error}") from error
-    return found
+
+
+def _otherwise(log: LogReader, size: int, root: bytes, head: Checkpoint) -> TamperEvidence:
+    """Tell an edit of what lies there from a fork, which only a signed root can show."""
+    if head.size == size or grown_from(log, size, head.size, head.root)[0] != root:
+        return TamperEvidence("FORK: the log is not grown from what was read before")
+    return TamperEvidence("the new entries are not those that the checkpoint was signed over")
 
 
 def _head(log: LogReader) -> Checkpoint:

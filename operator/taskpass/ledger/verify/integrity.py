@@ -40,6 +40,8 @@ class Frozen:
     log: LogReader
     head: Head
     """The writer's own."""
+    min_index: int
+    """The same: which entries are absent by policy."""
     noted: Noted
     held: contextlib.ExitStack
     """Keeps the file's state; it must be closed."""
@@ -57,7 +59,7 @@ def compare(frozen: Frozen, ended: Callable[[], bool]) -> str | None:
 
     try:
         with frozen.held:
-            check_is_written(frozen.log, frozen.head)
+            check_is_written(frozen.log, frozen.head, frozen.min_index)
             verify_noted(frozen.log, frozen.noted, look)
     except _Ended:
         return None
@@ -75,12 +77,20 @@ def differs(path: Path, error: Exception) -> str:
     return f"The ledger {path} is not what its log says ({error}); {_REMEDY}"
 
 
-def check_is_written(log: LogReader, head: Head) -> None:
-    """Raise `TamperEvidence` where a file is not what its writer has written, to the last entry."""
+def check_is_written(log: LogReader, head: Head, min_index: int) -> None:
+    """Raise `TamperEvidence` where a file is not what its writer has written, to the last entry.
+
+    `min_index` is where the writer remembers that the entries begin that are there.
+    """
     if (log.size, log.root, log.note) != (head.size, head.root, head.note):
         raise TamperEvidence(
             f"its head tells of {log.size} entries, and is not the one that was written with the "
             f"last of {head.size}: somebody has edited it, or put another file in its place"
+        )
+    if log.min_index != min_index:
+        raise TamperEvidence(
+            f"its head says that the entries before {log.min_index} are absent, and those before "
+            f"{min_index} are: somebody has edited it"
         )
 
 

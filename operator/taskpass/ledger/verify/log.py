@@ -24,10 +24,11 @@ from taskpass.ledger.log.reader import Incomplete, LogReader, Source, TamperEvid
 from taskpass.ledger.log.signing import verify_signature
 from taskpass.ledger.state.noted import Noted
 from taskpass.ledger.state.tables import StrangeRow
-from taskpass.ledger.verify.bundles import Bundle, Bundles, in_parallel
+from taskpass.ledger.verify.bundles import Bundle, Bundles
 from taskpass.ledger.verify.database import Rows, check_head, check_noted, check_structure
 from taskpass.ledger.verify.exported_lines import check_lines, lines_of
-from taskpass.ledger.verify.replay import Replay
+from taskpass.ledger.verify.parallel import in_parallel
+from taskpass.ledger.verify.replay import Replay, check_absent
 from taskpass.tlog import tiles
 from taskpass.tlog.checkpoint import (
     BadCheckpoint,
@@ -70,7 +71,8 @@ class Report:
     pinned: bool
     """Whether the caller knew one of them; else the log's own word was taken for it."""
     pruned: int
-    """Entries before this index are absent by policy, and a signed entry says so; 0 if none is."""
+    """Entries before this index are absent by policy, and a signed entry says so; 0 if none is.
+    Such that lie in files all the same, as an archive was put back, are not absent."""
     bodies: tuple[int, int]
     """From where up to where entries were there to be read; of the others, only hashes were."""
     remembered: tuple[int, ...]
@@ -88,7 +90,7 @@ class Report:
     def is_whole(self) -> bool:
         """Whether every entry was there to be read that is not absent by policy."""
         first, end = self.bodies
-        return first <= self.pruned and end >= self.size
+        return first == self.pruned and end == self.size
 
 
 def verify_database(
@@ -113,31 +115,34 @@ def verify_database(
             check_structure(log.db)
             rows = Rows(log)
             verified.walk(pieces, progress)
-        try:
-            noted = Noted.read(log.db)
-        except StrangeRow as error:
-            raise TamperEvidence(str(error)) from error
-        return _held_against(log, rows, verified, noted)
+        return _held_against(log, rows, verified, noted_in(log))
 
 
-def verify_noted(log: LogReader, noted: Noted, progress: Progress) -> None:
+def noted_in(log: LogReader) -> Noted:
+    """Return what the tables of a file say; `TamperEvidence` where no operator writes that."""
+    try:
+        return Noted.read(log.db)
+    except StrangeRow as error:
+        raise TamperEvidence(str(error)) from error
+
+
+def verify_noted(log: LogReader, noted: Noted, progress: Progress) -> Replay:
     """Verify a ledger in this process, but for what SQLite says of its structure.
 
     It is what an operator holds its memory against before it issues anything: as `verify_database`,
     in one reading thread; of the tables beside the log, what was read of them is verified and not
-    the file. `progress` may raise to end it.
+    the file. `progress` may raise to end it. What the entries come to is returned.
     """
     notes = [row[0] for row in log.db.execute("SELECT note FROM ckpt ORDER BY size, kept")]
     verified = Verification(log, "", (), notes)
     rows = Rows(log)
     verified.walk(verified.pieces().all(), progress)
     _held_against(log, rows, verified, noted)
+    return verified.replay
 
 
 def _held_against(log: LogReader, rows: Rows, verified: "Verification", noted: Noted) -> Report:
     """Hold every table, and what is noted, against what the entries came to."""
-    if log.min_index != verified.replay.min_index:
-        raise TamperEvidence("entries are absent, and no entry says that they were pruned")
     report = verified.report()
     check_head(log, verified.head, verified.replay)
     rows.conclude(log.kept())
@@ -182,7 +187,7 @@ def concluded(files: FileReader, verified: "Verification") -> Report:
         )
     if files.keys != verified.keys.text():
         raise TamperEvidence("the file 'keys' does not say what the log's entries say")
-    if files.text("vkey") != f"{verified.keys.current.vkey()}\n":
+    if files.vkey != f"{verified.keys.current.vkey()}\n":
         raise TamperEvidence("the file 'vkey' is not the key that signed the log")
     return verified.report()
 
@@ -227,7 +232,7 @@ class Verification:
         self, pieces: Iterator[Bundle], progress: Progress,
         found: Callable[[list[tuple[int, bytes]]], None] = lambda entries: None,
     ) -> None:  # fmt: skip
-        """Take every bundle, and hold checkpoint, keys and tiles against them.
+        """Take every bundle, and hold checkpoint, keys, tiles and what is absent against them.
 
         `found` is given the entries that were asked for, as they come; none of them is proven
         before this and `report` have returned.
@@ -243,6 +248,8 @@ class Verification:
         walk.check_ids()
         if (walk.tree.size, walk.tree.root()) != (self.head.size, self.head.root):
             raise TamperEvidence("the entries are not those that the checkpoint was signed over")
+        if isinstance(self._source, LogReader):
+            check_absent(self._source, walk)
         self._check_keys()
 
     def compare_partial_tiles(self) -> None:
@@ -272,7 +279,7 @@ class Verification:
             vkey=self.keys.current.vkey(),
             keys=keys_of(self.keys),
             pinned=self._pin is not None,
-            pruned=walk.min_index,
+            pruned=min(walk.min_index, bodies.start),
             bodies=(bodies.start, bodies.stop),
             remembered=tuple(c.size for c in remembered),
             cosigned=self._cosigned,

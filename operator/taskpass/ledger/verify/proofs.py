@@ -9,6 +9,7 @@ from taskpass.core.errors import UsageError
 from taskpass.ledger.export.files import FileReader
 from taskpass.ledger.log.entry_filter import Query
 from taskpass.ledger.log.key_history import declared_chain, opened_head
+from taskpass.ledger.log.proven_reads import grown_from
 from taskpass.ledger.log.reader import LogReader, TamperEvidence
 from taskpass.ledger.log.signing import verify_signature
 from taskpass.ledger.verify.proven import VerifiedLog
@@ -22,13 +23,13 @@ from taskpass.tlog.checkpoint import (
 )
 from taskpass.tlog.merkle import (
     BadProof,
-    check_consistency,
-    consistency_proof,
     inclusion_proof,
     leaf_hash,
 )
 from taskpass.tlog.proof import TlogProof, parse_tlog_proof
 from taskpass.tlog.tiles import TileSubtrees
+
+MOST_DIGITS = 15
 
 
 def prove_inclusion(log: LogReader | FileReader, index: int) -> TlogProof:
@@ -68,13 +69,11 @@ def prove_consistency(
             f"ROLLBACK: the log has {head.size} entries, and had {old.size} when the checkpoint "
             "was kept"
         )
-    proof = consistency_proof(old.size, head.size, TileSubtrees(log.size, log.tile))
-    try:
-        check_consistency(proof, old.size, head.size, old.root, head.root)
-    except BadProof as error:
+    before, proof = grown_from(log, old.size, head.size, head.root)
+    if before != old.root:
         raise TamperEvidence(
             f"FORK: the log's first {old.size} entries are not those of the kept checkpoint"
-        ) from error
+        )
     return old, head, proof
 
 
@@ -105,11 +104,13 @@ def check_proof(text: str, entry: bytes, vkey: str) -> TlogProof:
 def identity_asked(identity: str) -> int | Query:
     """Return the index that is named, or the question for an entry's id; `UsageError` for else."""
     if identity.isascii() and identity.isdigit():
+        if len(identity) > MOST_DIGITS:
+            raise UsageError(f"No log has an entry {identity[:MOST_DIGITS]}…")
         return int(identity)
     try:
         return Query(id=UUID(identity).bytes)
     except ValueError:
-        raise UsageError(f"'{identity}' is neither an entry's index nor its id") from None
+        raise UsageError(f"'{identity[:40]}' is neither an entry's index nor its id") from None
 
 
 def only(log: VerifiedLog, identity: str) -> tuple[int, bytes]:

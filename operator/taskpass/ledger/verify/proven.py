@@ -15,11 +15,11 @@ from taskpass.core.errors import UsageError
 from taskpass.ledger.export.files import FileReader, in_directory
 from taskpass.ledger.export.zip import zipped
 from taskpass.ledger.log.entry_filter import Query
-from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
+from taskpass.ledger.log.reader import LogReader, reading
 from taskpass.ledger.state import tables
-from taskpass.ledger.verify.bundles import in_parallel
 from taskpass.ledger.verify.log import Progress, Report, Verification, concluded
 from taskpass.ledger.verify.names import known
+from taskpass.ledger.verify.parallel import in_parallel
 from taskpass.ledger.verify.replay import Replay
 
 NOTHING = Query(nothing=True)
@@ -54,11 +54,12 @@ class VerifiedLog:
 @contextmanager
 def proven(
     where: LogLocation, query: Query = NOTHING, *, newest: int | None = None, alone: bool = False,
-    progress: Progress = lambda done, size: None,
+    against: Sequence[str] = (), progress: Progress = lambda done, size: None,
 ) -> Iterator[VerifiedLog]:  # fmt: skip
     """Verify a log, and give the entries that a query asks for: all, or the newest so many.
 
     It is done in this process where it is to be `alone`; else a long log is shared by several.
+    `against` are checkpoints that it has to have grown from.
 
     Raises:
         TamperEvidence, Incomplete, UsageError: As `verify.verify_database`.
@@ -68,7 +69,7 @@ def proven(
         source = _opened(where, stack)
         if source.size and not source.bodies:
             raise UsageError("This export has no bundles of entries; ask one of the format tlog")
-        verified = Verification(source, where.vkey, (), ())
+        verified = Verification(source, where.vkey, against, ())
         found: deque[tuple[int, bytes]] = deque(maxlen=newest)
         path = where.database or where.directory
         if not alone and path is not None and (isinstance(source, LogReader) or path.is_dir()):
@@ -78,8 +79,6 @@ def proven(
         verified.walk(pieces, progress, found.extend)
         people: dict[str, Person] = {}
         if isinstance(source, LogReader):
-            if source.min_index != verified.replay.min_index:
-                raise TamperEvidence("entries are absent, and no entry says that they were pruned")
             report = verified.report()
             people = known(tables.people(source.db), verified.replay)
         else:

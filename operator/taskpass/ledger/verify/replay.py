@@ -10,7 +10,7 @@ from taskpass.core.audit.key_history import GENESIS, ROTATE, BadChain, KeyChain
 from taskpass.core.audit.task_history import TaskAltered, TaskHistory, follow
 from taskpass.core.lifecycle.records import PodBinding
 from taskpass.core.model.entry import PREFIX, EventType, Result
-from taskpass.ledger.log.reader import TamperEvidence
+from taskpass.ledger.log.reader import LogReader, TamperEvidence
 from taskpass.ledger.state.tables import TRAIL_LENGTH
 from taskpass.ledger.verify.bundles import Bundle, altered_by
 from taskpass.tlog.merkle import Tile, Tree
@@ -222,6 +222,16 @@ class Replay:
             if self.tree.size in self._wanted:
                 self.roots[self.tree.size] = self.tree.root()
         return [tile for tile in completed if tile.level > 0]
+
+
+def check_absent(log: LogReader, replay: Replay) -> None:
+    """Raise `TamperEvidence` where other entries are absent of a file than its log says.
+
+    What a replay comes to is the log's word only where this holds: of entries that somebody took
+    away it has the hashes, and what they told is not in it.
+    """
+    if log.min_index != replay.min_index:
+        raise TamperEvidence("entries are absent, and no entry says that they were pruned")
 
 
 def _of_erased(ref: str, index: int) -> TamperEvidence:

@@ -3,10 +3,10 @@
 The order, and why:
 
 1. What an earlier call of ours still does for the grant is ended: it could make the role later.
-2. The memberships go, in one transaction with which the operator takes the role over. Every open
-   session has lost its access at its next statement, and nothing that a task holds delays that.
+2. The memberships go: every open session has lost its access at its next statement. The operator
+   takes the role over, so that it may do what follows.
 3. The role is NOLOGIN. A task that changes its own password in an open or a prepared transaction
-   can hold this up, so it is asked for again while those are ended.
+   can hold this up, so 2 is done without it then, and it is asked for again while those are ended.
 4. Sessions are terminated until none has been there for a quarter of a second: a cursor that is
    open reads on until then.
 5. In each database where the server knows something of the role: prepared transactions are rolled
@@ -19,7 +19,7 @@ counts as gone before 6, which does wait.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from taskpass.core.errors import ProviderUnavailable
@@ -31,7 +31,7 @@ from taskpass.providers.postgresql.failures import (
 )
 from taskpass.providers.postgresql.names import Mark, mark_of
 from taskpass.providers.postgresql.servers import Purpose, Servers
-from taskpass.providers.postgresql.session import Session
+from taskpass.providers.postgresql.session import Row, Session
 from taskpass.providers.postgresql.statements import (
     at_once,
     drop_owned,
@@ -41,7 +41,7 @@ from taskpass.providers.postgresql.statements import (
     roll_back_prepared,
     take_over,
 )
-from taskpass.providers.postgresql.watch import PAUSE_SECONDS, TERMINATE_ALL, Watcher
+from taskpass.providers.postgresql.watch import PAUSE_SECONDS, Watcher
 
 OWN_SECONDS = 3.0
 """How long an earlier call of ours may take to end."""
@@ -51,20 +51,19 @@ BARS = 3
 """How often NOLOGIN is asked for while the task's transactions are terminated."""
 DROPS = 3
 """How often a role is dropped anew that somebody, as the role, makes something for meanwhile."""
-OWN_CALLS = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-    "WHERE usename = current_user AND application_name = %s AND pid <> pg_backend_pid()"
+FIND = """
+SELECT own.calls, system_identifier::text, r.oid, r.rolname, shobj_description(r.oid, 'pg_authid'),
+       ARRAY(SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+              WHERE m.member = r.oid {ours})
+  FROM pg_control_system(), ({calls}) own
+  LEFT JOIN pg_roles r ON r.rolname = %(role)s OR r.oid = %(oid)s
+"""
+CALLS = (
+    "SELECT count(pg_terminate_backend(pid)) AS calls FROM pg_stat_activity "
+    "WHERE usename = current_user AND application_name = %(call)s AND pid <> pg_backend_pid()"
 )
-LOOK = (
-    "SELECT oid, rolname, shobj_description(oid, 'pg_authid'), "
-    "(SELECT system_identifier::text FROM pg_control_system()) "
-    "FROM pg_roles RIGHT JOIN (SELECT) one ON rolname = %s OR oid = %s"
-)
-GROUPS = (
-    "SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid "
-    "WHERE m.member = %s"
-)
-OUR_GROUPS = f"{GROUPS} AND m.grantor = current_user::regrole"
+NO_CALLS = "SELECT 0 AS calls"
+OURS = "AND m.grantor = current_user::regrole"
 """From 16 on, a membership is taken back by who gave it; what others gave goes with the role."""
 DATABASES = (
     "SELECT d.datname FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid "
@@ -107,6 +106,8 @@ class Present:
 
     role: Role | None
     """None: it is not there."""
+    groups: tuple[str, ...]
+    """What it is a member of, by us."""
     anothers: str | None
     """Name of a role that may be somebody else's; None where there is none."""
     oids: frozenset[int]
@@ -139,9 +140,8 @@ class Ending:
 
         """
         async with self._servers.session(target.server, Purpose.CUT) as session:
-            await self._end_own_calls(session, target)
-            present = await _find(session, target)
-            barred = present.role is None or await _cut(session, present.role)
+            present = await self._find(session, target)
+            barred = present.role is None or await _cut(session, present.role, present.groups)
         if present.role is not None:
             if not barred:
                 await self._bar(target.server, present.role)
@@ -158,15 +158,21 @@ class Ending:
                 "its own; drop it if nobody needs it"
             )
 
-    async def _end_own_calls(self, session: Session, target: Target) -> None:
-        """Return once no earlier call for the grant is at work."""
+    async def _find(self, session: Session, target: Target) -> Present:
+        """Find the grant's role, by name and by OID, once no earlier call for it is at work."""
+        ours = OURS if session.has_membership_options else ""
+        # Where the OID is recorded, the call that made it was answered.
+        calls = NO_CALLS if target.oid else CALLS
+        query = FIND.replace("{ours}", ours).replace("{calls}", calls)
+        asked = {"call": call_name(target.grant_id), "role": target.role, "oid": target.oid}
         until = self._monotonic() + OWN_SECONDS
-        while await session.ask(OWN_CALLS, (call_name(target.grant_id),)):
+        while (rows := await session.ask(query, asked))[0][0]:
             if self._monotonic() > until:
                 raise ProviderUnavailable(
                     f"An earlier call on PostgreSQL server '{target.server}' does not end"
                 )
             await asyncio.sleep(PAUSE_SECONDS)
+        return _present(target, rows)
 
     async def _bar(self, server: str, role: Role) -> None:
         """Forbid logins while what the task has begun is ended: some of it holds that up.
@@ -186,8 +192,8 @@ class Ending:
                 if failure.sqlstate != LOCK_NOT_AVAILABLE or not left:
                     raise
             finally:
+                watching.cancel()
                 await asyncio.wait({watching})
-                watching.exception()
 
     async def _drop(self, session: Session, server: str, role: Role) -> None:
         for left in reversed(range(DROPS)):
@@ -216,25 +222,24 @@ class Ending:
                     await session.run(statement)
 
 
-async def _find(session: Session, target: Target) -> Present:
-    """Look for the grant's role, by name and by OID.
+def _present(target: Target, rows: Sequence[Row]) -> Present:
+    """Return what of the rows is the grant's.
 
     Raises:
         ProviderUnavailable: Another cluster of databases answers than the one that has it.
 
     """
-    rows = await session.ask(LOOK, (target.role, target.oid))
-    role, anothers = None, None
-    for oid, name, comment, _ in rows:
+    role, groups, anothers = None, (), None
+    for _, _, oid, name, comment, members in rows:
         if name is None:
             continue
-        mark = mark_of(comment)
-        marked = mark == Mark(target.grant_id, target.installation)
+        marked = mark_of(comment) == Mark(target.grant_id, target.installation)
         if marked or (name, oid) == (target.role, target.oid):
-            role = Role(oid, name)
+            role, groups = Role(oid, name), tuple(members)
         else:
             anothers = str(name)
-    if role is None and anothers is None and target.system not in ("", rows[0][3]):
+    system = rows[0][1]
+    if role is None and anothers is None and target.system not in ("", system):
         raise ProviderUnavailable(
             f"PostgreSQL server '{target.server}' is another than the one that issued it; list the "
             "address of that one until nothing of it is held"
@@ -242,29 +247,30 @@ async def _find(session: Session, target: Target) -> Present:
     oids = {role.oid} if role else set()
     if target.oid and anothers is None:
         oids.add(target.oid)
-    return Present(role, anothers, frozenset(oids))
+    return Present(role, groups, anothers, frozenset(oids))
 
 
-async def _cut(session: Session, role: Role) -> bool:
+async def _cut(session: Session, role: Role, groups: Sequence[str]) -> bool:
     """End access; tell whether new sessions are refused already."""
-    options = session.has_membership_options
-    groups = [name for (name,) in await session.ask(OUR_GROUPS if options else GROUPS, (role.oid,))]
-    begun = at_once(BRIEF_MILLISECONDS)
-    taken = take_over(role.name, options)
-    try:
-        await session.run(*begun, *leave_groups(role.name, groups), taken)
-    except StatementFailed:
-        # A group that is being granted to somebody is locked (from 16 on), and one may not be ours
-        # to take back any more: then its sessions end with what they have, and it with the role.
+    briefly = at_once(BRIEF_MILLISECONDS)
+    taken = take_over(role.name, session.has_membership_options)
+    left = leave_groups(role.name, groups)
+    barred = forbid_login(role.name)
+    # All at once; where one part has to wait for somebody, the others do not.
+    for bars, statements in (
+        (True, (*left, taken, barred)),
+        (False, (*left, taken)),
+        (False, (taken,)),
+    ):
         try:
-            await session.run(*begun, taken)
+            await session.run(*briefly, *statements)
         except StatementFailed as failure:
-            if failure.sqlstate == UNDEFINED:
-                return True
-            raise
-    barred = await _forbid_login(session, role)
-    await session.ask(TERMINATE_ALL, ([role.oid],))
-    return barred
+            last = failure
+        else:
+            return bars or await _forbid_login(session, role)
+    if last.sqlstate == UNDEFINED:
+        return True
+    raise last
 
 
 async def _forbid_login(session: Session, role: Role) -> bool:
@@ -272,8 +278,6 @@ async def _forbid_login(session: Session, role: Role) -> bool:
     try:
         await session.run(*at_once(BRIEF_MILLISECONDS), forbid_login(role.name))
     except StatementFailed as failure:
-        if failure.sqlstate == UNDEFINED:
-            return True
         if failure.sqlstate != LOCK_NOT_AVAILABLE:
             raise
         return False

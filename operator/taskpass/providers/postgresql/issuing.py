@@ -17,8 +17,10 @@ from taskpass.providers.postgresql.failures import StatementFailed, refused
 from taskpass.providers.postgresql.fields import credential_fields
 from taskpass.providers.postgresql.names import Mark, comment_of, mark_of
 from taskpass.providers.postgresql.rights import (
+    Right,
     connects_to,
-    missing_roles,
+    describe_access,
+    exists,
     privilege_escalation,
     read_rights,
 )
@@ -28,7 +30,6 @@ from taskpass.providers.postgresql.settings import Server
 from taskpass.providers.postgresql.state import State
 from taskpass.providers.postgresql.statements import (
     alter_role,
-    begun_by,
     create_role,
     default_timeouts,
     join_groups,
@@ -36,11 +37,12 @@ from taskpass.providers.postgresql.statements import (
 )
 
 PASSWORD_BYTES = 32
-LOOK = (
-    "SELECT clock_timestamp(), (SELECT system_identifier::text FROM pg_control_system()), "
-    "oid, shobj_description(oid, 'pg_authid') "
-    "FROM pg_roles RIGHT JOIN (SELECT) one ON rolname = %s"
+BEGIN = (
+    "SELECT set_config('application_name', %(call)s, false), clock_timestamp(), "
+    "system_identifier::text, oid, shobj_description(oid, 'pg_authid') "
+    "FROM pg_control_system() LEFT JOIN pg_roles ON rolname = %(role)s"
 )
+OVER = "SELECT set_config('application_name', 'taskpass', false)"
 
 
 async def issue(servers: Servers, installation: str, grant: Grant, state: State) -> Issued:
@@ -56,7 +58,7 @@ async def issue(servers: Servers, installation: str, grant: Grant, state: State)
     failure: StatementFailed | None = None
     try:
         async with servers.session(state.server, Purpose.ISSUE, state.database) as session:
-            expires_at = await _make(session, installation, grant, state, password)
+            expires_at, rights = await _make(session, installation, grant, state, password)
     except StatementFailed as error:
         failure = error
     if failure is not None:
@@ -68,23 +70,25 @@ async def issue(servers: Servers, installation: str, grant: Grant, state: State)
         fields=credential_fields(grant.name, state, server, password, ca),
         primary="password",
         public=PUBLIC_FIELDS,
+        gives=describe_access(state.groups, state.database, state.server, state.tls, rights),
     )
 
 
-async def must_be_fit(session: Session, state: State) -> None:
-    """Raise `ProviderRefused` where the groups are not there, or give what could not be taken back.
+async def must_be_fit(session: Session, state: State) -> frozenset[Right]:
+    """Return what the groups may do.
 
     Raises:
+        ProviderRefused: They are not there, or give what could not be taken back.
         ProviderUnavailable: The server could not tell.
 
     """
-    missing = await missing_roles(session, state.groups)
+    rights = await read_rights(session, state.groups)
+    missing = [group for group in state.groups if not exists(rights, group)]
     if missing:
         raise ProviderRefused(
             f"Group role '{missing[0]}' does not exist on PostgreSQL server '{state.server}'; "
             "create it, or name another in the CredentialClass"
         )
-    rights = await read_rights(session, state.groups)
     if not connects_to(rights, state.database):
         raise ProviderRefused(
             f"Group role '{state.groups[0]}' may not connect to database '{state.database}' on "
@@ -97,15 +101,16 @@ async def must_be_fit(session: Session, state: State) -> None:
             "narrow the group role, or set spec.postgresql.privilegeEscalation of the "
             "CredentialClass to Allowed"
         )
+    return rights
 
 
 async def _make(
     session: Session, installation: str, grant: Grant, state: State, password: str
-) -> datetime:
-    """Make the role; return when the server ends it, by its own clock."""
-    await session.run(begun_by(call_name(grant.id)))
-    await must_be_fit(session, state)
-    [(now, system, oid, comment)] = await session.ask(LOOK, (state.role,))
+) -> tuple[datetime, frozenset[Right]]:
+    """Make the role; return when the server ends it, by its own clock, and what it may do."""
+    begun = {"call": call_name(grant.id), "role": state.role}
+    [(_, now, system, oid, comment)] = await session.ask(BEGIN, begun)
+    rights = await must_be_fit(session, state)
     if oid is not None and mark_of(comment) != Mark(grant.id, installation):
         raise ProviderRefused(
             f"Role '{state.role}' exists on PostgreSQL server '{state.server}' and was not made by "
@@ -115,19 +120,19 @@ async def _make(
     verifier = session.verifier(state.role, password)
     if oid is None:
         made_for = comment_of(grant.id, installation, str(grant.task))
-        begun = create_role(state.role, verifier, until, state.connections, made_for)
+        making = create_role(state.role, verifier, until, state.connections, made_for)
     else:
-        begun = alter_role(state.role, verifier, until, state.connections)
+        making = alter_role(state.role, verifier, until, state.connections)
     [(state.oid, stated)] = await session.run(
-        *begun,
+        *making,
         *join_groups(state.role, state.groups, session.has_membership_options),
         *default_timeouts(state.role, state.statement_seconds, state.idle_seconds),
         made(state.role),
     )
     state.system = system
     # By itself: until its transaction is over, the session is one that a revocation must end.
-    await session.run(begun_by("taskpass"))
-    return cast(datetime, stated).astimezone(UTC)
+    await session.ask(OVER)
+    return cast(datetime, stated).astimezone(UTC), rights
 
 
 def _read_ca(name: str, server: Server) -> str:

@@ -24,7 +24,7 @@ from taskpass.providers.postgresql.capabilities import capabilities_of
 from taskpass.providers.postgresql.ending import Ending, Target
 from taskpass.providers.postgresql.issuing import issue, must_be_fit
 from taskpass.providers.postgresql.names import grant_of_role, mark_of, refusal_of_name, role_of
-from taskpass.providers.postgresql.rights import describe_rights, digest_of, read_rights
+from taskpass.providers.postgresql.rights import describe_access, digest_of, read_rights
 from taskpass.providers.postgresql.servers import Purpose, Servers
 from taskpass.providers.postgresql.settings import Server
 from taskpass.providers.postgresql.state import (
@@ -144,10 +144,7 @@ class PostgresProvider:
         groups = groups_of(credential_class, actions)
         rights = await self._rights(credential_class, groups)
         tls = config.get("tls", "VerifyFull")
-        return (
-            f"{', '.join(groups)} on database {config['database']} of server {config['server']} "
-            f"({describe_rights(rights)})" + ("" if tls == "VerifyFull" else f", with TLS {tls}")
-        )
+        return describe_access(groups, config["database"], config["server"], tls, rights)
 
     async def issue(self, grant: Grant, audience: str) -> Issued:
         """Issue what `grant.provider_state` says. Usable on return.
@@ -188,8 +185,12 @@ class PostgresProvider:
 
         """
         found: dict[str, dict[str, Any]] = {}
-        lists = await asyncio.gather(*(self._list(name) for name in self._servers.listed))
+        lists = await asyncio.gather(
+            *(self._list(name) for name in self._servers.listed), return_exceptions=True
+        )
         for name, roles in zip(self._servers.listed, lists, strict=True):
+            if isinstance(roles, BaseException):
+                raise roles
             for grant_id, oid in roles:
                 roles_of_it = found.setdefault(grant_id, {"roles": []})["roles"]
                 roles_of_it.append({"server": name, "oid": oid})

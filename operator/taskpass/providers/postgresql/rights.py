@@ -29,8 +29,10 @@ class Right:
     """One thing that somebody may do."""
 
     kind: str
-    """`table`, `column`, `schema`, `function`, `database`, `server`, `default`, `policy`: a
-    privilege on one. `owner`: of anything. `member`, `admin`: of a role. `attribute`: a role's."""
+    """Of what it is a privilege: `table`, `column`, `sequence`, `schema`, `function`, `database`,
+    `parameter`, `large object`, `server` (a foreign one), `default` (of what is made later),
+    `policy` (of rows). Others are `owner` of anything, `member` and `admin` of a role, and
+    `attribute` of a role; `group` is one of those that were asked for."""
     schema: str
     name: str
     privilege: str
@@ -68,6 +70,11 @@ WITH RECURSIVE holder(oid) AS (
     FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
    WHERE proacl IS NOT NULL OR nspname !~ '^(pg_|information_schema)'
   UNION ALL
+  SELECT 'parameter', '', parname, paracl, false FROM pg_parameter_acl
+  UNION ALL
+  SELECT 'large object', '', oid::text, lomacl, false FROM pg_largeobject_metadata
+   WHERE lomacl IS NOT NULL
+  UNION ALL
   SELECT 'server', '', srvname, srvacl, false FROM pg_foreign_server WHERE srvacl IS NOT NULL
   UNION ALL
   SELECT 'default', coalesce(defaclnamespace::regnamespace::text, ''),
@@ -89,6 +96,8 @@ SELECT CASE WHEN admin_option THEN 'admin' ELSE 'member' END, '', pg_get_userbyi
        pg_get_userbyid(member), admin_option
   FROM pg_auth_members WHERE member IN (SELECT oid FROM holder)
 UNION ALL
+SELECT 'group', '', rolname, '', rolname, false FROM pg_roles WHERE rolname = ANY(%(groups)s)
+UNION ALL
 SELECT 'attribute', '', a, '', rolname, false
   FROM pg_roles, unnest(ARRAY[
          CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
@@ -107,7 +116,6 @@ UNION ALL
 SELECT 'policy', nspname, relname, 'ENFORCED', 'PUBLIC', relforcerowsecurity
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity
 """
-_EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)"
 
 
 async def read_rights(session: Session, groups: Sequence[str]) -> frozenset[Right]:
@@ -117,10 +125,9 @@ async def read_rights(session: Session, groups: Sequence[str]) -> frozenset[Righ
     return frozenset(Right(*row) for row in rows)
 
 
-async def missing_roles(session: Session, groups: Sequence[str]) -> list[str]:
-    """Return which of the groups there are none of."""
-    existing = {name for (name,) in await session.ask(_EXISTING, (list(groups),))}
-    return [group for group in groups if group not in existing]
+def exists(rights: Iterable[Right], group: str) -> bool:
+    """Tell whether there is a group role of that name."""
+    return any((right.kind, right.name) == ("group", group) for right in rights)
 
 
 def digest_of(rights: Iterable[Right]) -> str:
@@ -143,6 +150,16 @@ def privilege_escalation(rights: Iterable[Right], apart: bool) -> str | None:
         if said := _escalates(right, apart):
             return said
     return None
+
+
+def describe_access(
+    groups: Iterable[str], database: str, server: str, tls: str, rights: Iterable[Right]
+) -> str:
+    """Return what a member of the groups gets, for people: which roles where, and what they may."""
+    return (
+        f"{', '.join(groups)} on database {database} of server {server} ({describe_rights(rights)})"
+        + ("" if tls == "VerifyFull" else f", with TLS {tls}")
+    )
 
 
 def describe_rights(rights: Iterable[Right]) -> str:
@@ -177,6 +194,8 @@ def _escalates(right: Right, apart: bool) -> str | None:
         return f"{who} may grant {right.privilege} on {right.kind} '{right.name}' to others"
     if right.privilege == "TRIGGER":
         return f"{who} may put a trigger on {right.kind} '{right.name}', which others then run"
+    if right.privilege == "ALTER SYSTEM":
+        return f"{who} may set {right.kind} '{right.name}' for good"
     if right.privilege == "CREATE" and not apart:
         return (
             f"{who} may CREATE in {right.kind} '{right.name}': before version 16 a member can "

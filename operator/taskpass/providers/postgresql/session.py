@@ -107,7 +107,7 @@ class Session:
 
         async def asking() -> list[Row]:
             # `query` is text of this package; values are bound.
-            cursor = await self._raw.execute(query.encode(), values, prepare=False)
+            cursor = await self._raw.execute(query.encode(), values)
             return await cursor.fetchall()
 
         return await self._bounded(asking())

@@ -11,11 +11,6 @@ from psycopg import sql
 Statement = sql.Composable
 
 
-def begun_by(application_name: str) -> Statement:
-    """Have the server show what the session does, so that a later one can end it."""
-    return sql.SQL("SET application_name = {}").format(sql.Literal(application_name))
-
-
 def create_role(
     role: str, verifier: str, until: datetime, connections: int, comment: str
 ) -> list[Statement]:

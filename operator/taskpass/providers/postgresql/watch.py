@@ -41,9 +41,9 @@ class _Watched:
     """One role that somebody waits for."""
 
     quiet: asyncio.Future[None]
-    since: float
-    """When anything of it was last seen."""
     until: float
+    since: float | None = None
+    """When anything of it was last seen, or it was first looked for; None before that."""
 
 
 @dataclass(slots=True)
@@ -73,11 +73,12 @@ class Watcher:
 
         """
         watch = self._watches.setdefault(server, _Watch())
-        now = self._monotonic()
+        until = self._monotonic() + MOST_SECONDS
         watched = watch.watched.get(oid)
         if watched is None:
-            quiet: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            watched = watch.watched[oid] = _Watched(quiet, now, now + MOST_SECONDS)
+            watched = _Watched(asyncio.get_running_loop().create_future(), until)
+            watch.watched[oid] = watched
+        watched.until = until
         if watch.doing is None or watch.doing.done():
             watch.doing = asyncio.ensure_future(self._run(server, watch))
         await asyncio.shield(watched.quiet)
@@ -90,31 +91,31 @@ class Watcher:
                 await asyncio.wait({watch.doing})
 
     async def _run(self, server: str, watch: _Watch) -> None:
-        failure = ProviderUnavailable("The operator is ending")
+        failure: ProviderUnavailable | None = ProviderUnavailable("The operator is ending")
         try:
             async with self._servers.session(server, Purpose.WATCH) as session:
                 hidden: dict[int, float] = {}
                 while watch.watched:
                     await self._look(session, watch, hidden)
                     await asyncio.sleep(PAUSE_SECONDS)
-                watch.doing = None  # who comes from here on begins another
-                return
+                watch.doing, failure = None, None  # who comes from here on begins another
         except (ProviderUnavailable, ProviderRefused) as error:
-            failure = ProviderUnavailable(str(error))
+            failure = failure and ProviderUnavailable(str(error))
         finally:
-            if watch.doing is not None:
+            if failure is not None:
                 for oid in list(watch.watched):
                     _settle(watch.watched.pop(oid), failure)
 
     async def _look(self, session: Session, watch: _Watch, hidden: dict[int, float]) -> None:
         """Terminate what is there, and let those go that have been quiet."""
         oids = list(watch.watched)  # those that come meanwhile are not looked for yet
-        seen = await _terminate(session, oids)
+        # First those that hide: one that shows itself meanwhile is among the others then.
         waiting = await self._terminate_hidden(session, hidden)
+        seen = await _terminate(session, oids)
         now = self._monotonic()
         for oid in oids:
             each = watch.watched[oid]
-            if oid in seen:
+            if each.since is None or oid in seen:
                 each.since = now
             if now - each.since >= QUIET_SECONDS and not waiting:
                 _settle(watch.watched.pop(oid), None)

@@ -12,8 +12,9 @@ COLUMNS = (
     "index", "leaf_sha256", "time", "type", "stage", "outcome", "task", "task_uid", "agent",
     "credential", "name", "class", "provider", "actions", "resources", "reason", "id", "entry",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of one (CWE-1236)."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of one (CWE-1236); the last four are those of a wide
+font, which some take for the same. Blanks before it make no difference to some."""
 
 
 def row(event: Mapping[str, Any], index: int, body: bytes) -> tuple[str, ...]:
@@ -35,4 +36,4 @@ def row(event: Mapping[str, Any], index: int, body: bytes) -> tuple[str, ...]:
 
 def _harmless(cell: str) -> str:
     clean = cell.replace("\n", " ").replace("\r", " ").replace("\x00", " ")
-    return f"'{clean}" if clean.startswith(FORMULA) else clean
+    return f"'{clean}" if clean.startswith(FORMULA) or clean.lstrip().startswith(FORMULA) else clean
