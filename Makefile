@@ -7,11 +7,13 @@ READY := $(VENV)/.ready
 NAME ?=
 
 ##@ Start here
-.PHONY: demo demo-life test
+.PHONY: demo demo-life demo-databases test
 demo: setup ## The story: a task gets a credential, uses it and loses it, on a real cluster
 	$(BIN)/python -m e2e.demo $(if $(NAME),--name $(NAME))
 demo-life: setup ## The long life of a task: approval, suspension, delegation, a policy that goes, a kill switch
 	$(BIN)/python -m e2e.demo --life $(if $(NAME),--name $(NAME))
+demo-databases: setup ## A role in a PostgreSQL database: an agent reads, its transaction is cut, the role is gone
+	$(BIN)/python -m e2e.demo --databases $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
 	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node e2e-faults -- e2e-plane
 

@@ -49,15 +49,18 @@ class Stage:
         version: str = self.api.call("GET", "/version")["gitVersion"]
         return version
 
-    def install(self) -> None:
-        """Bring the image to the node and install or upgrade the chart; return once it is ready."""
+    def install(self, *options: str) -> None:
+        """Bring the image to the node and install or upgrade the chart; return once it is ready.
+
+        `options` are helm's, beside `examples/values.yaml`.
+        """
         code = digest_of_code()
         if self._installed_code() != code:
             self._load(code)
         self.kubectl("apply", "-f", str(EXAMPLES / "01-first-task" / "00-namespaces.yaml"))
         done = self.helm(
             *("upgrade", "--install", "taskpass", "charts/taskpass", "--namespace", SYSTEM),
-            *("--create-namespace", "--values", "examples/values.yaml"),
+            *("--create-namespace", "--values", "examples/values.yaml", *options),
             # The image has the same name whatever is in it; this replaces a pod of other code.
             *("--set", f"podAnnotations.demo/code={code}", "--wait", "--timeout", "120s"),
         )
@@ -84,13 +87,13 @@ class Stage:
         command = [str(tools.helm()), *arguments, "--kubeconfig", str(self.cluster.kubeconfig)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
-    def shell(self, line: str) -> str:
+    def shell(self, line: str, folder: Path = ROOT) -> str:
         """Run a line of our pages as somebody would who has just read it; it must succeed."""
         programs = [ROOT / ".venv/bin", tools.helm().parent, kubectl().parent]
         path = ":".join([*map(str, programs), os.environ["PATH"]])
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", line],
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, "PATH": path, "KUBECONFIG": str(self.cluster.kubeconfig)},
             capture_output=True,
             text=True,

@@ -40,10 +40,12 @@ def tell(stage: Stage, telling: Telling) -> None:
     farewell(stage, telling)
 
 
-def farewell(stage: Stage, telling: Telling) -> None:
+def farewell(
+    stage: Stage, telling: Telling, still: str = "All of this is still there. Look around, then"
+) -> None:
     """Say what is still there."""
     telling.plain()
-    telling.plain("All of this is still there. Look around, then take it away:")
+    telling.plain(f"{still} take it away:")
     name, make = ("", "") if stage.is_default else (f" --name {stage.name}", f" NAME={stage.name}")
     kubectl = f".venv/bin/python -m e2e.cluster kubectl{name}"
     telling.plain(f"  {kubectl} get agenttasks -A")
@@ -54,16 +56,26 @@ def farewell(stage: Stage, telling: Telling) -> None:
 def install(stage: Stage, telling: Telling) -> None:
     """A cluster, and the operator in it, ready."""
     telling.heading("A cluster, and taskpass in it")
+    start(stage, telling)
+    stage.install()
+    ready(stage, telling)
+    stage.clear()
+
+
+def start(stage: Stage, telling: Telling) -> None:
+    """A cluster, started now or found running."""
     version = stage.start_cluster()
     telling.say(f"Kubernetes {version} runs ({stage.cluster.way})")
-    stage.install()
-    ready = stage.lines(
+
+
+def ready(stage: Stage, telling: Telling) -> None:
+    """What the operator, just installed, says of itself."""
+    checks = stage.lines(
         "get", "--raw", f"/api/v1/namespaces/{SYSTEM}/services/taskpass:http/proxy/readyz"
     )
-    claim(all(line.endswith(": ok") for line in ready), f"the operator says of itself: {ready}")
-    checks = ", ".join(line.removesuffix(": ok") for line in ready)
-    telling.say(f"The chart is installed, and the operator says that it is ready ({checks})")
-    stage.clear()
+    claim(all(line.endswith(": ok") for line in checks), f"the operator says of itself: {checks}")
+    named = ", ".join(line.removesuffix(": ok") for line in checks)
+    telling.say(f"The chart is installed, and the operator says that it is ready ({named})")
 
 
 def allowed(stage: Stage, telling: Telling) -> Held:

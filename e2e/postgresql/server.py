@@ -105,9 +105,22 @@ class PostgresServer:
         others = f"{ADDRESS}/32" if self.address == ADDRESS else "all"
         (self._data / "pg_hba.conf").write_text(
             "local all all trust\n"
+            "local replication all trust\n"
             f"hostssl all taskpass_cert {others} cert\n"
             f"hostssl all all {others} scram-sha-256\n"
         )
+
+    def follow(self, primary: "PostgresServer") -> None:
+        """Make the data directory a copy of another server's that follows it, read-only."""
+        self._own()
+        subprocess.run(
+            [str(self._bin / "pg_basebackup"), "-D", str(self._data), "-R", "-U", "postgres",
+             "-h", str(primary.directory), "-p", str(primary.port), "--checkpoint=fast"],
+            check=True, stdout=subprocess.DEVNULL, cwd=self.directory,
+            user=USER, group=USER, extra_groups=GROUPS,
+        )  # fmt: skip
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.write(f"port = {self.port}\nunix_socket_directories = '{self.directory}'\n")
 
     def start(self) -> None:
         """Return once it accepts connections."""
@@ -116,6 +129,7 @@ class PostgresServer:
                 [str(self._bin / "postgres"), "-D", str(self._data)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
                 user=USER, group=USER, extra_groups=GROUPS, preexec_fn=_end_with_parent,
+                start_new_session=True,  # Ctrl-C is for this process, which ends it when it may
             )  # fmt: skip
         for _ in range(600):
             with contextlib.suppress(psycopg.OperationalError):
@@ -186,18 +200,40 @@ def running(
     *, address: str = ADDRESS, durable: bool = False, **settings: str
 ) -> Iterator[PostgresServer]:
     """Yield a server that runs; nothing of it is left afterwards."""
+    with _directory() as directory:
+        server = PostgresServer(directory, address=address, durable=durable, **settings)
+        server.prepare()
+        with _started(server):
+            yield server
+
+
+@contextlib.contextmanager
+def following(primary: PostgresServer) -> Iterator[PostgresServer]:
+    """Yield a standby of a server; nothing of it is left afterwards."""
+    with _directory() as directory:
+        server = PostgresServer(directory)
+        server.follow(primary)
+        with _started(server):
+            yield server
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[Path]:
     _sweep()
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     try:
-        server = PostgresServer(directory, address=address, durable=durable, **settings)
-        server.prepare()
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+        yield directory
     finally:
         shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def _started(server: PostgresServer) -> Iterator[None]:
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 def _sweep() -> None:

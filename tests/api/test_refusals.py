@@ -7,11 +7,11 @@ import yaml
 from api_objects import REFUSALS, SPECS, Refusal, good
 from crd_validation import refusals, schema_of
 
-# values.yaml holds values of the chart, which has a schema of its own.
+# values*.yaml hold values of the chart, which has a schema of its own.
 EXAMPLES = sorted(
     path
     for path in Path(__file__).parents[2].joinpath("examples").rglob("*.yaml")
-    if path.name != "values.yaml"
+    if not path.name.startswith("values")
 )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from e2e.postgresql.stage import CARELESS, GROUP, WRITERS
+from e2e.postgresql.stage import CARELESS, DATABASE, GROUP, WRITERS
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
+from taskpass.core.model.task import CredentialClass
 from tests.contract.postgresql.stage import Bench, a_class, until
 
 ALLOWED = a_class(
@@ -18,6 +19,8 @@ ALLOWED = a_class(
     privilegeEscalation="Allowed",
 )
 """Of a database where tasks can make objects: before 16 that needs to be allowed."""
+EVERYWHERE = pytest.mark.parametrize("where", [a_class(), ALLOWED], ids=[DATABASE, CARELESS])
+"""Where a role that is in no group may not even connect, and where everybody may."""
 HIDDEN = (
     "SELECT l.pid FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) WHERE "
     "l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND a.usesysid IS NULL"
@@ -39,15 +42,18 @@ def beside(*attacks: Callable[[threading.Event], None]) -> Iterator[None]:
             thread.join()
 
 
-async def test_a_task_that_logs_in_again_without_end_is_out(bench: Bench) -> None:
-    grant, issued = await bench.issued()
+@EVERYWHERE
+async def test_a_task_that_logs_in_again_without_end_is_out(
+    bench: Bench, where: CredentialClass
+) -> None:
+    grant, issued = await bench.issued(where)
     counts: list[int] = []
 
     def again(over: threading.Event) -> None:
         while not over.is_set():
             with contextlib.suppress(psycopg.Error), bench.login(issued) as task:
                 counts.append(1)
-                while task.execute("SELECT 1 FROM tickets.ticket LIMIT 1"):
+                while task.execute("SELECT 1"):
                     pass
 
     with beside(*[again] * 4):
@@ -58,8 +64,11 @@ async def test_a_task_that_logs_in_again_without_end_is_out(bench: Bench) -> Non
     assert bench.left(grant) == {}
 
 
-async def test_logins_in_the_same_moment_leave_no_session(bench: Bench) -> None:
-    grant, issued = await bench.issued()
+@EVERYWHERE
+async def test_logins_in_the_same_moment_leave_no_session(
+    bench: Bench, where: CredentialClass
+) -> None:
+    grant, issued = await bench.issued(where)
     counts: list[int] = []
 
     def log_in(over: threading.Event) -> None:
@@ -243,10 +252,11 @@ async def test_another_password_of_its_own_choice_is_of_no_use(bench: Bench) -> 
     assert bench.left(grant) == {}
 
 
+@EVERYWHERE
 async def test_a_task_that_holds_its_own_row_locked_and_comes_back_without_end_is_out(
-    bench: Bench,
+    bench: Bench, where: CredentialClass
 ) -> None:
-    grant, issued = await bench.issued()
+    grant, issued = await bench.issued(where)
     counts: list[int] = []
 
     def hold(over: threading.Event) -> None:
@@ -264,8 +274,11 @@ async def test_a_task_that_holds_its_own_row_locked_and_comes_back_without_end_i
     assert bench.left(grant) == {}
 
 
-async def test_a_prepared_transaction_that_holds_its_own_row_is_no_shelter(bench: Bench) -> None:
-    grant, issued = await bench.issued()
+@EVERYWHERE
+async def test_a_prepared_transaction_that_holds_its_own_row_is_no_shelter(
+    bench: Bench, where: CredentialClass
+) -> None:
+    grant, issued = await bench.issued(where)
     with bench.login(issued) as task:
         task.execute("BEGIN")
         task.execute("ALTER ROLE CURRENT_USER PASSWORD 'x'")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("brisk")
 
 
 def documents() -> Iterable[dict[str, Any]]:
-    for block in fenced(PAGE, "text"):
+    for block in fenced(PAGE, "yaml"):
         yield from yaml.safe_load_all(block)
 
 

@@ -42,6 +42,13 @@ async def test_a_record_that_does_not_fit_takes_its_own_back_and_proves_nothing(
         await bench.provider.issue(edited(grant, **changes), "")
 
 
+async def test_a_server_cannot_take_a_piece_of_the_databases_name(bench: Bench) -> None:
+    grant = replace(bench.intent(), resources=("database/support/a/b",))
+
+    assert State.fitting(edited(grant, server="support/a", database="b")) is None
+    assert State.fitting(edited(grant, server="support", database="a/b")) is not None
+
+
 async def test_the_oid_of_anothers_role_ends_its_own_and_not_that_one(bench: Bench) -> None:
     (grant, _), (other, kept) = await bench.issued(), await bench.issued()
 

@@ -7,11 +7,12 @@ import traceback
 from collections.abc import Iterator
 
 import pytest
+from psycopg import sql
 
 from e2e.postgresql.stage import OPERATOR, PASSWORD, SERVER
 from taskpass.core.errors import TaskpassError
+from taskpass.providers.postgresql import issuing
 from taskpass.providers.postgresql.provider import PostgresProvider
-from taskpass.providers.postgresql.session import Session
 from taskpass.providers.postgresql.settings import Server
 from tests.contract.postgresql.cutting import line
 from tests.contract.postgresql.stage import INSTALLATION, Bench
@@ -91,18 +92,19 @@ async def test_a_server_that_says_no_is_not_quoted(
     clean(*texts(caught.value))
 
 
-async def test_a_statement_that_does_not_parse_is_not_quoted(
-    bench: Bench, listed: Server, canary: None, monkeypatch: pytest.MonkeyPatch
+async def test_a_statement_that_the_server_quotes_is_not_quoted_on(
+    bench: Bench, canary: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server's error would show the line, and the verifier in it."""
-    monkeypatch.setattr(
-        Session, "verifier", lambda self, role, password: f"SCRAM-SHA-256${password}\0"
-    )
+    """What it answers to one that does not parse shows the line, and the verifier in it."""
 
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    def broken(role: str, verifier: str, *more: object) -> list[sql.Composed]:
+        return [sql.SQL("CREATE ROLE x BROKEN PASSWORD {}").format(sql.Literal(verifier))]
+
+    monkeypatch.setattr(issuing, "create_role", broken)
+
+    with pytest.raises(TaskpassError, match="42601") as caught:
         await bench.provider.issue(bench.intent(), "")
 
-    assert isinstance(caught.value, TaskpassError)
     clean(*texts(caught.value))
 
 

@@ -1,6 +1,7 @@
 """Servers that halt, die, go, come back, or are not who they should be; and our own account."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 
 from e2e.cluster.pki import Authority
-from e2e.postgresql.server import PostgresServer
+from e2e.postgresql.server import PostgresServer, following
 from e2e.postgresql.stage import OPERATOR, PASSWORD, SERVER, settings
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable, TransientError
 from taskpass.providers.postgresql import session
@@ -27,21 +28,18 @@ from tests.contract.provider_suite import SystemClock
 pytestmark = pytest.mark.usefixtures("brisk")
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every wait end sooner than it does in earnest."""
-    monkeypatch.setattr(session, "CONNECT_SECONDS", 1)
-    monkeypatch.setattr(session, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr(session, "CLOSING_SECONDS", 0.2)
-
-
 @contextmanager
 def halted(server: PostgresServer) -> Iterator[None]:
-    server.freeze()
-    try:
-        yield
-    finally:
-        server.thaw()
+    """Have the server answer nothing, and every wait for it end sooner than in earnest."""
+    with pytest.MonkeyPatch.context() as sooner:
+        sooner.setattr(session, "CONNECT_SECONDS", 1)
+        sooner.setattr(session, "ANSWER_SECONDS", 1.0)
+        sooner.setattr(session, "CLOSING_SECONDS", 0.2)
+        server.freeze()
+        try:
+            yield
+        finally:
+            server.thaw()
 
 
 @contextmanager
@@ -54,7 +52,7 @@ def away(server: PostgresServer) -> Iterator[None]:
 
 
 async def test_a_server_that_halts_ends_every_call_in_time_and_proves_nothing(
-    bench: Bench, impatient: None
+    bench: Bench,
 ) -> None:
     grant, _ = await bench.issued()  # a connection is kept: half open from here on
     with halted(bench.server):
@@ -68,7 +66,7 @@ async def test_a_server_that_halts_ends_every_call_in_time_and_proves_nothing(
         for each in calls:
             with pytest.raises(ProviderUnavailable):
                 await each
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
 
     await bench.provider.revoke(grant)
     assert bench.left(grant) == {}
@@ -78,15 +76,16 @@ async def test_who_gives_up_on_a_server_that_halts_is_free_at_once(
     bench: Bench, listed: Server
 ) -> None:
     grant, _ = await bench.issued()
-    async with Servers({SERVER: listed}, time.monotonic).session(SERVER, Purpose.READ) as session:
+    async with Servers({SERVER: listed}, time.monotonic).session(SERVER, Purpose.READ) as line:
         with halted(bench.server):
-            asking = bench.begin(session.ask("SELECT 1"))
+            asking = bench.begin(line.ask("SELECT 1"))
             await bench.begin(asyncio.sleep(0))
             began = time.monotonic()
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 3
+            assert not line.is_quiet  # nobody else gets what is still under way on it
 
     await bench.provider.revoke(grant)
 
@@ -138,19 +137,30 @@ async def test_another_cluster_of_databases_under_the_name_proves_nothing(bench:
         await bench.provider.revoke(elsewhere)
 
 
-async def test_a_standby_proves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_standby_proves_nothing_and_issues_nothing(bench: Bench, listed: Server) -> None:
     grant, _ = await bench.issued()
-    await bench.provider.close()
-    monkeypatch.setattr(
-        psycopg.ConnectionInfo, "parameter_status",
-        lambda self, name: "on" if name == "in_hot_standby" else None,
-    )  # fmt: skip
+    with following(bench.server) as standby:
+        there = listed.model_copy(update={"port": standby.port})
+        provider = PostgresProvider({SERVER: there}, clock=SystemClock(), installation=INSTALLATION)
 
-    with pytest.raises(ProviderUnavailable, match="is a standby"):
+        for call in (provider.revoke(grant), provider.issue(bench.intent(), "")):
+            with pytest.raises(ProviderUnavailable, match="is a standby: list the address"):
+                await call
+
+        await provider.close()
+    await bench.provider.revoke(grant)
+
+
+async def test_a_session_on_a_standby_outlives_its_role(bench: Bench) -> None:
+    grant, issued = await bench.issued()
+    with (
+        following(bench.server) as standby,
+        contextlib.closing(bench.login(issued, port=standby.port)) as task,
+    ):
         await bench.provider.revoke(grant)
 
-    monkeypatch.undo()
-    await bench.provider.revoke(grant)
+        assert bench.left(grant) == {}
+        assert task.execute("SELECT 1").fetchone() == (1,)
 
 
 async def test_a_password_file_that_is_written_anew_is_read_anew(
@@ -159,10 +169,11 @@ async def test_a_password_file_that_is_written_anew_is_read_anew(
     path = listed.password_file
     assert path is not None
     grant, _ = await bench.issued()
+    await bench.provider.inventory()  # a connection is kept that was made with the old one
 
     with written(path, "wrong"):
         with pytest.raises(ProviderUnavailable, match="does not accept the password") as caught:
-            await bench.provider.revoke(grant)
+            await bench.provider.inventory()
         bench.do(f"ALTER ROLE {OPERATOR} PASSWORD 'rotated'")
         with written(path, "rotated\n"):
             await bench.provider.revoke(grant)
@@ -331,11 +342,9 @@ async def test_issue_and_revocation_of_one_grant_side_by_side_leave_nothing_that
 async def test_revocations_side_by_side_all_come_true(bench: Bench) -> None:
     grants = [(await bench.issued())[0] for _ in range(20)]
 
-    began = time.monotonic()
     for each in [bench.begin(bench.provider.revoke(grant)) for grant in grants]:
         await each
 
-    assert time.monotonic() - began < 3
     assert [bench.left(grant) for grant in grants] == [{}] * 20
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from taskpass.core.model.entry import PREFIX
-from taskpass.core.model.text import quoted, word
+from taskpass.core.model.text import plain, quoted, word
 
 _STEPS = {
     "workload.attest": "attest",
@@ -80,7 +80,9 @@ def _what(step: str, data: Mapping[str, Any], at: str) -> str:
                 f"{cred['class']}, to {task['agent']}, allowed by {data['policy']['name']}{renews}"
             )
         case "issue" if data["outcome"] == "success":
-            return f"{cred['name']} is issued until {_until(cred['exp'], at)}, grant {cred['ref']}"
+            gives = f"; it gives {plain(data['gives'])}" if data.get("gives") else ""
+            until = _until(cred["exp"], at)
+            return f"{cred['name']} is issued until {until}, grant {cred['ref']}{gives}"
         case "issue":
             return f"{cred['name']} is not known to be issued ({data.get('error', '?')}{late})"
         case "deliver":

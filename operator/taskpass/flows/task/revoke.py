@@ -56,6 +56,8 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
     batch = Batch(entries=tuple(entries), grants=tuple(moving), tasks=tasks)
     ports.fail_point("revoke.before-intent")
     intent = asyncio.ensure_future(record(ports, batch, task))
+    # It is raised below. Where this look ends before that, it is no error that nobody saw.
+    intent.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.wait({intent}, timeout=HEAD_START_SECONDS)
     ports.fail_point("revoke.after-intent")
     renewed = {g.id: g for g in moving}

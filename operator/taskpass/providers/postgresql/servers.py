@@ -1,9 +1,9 @@
 """Connections to the servers that are listed: how many at a time, and which are kept.
 
-Connecting costs 12 ms of TLS and SCRAM, most of it the server's; a statement costs one. So a few
-connections are kept for half a minute. One that was cut shows it before it is used, and a password
-that was changed has all of them made anew. What is being done on one server waits for no other, and
-what ends access waits for nothing but that: each purpose has places of its own.
+Connecting costs 8 ms of TLS and SCRAM, a statement less than one. So a few connections are kept for
+half a minute. One that was cut shows it before it is used, and a password that was changed has all
+of them made anew. What is being done on one server waits for no other, and what ends access waits
+for nothing but that: each purpose has places of its own.
 """
 
 import asyncio

@@ -18,6 +18,9 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 """The name of a database or a role."""
 
+ServerName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""What a server is called in the settings, in classes, and in what tasks ask for."""
+
 
 class Server(BaseModel):
     """One PostgreSQL server, and how the operator reaches it: over TLS, with its name verified."""

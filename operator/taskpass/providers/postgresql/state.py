@@ -47,6 +47,7 @@ class State:
             return None
         ours = (
             state.role == role_of(grant.id)
+            and "/" not in state.server  # else it could have the beginning of the database's name
             and (resource_of(state.server, state.database),) == tuple(grant.resources)
             and type(state.oid) is int
             and state.oid >= 0
