@@ -219,7 +219,7 @@ def test_a_database_server_is_a_setting_that_names_the_files_of_its_secret() -> 
             "name": f"postgresql-{name}", "mountPath": f"{files}/{name}", "readOnly": True,
         }  # fmt: skip
         assert secrets[f"postgresql-{name}"] == {
-            "secretName": server["secretName"], "defaultMode": 0o440,
+            "secretName": server["secretName"], "defaultMode": 0o440, "optional": True,
         }  # fmt: skip
 
 

@@ -99,7 +99,7 @@ class Ports:
     """Has a task looked at soon."""
     aside: Callable[[Key], AbstractContextManager[None]] = _nowhere_else
     """Surrounds what takes long and keeps nothing else waiting: another task may be looked at."""
-    changed: Callable[[Key], Awaitable[None]] = _never
+    changed: Callable[[Key], Awaitable[object]] = _never
     """Returns when a task that is being looked at is to be looked at anew."""
     revoking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """By grant id: revocations that a provider has not answered yet (`provider_calls.py`)."""

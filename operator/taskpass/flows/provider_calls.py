@@ -17,6 +17,10 @@ from taskpass.flows.context import Ports
 IN_PLACE_SECONDS = 0.5
 """How long a look at a task waits for an answer before a revocation goes on beside it, or an issue
 leaves its place in the queue to another task. A provider that is well answers sooner."""
+READ_SECONDS = 10.0
+"""How long what only reads may take."""
+TIME_SECONDS = 1.0
+"""How soon it is seen that a time has come, such as a deadline, which wakes nobody."""
 LOOK_SECONDS = 0.2
 """The least time between two looks at a task that changes while it waits."""
 
@@ -80,8 +84,39 @@ async def issued(
     ]
 
 
+async def asked(
+    ports: Ports, key: Key, call: Coroutine[Any, Any, None], is_wanted: Callable[[], bool]
+) -> None:
+    """Wait for what only reads; return before it has where it is not wanted any more.
+
+    Raises:
+        ProviderUnavailable: It took too long.
+
+    """
+    begun = asyncio.create_task(call)
+    try:
+        _, pending = await asyncio.wait({begun}, timeout=IN_PLACE_SECONDS)
+        if pending:
+            with ports.aside(key):
+                async with asyncio.timeout(READ_SECONDS):
+                    await _while_wanted(ports, key, [begun], is_wanted)
+    except TimeoutError:
+        raise GivenUp(f"There was no answer within {READ_SECONDS:.0f} s") from None
+    finally:
+        begun.cancel()
+        await asyncio.wait({begun})
+    if not begun.cancelled() and (error := begun.exception()) is not None:
+        raise error
+
+
+async def finished(ports: Ports) -> None:
+    """Return once no revocation is under way any more; what began them is over."""
+    if beside := ports.revoking.values():
+        await asyncio.wait(beside)
+
+
 async def _while_wanted(
-    ports: Ports, key: Key, calls: Sequence[asyncio.Task[Issued]], is_wanted: Callable[[], bool]
+    ports: Ports, key: Key, calls: Sequence[asyncio.Task[Any]], is_wanted: Callable[[], bool]
 ) -> None:
     """Return once all are answered, one has failed, or none is wanted any more."""
     while not all(each.done() for each in calls):
@@ -90,12 +125,14 @@ async def _while_wanted(
         await _until_changed(ports, key, calls)
 
 
-async def _until_changed(ports: Ports, key: Key, calls: Sequence[asyncio.Task[Issued]]) -> None:
+async def _until_changed(ports: Ports, key: Key, calls: Sequence[asyncio.Task[Any]]) -> None:
     """Return once a call is answered, or something may have changed; not more often than rarely."""
     pending = {each for each in calls if not each.done()}
     changed = asyncio.ensure_future(ports.changed(key))
     try:
-        done, _ = await asyncio.wait({*pending, changed}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            {*pending, changed}, timeout=TIME_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
     finally:
         changed.cancel()
     if done == {changed}:

@@ -104,9 +104,9 @@ class WorkQueue:
             (self._first if first else self._ready).put(key[0], key)
             self._changed.set()
 
-    async def changed(self, key: Key) -> None:
-        """Return once a key that is worked on is added the next time."""
-        await self._watched.setdefault(key, asyncio.Event()).wait()
+    def changed(self, key: Key) -> Awaitable[object]:
+        """Return what ends once a key that is worked on is added again, from this call on."""
+        return self._watched.setdefault(key, asyncio.Event()).wait()
 
     async def run(
         self,

@@ -22,6 +22,7 @@ from taskpass.flows.cluster.orphans import Sweeper
 from taskpass.flows.cluster.ready_conditions import ReadyConditionReporter
 from taskpass.flows.cluster.uninstall import Uninstall
 from taskpass.flows.cluster.witnessing import ROUND_SECONDS
+from taskpass.flows.provider_calls import finished
 from taskpass.flows.task.reconcile import Reconciler
 from taskpass.kube.api.priority import of_tenant
 from taskpass.kube.cache.kopf_watch import Watcher
@@ -61,7 +62,9 @@ async def serve(process: Process, work: BackgroundWork, stop: asyncio.Event) -> 
         logger.info("Stopping, finishing what is in flight", extra={"tasks": len(queue)})
         queue.stop()
         with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-            await asyncio.wait_for(tasks, DRAIN_SECONDS)
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await tasks
+                await finished(work.ports)
         await work.record_held_back(all_of_it=True)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(work.anchoring.compare(), ANCHOR_SECONDS)

@@ -1,9 +1,9 @@
 """What the audit log records: one constructor for each thing that happens, and no other way.
 
 The envelope is CloudEvents 1.0; `data` is small and typed, as OCSF, ECS and others are made at
-export (docs/audit-log-format.md). No constructor takes free text from a tenant or a provider, and
-none takes a secret. `ledger/` adds `source`, clamps `time` so that it never decreases, and writes
-the canonical bytes.
+export (docs/audit-log-format.md). No constructor takes free text from a tenant, and none takes a
+secret; what a credential gives is its provider's words. `ledger/` adds `source`, clamps `time` so
+that it never decreases, and writes the canonical bytes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -47,6 +47,7 @@ from taskpass.core.lifecycle.steps import (
 from taskpass.core.model.conditions import Reason, unknown
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
+from taskpass.flows import provider_calls
 from taskpass.flows.context import Ports
 from taskpass.flows.deferred import Deferred
 from taskpass.flows.recording import record_deferred
@@ -60,7 +61,19 @@ from taskpass.flows.work_queue import Requeue
 logger = logging.getLogger(__name__)
 CHANGING = (Revoke, Issue, Block, Enter, Suspend, Resume, Finish, Bind, Unbind, Release)
 """What tasks below may hold depends on these."""
-ENDS = (Revoke, Withdraw, Enter, Block, Suspend, Finish, Unbind, Release, Delete, Wait)
+ENDS = (
+    Revoke,
+    Withdraw,
+    Enter,
+    Block,
+    Suspend,
+    Finish,
+    Unbind,
+    Release,
+    Delete,
+    RefuseRequests,
+    Wait,
+)
 """What is not to be kept waiting by a provider that is being asked for a credential."""
 RECORDED_BEFORE = (Deliver, Release, Delete, Unbind, Wait)
 """What does something before it records anything, or takes back what was decided: all that was
@@ -167,7 +180,10 @@ class Reconciler:
             case ReviewAccess():
                 await self._ask(snapshot, step, run)
             case ResolvePermissions():
-                await approve.inspect(ports, snapshot, step, run)
+                await provider_calls.asked(
+                    ports, snapshot.live_task.key, approve.inspect(ports, snapshot, step, run),
+                    partial(_is_wanted, ports, snapshot.live_task.key, run),
+                )  # fmt: skip
             case Evaluate():
                 await self._evaluate(snapshot, step, run)
             case RefuseRequests():
@@ -326,7 +342,7 @@ def _is_wanted(ports: Ports, key: Key, run: Run) -> bool:
     """
     seen = observe(ports, key, run)
     others = [each for each in seen.grants if each.state is not GrantState.INTENT]
-    return not isinstance(_decided(replace(seen, grants=others), ports.now()), ENDS)
+    return not isinstance(_decided(replace(seen, grants=others, budget=None), ports.now()), ENDS)
 
 
 def _is_recorded_before(ports: Ports, step: Step) -> bool:

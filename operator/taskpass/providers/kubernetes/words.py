@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from taskpass.core.model.text import word
+
 MOST_RULES = 3
 """How many rules are said; the rest is counted."""
 
@@ -21,8 +23,9 @@ def _rule(rule: Mapping[str, Any]) -> str:
         for group in groups
         for resource in rule["resources"]
     )
-    names = f" named {_listed(rule['resourceNames'])}" if rule.get("resourceNames") else ""
-    return f"{_listed(rule.get('verbs') or ())} {_listed(resources)}{names}"
+    named = rule.get("resourceNames") or ()
+    names = f" named {_listed(map(word, named))}" if named else ""
+    return f"{_listed(map(word, rule.get('verbs') or ()))} {_listed(map(word, resources))}{names}"
 
 
 def _listed(words: Iterable[str]) -> str:

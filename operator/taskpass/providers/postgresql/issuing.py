@@ -42,6 +42,11 @@ BEGIN = (
     "system_identifier::text, oid, shobj_description(oid, 'pg_authid') "
     "FROM pg_control_system() LEFT JOIN pg_roles ON rolname = %(role)s"
 )
+ABLE = "SELECT rolname::text, rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user"
+NOT_ADMIN = (
+    "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) "
+    "AND NOT pg_has_role(current_user, oid, 'MEMBER WITH ADMIN OPTION')"
+)
 OVER = "SELECT set_config('application_name', 'taskpass', false)"
 
 
@@ -102,6 +107,29 @@ async def must_be_fit(session: Session, state: State) -> frozenset[Right]:
             "CredentialClass to Allowed"
         )
     return rights
+
+
+async def must_be_able(session: Session, state: State) -> None:
+    """Raise `ProviderRefused` where the operator's own role may not make members of the groups.
+
+    Raises:
+        ProviderUnavailable: The server could not tell.
+
+    """
+    [(user, makes_roles)] = await session.ask(ABLE)
+    if not makes_roles:
+        raise ProviderRefused(
+            f"The operator's role '{user}' may not make roles on PostgreSQL server "
+            f"'{state.server}'; ALTER ROLE it CREATEROLE"
+        )
+    if not session.has_membership_options:
+        return  # before 16 CREATEROLE is enough for any group
+    for [group] in await session.ask(NOT_ADMIN, (list(state.groups),)):
+        raise ProviderRefused(
+            f"The operator's role '{user}' may not make members of group role '{group}' on "
+            f"PostgreSQL server '{state.server}'; GRANT it WITH ADMIN TRUE, INHERIT FALSE, SET "
+            "FALSE"
+        )
 
 
 async def _make(

@@ -22,7 +22,7 @@ from taskpass.core.model.task import CredentialClass, CredentialRequest
 from taskpass.ports.clock import Clock
 from taskpass.providers.postgresql.capabilities import capabilities_of
 from taskpass.providers.postgresql.ending import Ending, Target
-from taskpass.providers.postgresql.issuing import issue, must_be_fit
+from taskpass.providers.postgresql.issuing import issue, must_be_able, must_be_fit
 from taskpass.providers.postgresql.names import grant_of_role, mark_of, refusal_of_name, role_of
 from taskpass.providers.postgresql.rights import describe_access, digest_of, read_rights
 from taskpass.providers.postgresql.servers import Purpose, Servers
@@ -37,8 +37,8 @@ from taskpass.providers.postgresql.state import (
 from taskpass.providers.postgresql.watch import Watcher
 
 INVENTORY = (
-    "SELECT rolname, oid, shobj_description(oid, 'pg_authid') FROM pg_roles "
-    "WHERE starts_with(rolname, 'taskpass-g-')"
+    "SELECT system_identifier::text, rolname, oid, shobj_description(oid, 'pg_authid') "
+    "FROM pg_control_system(), pg_roles WHERE starts_with(rolname, 'taskpass-g-')"
 )
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class PostgresProvider:
         where a task's pod finds its Secret.
         """
         self._mount_path = mount_path
+        self._looked_at: frozenset[str] = frozenset()
+        """Servers that answered the last inventory."""
         self._servers = Servers(servers, clock.monotonic)
         self._watcher = Watcher(self._servers, clock.monotonic)
         self._ending = Ending(self._servers, self._watcher, clock.monotonic)
@@ -177,44 +179,57 @@ class PostgresProvider:
         )
 
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return this installation's roles by grant id, of all servers.
+        """Return this installation's roles by grant id, of all servers that answer.
+
+        Of the others nothing is known, and nothing of them counts as gone until they do.
 
         Raises:
-            ProviderUnavailable: A server does not answer: of what it has nothing is known, and what
-                is missing here counts as gone.
+            ProviderUnavailable: None of them does.
 
         """
         found: dict[str, dict[str, Any]] = {}
-        lists = await asyncio.gather(
-            *(self._list(name) for name in self._servers.listed), return_exceptions=True
-        )
-        for name, roles in zip(self._servers.listed, lists, strict=True):
-            if isinstance(roles, BaseException):
-                raise roles
-            for grant_id, oid in roles:
+        names = tuple(self._servers.listed)
+        lists = await asyncio.gather(*map(self._list, names), return_exceptions=True)
+        failed = {
+            n: each for n, each in zip(names, lists, strict=True) if isinstance(each, BaseException)
+        }
+        for name, error in failed.items():
+            if len(failed) == len(names) or not isinstance(error, ProviderUnavailable):
+                raise error
+            logger.warning(
+                "A server was not looked at, the others were",
+                extra={"server": name, "error": str(error)},
+            )
+        self._looked_at = frozenset(names) - failed.keys()
+        for name, roles in zip(names, lists, strict=True):
+            for grant_id, system, oid in () if isinstance(roles, BaseException) else roles:
                 roles_of_it = found.setdefault(grant_id, {"roles": []})["roles"]
-                roles_of_it.append({"server": name, "oid": oid})
+                roles_of_it.append({"server": name, "system": system, "oid": oid})
         return found
 
     def is_gone(self, grant: Grant, found: Mapping[str, Any] | None) -> bool:
-        """Tell whether the grant's role is gone: one of another OID has another password."""
-        recorded = (grant.provider_state.get("server"), grant.provider_state.get("oid"))
-        return found is None or all((r["server"], r["oid"]) != recorded for r in found["roles"])
+        """Tell whether the grant's role is gone: one of another OID has another password.
+
+        Where its server did not answer the last inventory, or is not listed, nobody knows.
+        """
+        state = grant.provider_state
+        if state.get("server") not in self._looked_at:
+            return False
+        recorded = (state.get("system"), state.get("oid"))
+        return found is None or all((r["system"], r["oid"]) != recorded for r in found["roles"])
 
     def surplus(self, grant: Grant, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the roles of the grant's name that are not the one that it records.
 
-        While its OID is not known, that on its own server may be being made. A record that is not
-        the grant's says of none that it is too much.
+        One cluster of databases may be listed under two names, so it is known by its identifier.
+        While its OID is not known, any may be the one that is being made. A record that is not the
+        grant's says of none that it is too much.
         """
         state = State.fitting(grant)
-        if state is None:
+        if state is None or not state.oid:
             return None
-        more = [
-            role
-            for role in found["roles"]
-            if role["server"] != state.server or state.oid not in (0, role["oid"])
-        ]
+        own = (state.system, state.oid)
+        more = [role for role in found["roles"] if (role["system"], role["oid"]) != own]
         return {"roles": more} if more else None
 
     async def undo(self, grant_id: str, state: Mapping[str, Any]) -> None:
@@ -228,12 +243,12 @@ class PostgresProvider:
             role=role_of(grant_id), oid=oid, system=system,
         )  # fmt: skip
 
-    async def _list(self, name: str) -> list[tuple[str, int]]:
-        """Return grant id and OID of each role of ours on one server."""
+    async def _list(self, name: str) -> list[tuple[str, str, int]]:
+        """Return grant id, the server's identifier and OID of each role of ours on one server."""
         async with self._servers.session(name, Purpose.READ) as session:
             rows = await session.ask(INVENTORY)
-        ours: list[tuple[str, int]] = []
-        for role, oid, comment in rows:
+        ours: list[tuple[str, str, int]] = []
+        for system, role, oid, comment in rows:
             grant_id, mark = grant_of_role(role), mark_of(comment)
             if grant_id is None:
                 continue
@@ -243,7 +258,7 @@ class PostgresProvider:
                     extra={"server": name, "role": role},
                 )
             elif mark.installation == self._installation:
-                ours.append((grant_id, oid))
+                ours.append((grant_id, system, oid))
         return ours
 
     async def _rights(self, credential_class: CredentialClass, groups: Sequence[str]) -> Any:
@@ -266,3 +281,4 @@ class PostgresProvider:
         state = State(self.prepare(request, credential_class, "doctor"))
         async with self._servers.session(state.server, Purpose.READ, state.database) as session:
             await must_be_fit(session, state)
+            await must_be_able(session, state)

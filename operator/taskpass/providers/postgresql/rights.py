@@ -3,13 +3,16 @@
 Anybody who may connect to a database can read all this there: no right beyond that is needed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from taskpass.core.model.task import digest
+from taskpass.core.model.text import word
 from taskpass.providers.postgresql.session import Session
 
 EVERYBODY = "PUBLIC"
+MOST_SCHEMAS = 5
+"""How many schemas are said in words; the rest is counted."""
 POWERFUL = frozenset(
     {
         "pg_execute_server_program",
@@ -155,25 +158,41 @@ def privilege_escalation(rights: Iterable[Right], apart: bool) -> str | None:
 def describe_access(
     groups: Iterable[str], database: str, server: str, tls: str, rights: Iterable[Right]
 ) -> str:
-    """Return what a member of the groups gets, for people: which roles where, and what they may."""
-    return (
-        f"{', '.join(groups)} on database {database} of server {server} ({describe_rights(rights)})"
-        + ("" if tls == "VerifyFull" else f", with TLS {tls}")
-    )
+    """Return what a member of the groups gets, for people: which roles where, and what they may.
+
+    Names are others': in quotes where they could be read as our words.
+    """
+    roles = ", ".join(map(word, groups))
+    where = f"{roles} on database {word(database)} of server {server} ({describe_rights(rights)})"
+    return where + ("" if tls == "VerifyFull" else f", with TLS {tls}")
 
 
 def describe_rights(rights: Iterable[Right]) -> str:
-    """Return what members may do in words: `read tables of schema tickets`."""
+    """Return what members may do in words: `read tables of schema tickets`.
+
+    What the groups have themselves comes before what everybody has there.
+    """
+    rights = list(rights)
+    own = [right for right in rights if right.holder != EVERYBODY]
+    theirs = [right for right in rights if right.holder == EVERYBODY]
+    members = sorted({f"member of {word(r.name)}" for r in own if r.kind == "member"})
+    powers = sorted({r.name for r in own if r.kind == "attribute" and r.name != "LOGIN"})
+    parts = [*members, *powers, *_by_schema(own)]
+    if everybody := list(_by_schema(theirs)):
+        parts.append(f"as everybody there: {'; '.join(everybody)}")
+    return "; ".join(parts) or "nothing yet"
+
+
+def _by_schema(rights: Iterable[Right]) -> Iterator[str]:
     by_schema: dict[str, set[str]] = {}
     for right in rights:
         if right.kind in ("table", "column", "sequence", "function", "schema"):
-            if word := _word_of(right):
-                by_schema.setdefault(right.schema, set()).add(word)
-    parts = [
-        f"{', '.join(sorted(words))} of schema {schema}"
-        for schema, words in sorted(by_schema.items())
-    ]
-    return "; ".join(parts) or "nothing yet"
+            if said := _word_of(right):
+                by_schema.setdefault(right.schema, set()).add(said)
+    for schema, words in sorted(by_schema.items())[:MOST_SCHEMAS]:
+        yield f"{', '.join(sorted(words))} of schema {word(schema)}"
+    if (more := len(by_schema) - MOST_SCHEMAS) > 0:
+        yield f"and of {more} more schemas"
 
 
 def _escalates(right: Right, apart: bool) -> str | None:

@@ -78,7 +78,7 @@ class Watcher:
         if watched is None:
             watched = _Watched(asyncio.get_running_loop().create_future(), until)
             watch.watched[oid] = watched
-        watched.until = until
+        watched.until, watched.since = until, None  # what was quiet while it could log in is none
         if watch.doing is None or watch.doing.done():
             watch.doing = asyncio.ensure_future(self._run(server, watch))
         await asyncio.shield(watched.quiet)
