@@ -71,6 +71,29 @@ async def test_one_that_watches_again_is_well(monkeypatch: pytest.MonkeyPatch) -
     assert watcher.begun == 2
 
 
+def test_nothing_of_it_runs_any_more_once_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that runs on while the interpreter ends takes the process with it (SIGSEGV)."""
+    ended = threading.Event()
+
+    async def operator(*, ready_flag: Any, stop_flag: Any, **_: Any) -> None:
+        ready_flag.set()
+        await stop_flag.wait()
+        await asyncio.sleep(0.3)  # as kopf does, it takes leave of its watches
+        ended.set()
+
+    monkeypatch.setattr(kopf, "operator", operator)
+    where = Connection(server="http://127.0.0.1:1", tls=None, authorization=lambda: "")
+    watcher = Watcher(where, lambda *_: None, 3.0)
+    before = set(threading.enumerate())
+    watcher.start()
+    until(lambda: watcher.unhealthy_reason is None)
+
+    watcher.stop(SECONDS)
+
+    assert ended.is_set()
+    assert set(threading.enumerate()) <= before
+
+
 def test_one_that_hangs_is_given_up_and_not_listened_to_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

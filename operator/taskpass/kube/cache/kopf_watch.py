@@ -33,6 +33,8 @@ LEEWAY_SECONDS = 20.0
 AGAIN_SECONDS = 1.0
 ROUNDS = 20
 ROUND_SECONDS = 0.5
+END_SECONDS = 10.0
+"""For the last one, when the process ends."""
 GRACE_SECONDS = 5.0
 """For one that is given up to end by itself."""
 LASTED_SECONDS = 60.0
@@ -131,6 +133,8 @@ class Watcher:
             silent = life.silence()
             if self._stop.is_set():
                 life.end()
+                # A loop that still runs while the interpreter ends takes the process with it.
+                life.wait_end(END_SECONDS)
                 return None
             if silent > self._silence:
                 logger.error("Nothing is heard of our kinds, will begin anew", extra={"s": silent})
