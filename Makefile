@@ -15,10 +15,10 @@ demo-life: setup ## The long life of a task: approval, suspension, delegation, a
 demo-databases: setup ## A role in a PostgreSQL database: an agent reads, its transaction is cut, the role is gone
 	$(BIN)/python -m e2e.demo --databases $(if $(NAME),--name $(NAME))
 test: ## Everything, the cluster included (the README's test command)
-	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node e2e-faults -- e2e-plane
+	@$(PYTHON) hack/steps.py setup lint types imports unit tools -- chart slow -- e2e-node e2e-faults -- e2e-plane databases
 
 ##@ Everyday (no cluster, no network, seconds)
-.PHONY: setup fmt lint types imports unit slow chart check pictures
+.PHONY: setup fmt lint types imports unit databases slow chart check pictures
 setup: $(READY) ## Python environment with locked, hashed dependencies
 $(READY): requirements/run.lock requirements/dev.lock
 	@$(PYTHON) hack/environment.py $(VENV)
@@ -31,7 +31,9 @@ types: setup ## mypy --strict
 imports: setup ## The dependency direction (pyproject.toml, [tool.importlinter])
 	$(BIN)/lint-imports
 unit: setup ## Unit, contract, API and simulation tests that are fast; T=path, K=pattern
-	$(BIN)/python -m pytest -m "not slow" $(or $(T),tests --ignore=tests/chart) $(if $(K),-k "$(K)")
+	$(BIN)/python -m pytest -m "not slow" $(or $(T),tests --ignore=tests/chart --ignore=tests/contract/postgresql) $(if $(K),-k "$(K)")
+databases: setup ## Tests of the provider PostgreSQL, on a server that they start; Debian's is installed where there is none
+	$(BIN)/python -m pytest -m "not slow" tests/contract/postgresql
 slow: setup ## Those that take longer: crashes, flipped bits, random walks; they give way to e2e beside them
 	nice $(BIN)/python -m pytest -m slow tests
 chart: tools ## Tests of the chart, by helm template
