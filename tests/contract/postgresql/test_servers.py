@@ -212,12 +212,12 @@ async def test_a_client_certificate_is_as_good_as_a_password(
     [
         ({"host": "127.0.0.1"}, "has a certificate of another name"),
         ({"ca_file": "other"}, "has a certificate that the CA file does not vouch for"),
-        ({"ca_file": "none"}, "CA file"),
+        ({"ca_file": "none"}, r"The file not-there for .* cannot be read: see the Secret"),
         ({"port": 1}, "is not running"),
         ({"user": "nobody_there"}, "does not accept the password"),
         ({"database": "nowhere"}, "has no such database"),
         ({"host": "nowhere.invalid"}, "has a name that cannot be resolved"),
-        ({"password_file": "none"}, "cannot be reached"),
+        ({"password_file": "none"}, r"The file not-there for .* cannot be read: see the Secret"),
     ],
     ids=str,
 )

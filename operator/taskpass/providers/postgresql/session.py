@@ -57,6 +57,11 @@ class Session:
 
         """
         failure: ProviderUnavailable | None = None
+        if (unreadable := _unreadable(server)) is not None:
+            raise ProviderUnavailable(
+                f"The file {unreadable.name} for PostgreSQL server '{name}' cannot be read: see "
+                "the Secret that the chart's value `secretName` names; it is tried again"
+            )
         try:
             async with asyncio.timeout(CONNECT_SECONDS + 1):
                 raw = await psycopg.AsyncConnection.connect(
@@ -171,6 +176,12 @@ def _retrieved(doing: "asyncio.Future[Any]") -> None:
     """Take note of an error that nobody waits for any more."""
     if not doing.cancelled():
         doing.exception()
+
+
+def _unreadable(server: Server) -> Path | None:
+    """Return a file that is needed and cannot be read; None where all can."""
+    files = (server.ca_file, server.password_file, server.certificate_file, server.key_file)
+    return next((each for each in files if each and not os.access(each, os.R_OK)), None)
 
 
 def _parameters(server: Server, database: str) -> dict[str, Any]:
