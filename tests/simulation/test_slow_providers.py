@@ -1,4 +1,4 @@
-"""Review: what a slow provider keeps waiting all the same."""
+"""A slow provider, an approval, a budget and a stop: what waits, and what is given up."""
 
 import asyncio
 import contextlib
@@ -66,6 +66,21 @@ def halting(world: SimulatedWorld) -> Iterator[Halting]:
     provider.release.set()
 
 
+def noting(world: SimulatedWorld) -> list[Key]:
+    """Return the keys that wait aside, as they come and go."""
+    aside: list[Key] = []
+
+    @contextlib.contextmanager
+    def note(key: Key) -> Iterator[None]:
+        aside.append(key)
+        yield
+        aside.remove(key)
+
+    world.ports = replace(world.ports, aside=note)
+    world._reconciler = Reconciler(world.ports)
+    return aside
+
+
 async def test_inspecting_for_an_approval_keeps_what_another_provider_issued_from_its_end(
     world: SimulatedWorld, halting: Halting
 ) -> None:
@@ -98,28 +113,18 @@ async def test_inspecting_for_an_approval_keeps_what_another_provider_issued_fro
 async def test_inspecting_for_an_approval_takes_no_place(
     world: SimulatedWorld, halting: Halting
 ) -> None:
-    aside: list[Key] = []
-
-    @contextlib.contextmanager
-    def note(key: Key) -> Iterator[None]:
-        aside.append(key)
-        yield
-        aside.remove(key)
-
-    world.ports = replace(world.ports, aside=note)
-    world._reconciler = Reconciler(world.ports)
+    aside = noting(world)
     halting.halts = True
     world.create(task(request("tickets"), ROLE))
     world.add_pod()
     looking = asyncio.create_task(world.look())
     async with asyncio.timeout(5):
-        while not halting.waiting:
+        while aside != [KEY]:
             await asyncio.sleep(0.01)
-    await asyncio.sleep(0.5)
-    seen = list(aside)
+    assert halting.waiting
     halting.release.set()
     await looking
-    assert seen == [KEY]
+    assert aside == []
 
 
 async def test_an_issue_that_is_slow_is_not_given_up_for_what_it_cost_itself(
@@ -134,11 +139,12 @@ async def test_an_issue_that_is_slow_is_not_given_up_for_what_it_cost_itself(
     slow.issue_failures = [Failure.HANG]
     world.create(task(ROLE))
     world.add_pod()
+    aside = noting(world)
     looking = asyncio.create_task(world.look())
     async with asyncio.timeout(5):
-        while not slow.calls:
+        while aside != [KEY]:  # where it is asked for the first time whether it is wanted
             await asyncio.sleep(0.01)
-    await asyncio.sleep(0.5)
+    assert not looking.done()
     slow.release.set()
     await asyncio.wait_for(looking, 5)
 

@@ -132,7 +132,7 @@ def test_what_cannot_be_used_is_no_evidence_of_tampering(
     assert done.stdout == ""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives up root's rights")
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT RUN: it gives up root's rights")
 @pytest.mark.parametrize(
     ("option", "closed", "code"),
     [("--db", ".", 3), ("--dir", ".", 3), ("--db", "ledger.db-wal", 3), ("--db", "ledger.db", 2),
@@ -173,7 +173,7 @@ def test_whoever_reads_no_further_is_told_nothing_of_tampering(path: Path) -> No
 
 def test_a_volume_without_room_for_the_output_is_no_evidence_of_tampering(path: Path) -> None:
     if not Path("/dev/full").exists():
-        pytest.skip("this system has no full device")
+        pytest.skip("NOT RUN: this system has no full device")
     command = [sys.executable, "-m", "taskpass", "audit", "timeline", TASK_NAME, "--db", str(path)]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
