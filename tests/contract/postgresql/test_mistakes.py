@@ -2,7 +2,7 @@
 
 import pytest
 
-from e2e.postgresql.stage import OPERATOR, SERVER
+from e2e.postgresql.stage import LATER, OPERATOR, SERVER
 from taskpass.core.errors import ProviderRefused, ProviderUnavailable
 from taskpass.providers.postgresql.provider import PostgresProvider
 from taskpass.providers.postgresql.settings import Server
@@ -42,12 +42,39 @@ async def test_a_class_that_the_operator_has_no_right_to_issue_has_an_obstacle(
     assert found
 
 
+def may_give(bench: Bench, group: str) -> tuple[str, ...]:
+    """Return what lets the operator make members of a group: before 16 nothing is needed."""
+    options = "WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+    return (f"GRANT {group} TO {OPERATOR} {options}",) if bench.server.version >= LATER else ()
+
+
+async def test_a_group_that_the_operator_may_not_give_is_an_obstacle_from_16_on(
+    bench: Bench, listed: Server
+) -> None:
+    bench.do("CREATE ROLE theirs", "GRANT CONNECT ON DATABASE support TO theirs")
+    there = listed.model_copy(update={"databases": {"support": ("theirs",)}})
+    provider = PostgresProvider({SERVER: there}, clock=SystemClock(), installation=INSTALLATION)
+    used = a_class(roles=[{"action": "tickets.read", "name": "theirs"}])
+
+    found = await provider.obstacles(used)
+    bench.do(*may_give(bench, "theirs"))
+    after = await provider.obstacles(used)
+
+    await provider.close()
+    bench.do("REVOKE CONNECT ON DATABASE support FROM theirs", "DROP ROLE theirs")
+    later = bench.server.version >= LATER
+    assert [
+        f"members of group role 'theirs' on PostgreSQL server '{SERVER}'" in each for each in found
+    ] == [True] * later
+    assert after == []
+
+
 async def test_who_approves_reads_that_a_group_reads_everything(
     bench: Bench, listed: Server
 ) -> None:
     bench.do(
         "CREATE ROLE all_ro", "GRANT CONNECT ON DATABASE support TO all_ro",
-        "GRANT pg_read_all_data TO all_ro",
+        "GRANT pg_read_all_data TO all_ro", *may_give(bench, "all_ro"),
     )  # fmt: skip
     used = a_class(roles=[{"action": "tickets.read", "name": "all_ro"}])
     there = listed.model_copy(update={"databases": {"support": ("all_ro",)}})

@@ -226,6 +226,24 @@ def test_every_namespace_has_the_label_of_its_name(explain: Any) -> None:
     assert explain(TASK + selective + ALLOW).exit_code == 0
 
 
+@pytest.mark.parametrize(("demanded", "code"), [("Immediate", 0), ("Expiry", 1)])
+def test_a_policy_can_demand_how_soon_what_is_revoked_opens_nothing(
+    explain: Any, demanded: str, code: int
+) -> None:
+    deny = """---
+apiVersion: taskpass.dev/v1alpha1
+kind: ClusterAgentPolicy
+metadata: {name: revocable}
+spec:
+  effect: Deny
+  validations:
+  - {expression: class.revocation == 'WORD', message: only what can be taken back so}
+""".replace("WORD", demanded)
+
+    assert explain(TASK + CLASS + ALLOW + deny).exit_code == 1 - code
+    assert explain(TASK + CLASS + ALLOW + deny.replace("==", "!=")).exit_code == code
+
+
 def test_json_is_for_programs(explain: Any) -> None:
     result = explain(TASK + CLASS + ALLOW, "--json")
 
