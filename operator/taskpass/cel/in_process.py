@@ -32,10 +32,10 @@ class DirectEvaluator:
 
     def answers_to(self, question: Question, policies: Sequence[CompiledPolicy]) -> Answers:
         """Return what the validations of all policies say of one question."""
-        used = question.credential_class
-        if used is None:
+        credential_class = question.credential_class
+        if credential_class is None:
             return {}
-        values = {**values_of(question, used), "now": self._clock.now()}
+        values = {**values_of(question, credential_class), "now": self._clock.now()}
         return self.answers([each.policy for each in policies], values)
 
     def answers(self, policies: Sequence[Policy], values: Mapping[str, Any]) -> Answers:

@@ -32,8 +32,8 @@ class LogAnchor(Protocol):
         """Return what is remembered; `NotFound` where nothing there could remember."""
 
     async def write(
-        self, seen: AnchorState, head: Head | None, finding: Finding, figures: Mapping[str, int],
-        now: datetime,
+        self, anchored: AnchorState, head: Head | None, finding: Finding,
+        figures: Mapping[str, int], now: datetime,
     ) -> None:  # fmt: skip
         """Say what was found, and remember the head where one is given.
 

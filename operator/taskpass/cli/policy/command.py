@@ -130,15 +130,15 @@ def _answers(
     )
     for phase in [phase.name for phase in task.phases] or [""]:
         for request in task.requests_in(phase):
-            granted = given.classes.get(request.class_name)
+            credential_class = given.classes.get(request.class_name)
             question = Question(
                 task=task,
                 phase=phase,
                 request=request,
-                credential_class=granted,
+                credential_class=credential_class,
                 agent=agent,
                 namespace_labels=given.namespace_labels(task.namespace),
-                capabilities=capabilities_of(granted),
+                capabilities=capabilities_of(credential_class),
             )
             known = evaluator.answers_to(question, policies)
             yield Answer(

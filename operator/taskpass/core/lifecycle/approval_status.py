@@ -111,7 +111,7 @@ def verdicts(snapshot: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Fin
     """Yield what has changed of what is to be said on each TaskApproval of the task."""
     if snapshot.task is None:
         return
-    used = {
+    grants = {
         uid: grant
         for grant in snapshot.own_grants
         if grant.approval is not None
@@ -119,8 +119,8 @@ def verdicts(snapshot: Snapshot, rest: Wait) -> Iterator[tuple[TaskApproval, Fin
     }
     asked = {each.asked.digest: each for each in rest.awaiting}
     for approval in snapshot.approvals:
-        if approval.uid in used:
-            name = used[approval.uid].name
+        if approval.uid in grants:
+            name = grants[approval.uid].name
             finding = true(
                 Reason.USED, f"Credential '{name}' is issued; it ends with this approval"
             )

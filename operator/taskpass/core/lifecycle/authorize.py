@@ -66,17 +66,21 @@ def undecided(snapshot: Snapshot) -> bool:
 
 
 def _answers(snapshot: Snapshot, question: Question, now: datetime) -> Answers:
-    found, used = (
+    found, credential_class = (
         snapshot.answers.get((question.request.name, question.phase)),
         question.credential_class,
     )
-    if found is None or used is None or not found.counts(values_of(question, used), now):
+    if (
+        found is None
+        or credential_class is None
+        or not found.counts(values_of(question, credential_class), now)
+    ):
         return NO_ANSWERS
     return found.answers
 
 
 def _question(snapshot: Snapshot, request: CredentialRequest, phase: str | None) -> Question:
-    used = snapshot.classes.get(request.class_name)
+    credential_class = snapshot.classes.get(request.class_name)
     pod = snapshot.bound_pod
     agent = Agent(
         service_account=snapshot.live_task.service_account,
@@ -89,7 +93,7 @@ def _question(snapshot: Snapshot, request: CredentialRequest, phase: str | None)
         task=_answered_for(snapshot),
         phase=snapshot.record.phase if phase is None else phase,
         request=request,
-        credential_class=used,
+        credential_class=credential_class,
         agent=agent,
         namespace_labels=snapshot.namespace_labels,
         capabilities=snapshot.capabilities.get(request.class_name),

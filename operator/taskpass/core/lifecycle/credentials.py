@@ -166,8 +166,10 @@ def has_run_out(snapshot: Snapshot, request: CredentialRequest, now: datetime) -
         return False
     if _exceeds(count, authorize(snapshot, request, now)):
         return True
-    used = snapshot.classes.get(request.class_name)
-    return used is not None and not fits(deadline_of(snapshot), _minimum(snapshot, used.name), now)
+    credential_class = snapshot.classes.get(request.class_name)
+    return credential_class is not None and not fits(
+        deadline_of(snapshot), _minimum(snapshot, credential_class.name), now
+    )
 
 
 def _exceeds(renewals: int, decision: Decision) -> bool:
@@ -270,7 +272,7 @@ def _shrink(snapshot: Snapshot, held: Mapping[str, Grant]) -> Step | None:
 def _objection(snapshot: Snapshot, grant: Grant, now: datetime) -> RevokeReason | None:
     task, record = snapshot.live_task, snapshot.record
     request = next((r for r in task.requests_in(record.phase) if r.name == grant.name), None)
-    used = snapshot.classes.get(grant.class_name)
+    credential_class = snapshot.classes.get(grant.class_name)
     if grant.pod_uid != record.pod_uid:
         return RevokeReason.POD_ENDED
     # Where somebody has edited the record, the task itself says which phase it is in.
@@ -283,7 +285,11 @@ def _objection(snapshot: Snapshot, grant: Grant, now: datetime) -> RevokeReason 
     if stopped(snapshot, request):
         return RevokeReason.KILL_SWITCH
     known = snapshot.sight.decisions
-    if known and (used is None or used.deleting or used.digest != grant.class_digest):
+    if known and (
+        credential_class is None
+        or credential_class.deleting
+        or credential_class.digest != grant.class_digest
+    ):
         return RevokeReason.CLASS_CHANGED
     if grant.expires_at is not None and grant.expires_at <= now:
         return RevokeReason.EXPIRED
@@ -350,18 +356,18 @@ def _too_short_later(snapshot: Snapshot) -> Iterator[Denial]:
     task = snapshot.live_task
     for phase in task.phases:
         for request in phase.credentials if phase.name != snapshot.record.phase else ():
-            used, promised = (
+            credential_class, promised = (
                 snapshot.classes.get(request.class_name),
                 snapshot.capabilities.get(request.class_name),
             )
             asked = request.expiration_seconds
-            if used is None or promised is None or asked is None:
+            if credential_class is None or promised is None or asked is None:
                 continue
             if asked < promised.minimum_seconds:
                 message = (
                     f"expirationSeconds of request '{request.name}' of phase '{phase.name}' must "
                     f"be greater than or equal to {promised.minimum_seconds}, the shortest that "
-                    f"provider {used.provider} can issue"
+                    f"provider {credential_class.provider} can issue"
                 )
                 refused = Decision(allowed=False, reason=DecisionReason.DENIED, message=message)
                 yield Denial(request=request, decision=refused)
@@ -376,12 +382,12 @@ def _planned(
     snapshot: Snapshot, request: CredentialRequest, decision: Decision, before: Grant | None,
     approval: Approval | None, now: datetime,
 ) -> Planned:  # fmt: skip
-    used = snapshot.classes[request.class_name]
+    credential_class = snapshot.classes[request.class_name]
     lifetime = decision.lifetime_seconds
     cover = covering(request, snapshot.lineage) if snapshot.live_task.parent else None
     deadline = _earlier(_end_of(snapshot, request), approval)
     if deadline is not None:
-        left = max(deadline - now, _minimum(snapshot, used.name))
+        left = max(deadline - now, _minimum(snapshot, credential_class.name))
         lifetime = min(lifetime, int(left.total_seconds()))
     if before is None:
         renewals = snapshot.record.renewals.get(_use(snapshot, request), 0)
@@ -389,7 +395,7 @@ def _planned(
         renewals = before.renewals + _is_due(snapshot, before, now)
     return Planned(
         request=request,
-        credential_class=used,
+        credential_class=credential_class,
         decision=decision,
         lifetime_seconds=lifetime,
         renews=before.id if before else "",
@@ -403,16 +409,16 @@ def _in_time(
     snapshot: Snapshot, request: CredentialRequest, decision: Decision, now: datetime
 ) -> Decision:
     """Return the decision, or that the parent's credential ends before the shortest of this one."""
-    task, used = snapshot.live_task, snapshot.classes.get(request.class_name)
-    if not decision.allowed or not task.parent or used is None:
+    task, credential_class = snapshot.live_task, snapshot.classes.get(request.class_name)
+    if not decision.allowed or not task.parent or credential_class is None:
         return decision
-    if fits(_end_of(snapshot, request), _minimum(snapshot, used.name), now):
+    if fits(_end_of(snapshot, request), _minimum(snapshot, credential_class.name), now):
         return decision
     return Decision(
         allowed=False,
         reason=DecisionReason.PARENT_NOT_READY,
         message=f"What parent task '{task.parent}' holds ends too soon for provider "
-        f"{used.provider}; it waits until that is renewed",
+        f"{credential_class.provider}; it waits until that is renewed",
     )
 
 

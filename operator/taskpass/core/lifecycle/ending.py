@@ -45,9 +45,9 @@ def ending_step(snapshot: Snapshot, now: datetime) -> Ending:
     """Return the revocation that is due by any of the rules; else what else ends, or to wait."""
     failed: list[Exception] = []
 
-    def ask(rule: Rule, seen: Snapshot) -> Step | None:
+    def ask(rule: Rule, view: Snapshot) -> Step | None:
         try:
-            return _allowed(snapshot, rule(seen, now))
+            return _allowed(snapshot, rule(view, now))
         except Exception as error:
             failed.append(error)
             return None

@@ -47,12 +47,12 @@ def policies_digest(policies: Sequence[CompiledPolicy]) -> str:
 
 
 def usable(
-    kept: Savepoint | None, task: Task, policies: Sequence[CompiledPolicy]
+    savepoint: Savepoint | None, task: Task, policies: Sequence[CompiledPolicy]
 ) -> Savepoint | None:
     """Return a savepoint that is of this intent, and was made under these policies; else None."""
-    if kept is None or kept.intent_digest != task.intent.digest:
+    if savepoint is None or savepoint.intent_digest != task.intent.digest:
         return None
-    return kept if kept.policies_digest == policies_digest(policies) else None
+    return savepoint if savepoint.policies_digest == policies_digest(policies) else None
 
 
 def activity_of(task: Task) -> str:

@@ -78,10 +78,10 @@ def of_progress(snapshot: Snapshot, now: datetime) -> Step | None:
     muted = snapshot.muted
     if not record.attempt:
         return None
-    found, kept = step_and_digest(task.savepoint), record.saved
+    found, saved = step_and_digest(task.savepoint), record.saved
     if Spending.SAVEPOINT in muted:
         found = None
-    if found is not None and (kept is None or (kept.step, kept.sha256) != found):
+    if found is not None and (saved is None or (saved.step, saved.sha256) != found):
         return Save(
             savepoint=Savepoint(
                 step=found[0], sha256=found[1], at=now, intent_digest=task.intent.digest,
@@ -103,8 +103,8 @@ def of_suspension(snapshot: Snapshot, now: datetime) -> Step | None:
         return Resume()
     if why is not None and (step := teardown(snapshot, why.revoking)):
         return step
-    told = why is None or Spending.SUSPENSION in snapshot.muted or record.suspended == why.reason
-    if why is not None and not told:
+    said = why is None or Spending.SUSPENSION in snapshot.muted or record.suspended == why.reason
+    if why is not None and not said:
         return Suspend(reason=why.reason, message=why.message)
     return (
         lifecycle_pod.of_end(snapshot, now)

@@ -128,29 +128,29 @@ def evaluate(
 
     `answers` are what the policies' validations say of it, as far as they have been asked.
     """
-    granted = question.credential_class
-    if granted is None:
+    credential_class = question.credential_class
+    if credential_class is None:
         return _denied(
             f"CredentialClass '{question.request.class_name}' does not exist; create it, or name "
             "another in classRef"
         )
-    if said := _class_refusal(question, granted):
+    if said := _class_refusal(question, credential_class):
         return _denied(said)
     hearing = _Hearing(question=question, answers=answers)
     for compiled in sorted(policies, key=lambda compiled: compiled.policy.label):
         if in_scope(compiled.policy, question):
             hearing.hear(compiled)
-    return hearing.decision(granted)
+    return hearing.decision(credential_class)
 
 
 def _denied(message: str) -> Decision:
     return Decision(allowed=False, reason=DecisionReason.DENIED, message=message)
 
 
-def _class_refusal(question: Question, granted: CredentialClass) -> str | None:
+def _class_refusal(question: Question, credential_class: CredentialClass) -> str | None:
     """Return what the class alone has against the request; None for nothing."""
     request, name = question.request, question.request.class_name
-    if granted.deleting:
+    if credential_class.deleting:
         return (
             f"CredentialClass '{name}' is being deleted; name another in classRef, or create it "
             "anew once it is gone"
@@ -160,21 +160,20 @@ def _class_refusal(question: Question, granted: CredentialClass) -> str | None:
             f"User '{question.task.changed_by.username}', who last changed the task, may not use "
             f"CredentialClass '{name}'; grant the verb 'use' on it by RBAC"
         )
-    selector = granted.namespace_selector
+    selector = credential_class.namespace_selector
     if selector is None or not selector.matches(question.namespace_labels):
         return (
             f"CredentialClass '{name}' is not for namespace '{question.task.namespace}'; its "
             "namespaceSelector must select the namespace"
         )
     for action in request.actions:
-        if action not in granted.actions:
-            return (
-                f"CredentialClass '{name}' has no action '{action}'; it has {_few(granted.actions)}"
-            )
-    if request.location and request.location not in granted.locations:
+        if action not in credential_class.actions:
+            few = _few(credential_class.actions)
+            return f"CredentialClass '{name}' has no action '{action}'; it has {few}"
+    if request.location and request.location not in credential_class.locations:
         return (
             f"CredentialClass '{name}' has no location '{request.location}'; it has "
-            f"{_few(granted.locations) or 'none, so leave location unset'}"
+            f"{_few(credential_class.locations) or 'none, so leave location unset'}"
         )
     return None
 

@@ -76,8 +76,8 @@ class Anchoring:
     async def compare(self) -> bool:
         """Compare, and remember what has grown; tell whether that could be done."""
         try:
-            seen = await self._anchor.read()
-            await self._record_reset(seen)
+            anchored = await self._anchor.read()
+            await self._record_reset(anchored)
         except NotFound:
             self.missing = True
             self._hold_without_anchor()
@@ -88,7 +88,7 @@ class Anchoring:
             logger.warning("Failed to compare the log, will retry", extra={"error": str(error)})
             return False
         try:
-            head, reason, message = await asyncio.to_thread(self._history.compared, seen.head)
+            head, reason, message = await asyncio.to_thread(self._history.compared, anchored.head)
         except NotTheLog as error:
             # It shows nothing of the log: neither that it was rolled back, nor that it was not.
             self.missing = False
@@ -99,32 +99,32 @@ class Anchoring:
             reason, message = self._shown.reason, self._shown.message
         self._hold(None if reason in GOOD else message)
         grown = reason in GROWING
-        return await self._remember(seen, head, finding_of(reason, message), grown=grown)
+        return await self._remember(anchored, head, finding_of(reason, message), grown=grown)
 
-    async def _record_reset(self, seen: AnchorState) -> None:
+    async def _record_reset(self, anchored: AnchorState) -> None:
         """Write into the log what a person had the cluster forget, before anything is remembered.
 
         The entry's id follows from the object's UID: a second telling is none.
         """
-        if seen.head is not None or seen.forgotten is None:
+        if anchored.head is not None or anchored.forgotten is None:
             return
-        now, forgotten = self._clock.now(), seen.forgotten
-        await self._record(audit_log.re_origin(seen.uid, forgotten.head, forgotten.reason, now))
+        now, forgotten = self._clock.now(), anchored.forgotten
+        await self._record(audit_log.re_origin(anchored.uid, forgotten.head, forgotten.reason, now))
 
     async def _remember(
-        self, seen: AnchorState, head: Head, finding: Finding, *, grown: bool
+        self, anchored: AnchorState, head: Head, finding: Finding, *, grown: bool
     ) -> bool:
         now = self._clock.now()
         try:
             await self._anchor.write(
-                seen, head if grown else None, self._steady(finding), self._figures(), now
+                anchored, head if grown else None, self._steady(finding), self._figures(), now
             )
         except TaskpassError as error:
             logger.warning("Failed to anchor the log, will retry", extra={"error": str(error)})
             return False
         if grown:
             self.remembered = head.size
-        await self._tell(seen, finding, now)
+        await self._tell(anchored, finding, now)
         self._done = (head.size, self._clock.monotonic())
         return True
 
@@ -134,7 +134,7 @@ class Anchoring:
             return finding_of(AnchorReason.ANCHORED, "The log begins with what was remembered")
         return finding
 
-    async def _tell(self, seen: AnchorState, finding: Finding, now: datetime) -> None:
+    async def _tell(self, anchored: AnchorState, finding: Finding, now: datetime) -> None:
         if finding.reason == self._said.reason or finding.reason == AnchorReason.ANCHORED:
             self._said = finding
             return
@@ -143,7 +143,7 @@ class Anchoring:
         log = logger.error if bad else logger.info
         log("The log was compared with what is remembered", extra={"found": finding.message})
         await self._events.post(
-            kind="AuditAnchor", namespace="", name="taskpass", uid=seen.uid,
+            kind="AuditAnchor", namespace="", name="taskpass", uid=anchored.uid,
             unique=f"{finding.reason}-{now.isoformat()}", reason=finding.reason,
             message=finding.message, severity=Severity.WARNING if bad else Severity.NORMAL, at=now,
         )  # fmt: skip

@@ -113,11 +113,12 @@ class ReadyConditionReporter:
                     kind=policy.kind, namespace=policy.namespace, name=policy.name, uid=policy.uid,
                     generation=policy.generation, finding=finding,
                 )  # fmt: skip
-        for used in self._stock.all_classes():
-            if (finding := self._of_class(used)) is not None:
+        for credential_class in self._stock.all_classes():
+            if (finding := self._of_class(credential_class)) is not None:
                 yield ReadyCondition(
-                    kind="CredentialClass", namespace="", name=used.name, uid=used.uid,
-                    generation=used.generation, finding=finding, more=self._promised(used),
+                    kind="CredentialClass", namespace="", name=credential_class.name,
+                    uid=credential_class.uid, generation=credential_class.generation,
+                    finding=finding, more=self._promised(credential_class),
                 )  # fmt: skip
         for each in self._stock.all_templates():
             yield ReadyCondition(

@@ -85,8 +85,10 @@ async def suspend(ports: Ports, snapshot: Snapshot, step: Suspend) -> None:
 
 async def resume(ports: Ports, snapshot: Snapshot) -> None:
     """Go on: refusals are told anew."""
-    heard = activity_of(snapshot.live_task)
-    going = replace(snapshot.record, suspended="", denial="", activity=heard, active_at=ports.now())
+    activity = activity_of(snapshot.live_task)
+    going = replace(
+        snapshot.record, suspended="", denial="", activity=activity, active_at=ports.now()
+    )
     notice = Notice(
         reason="TaskResumed",
         message="The task goes on: its pod is attested, policy asked, and all issued anew",
@@ -97,28 +99,28 @@ async def resume(ports: Ports, snapshot: Snapshot) -> None:
 
 async def save(ports: Ports, snapshot: Snapshot, step: Save) -> None:
     """Remember what the task says of its progress; that is activity as well."""
-    kept = replace(
+    task_record = replace(
         snapshot.record, saved=step.savepoint, activity=activity_of(snapshot.live_task),
         active_at=ports.now(),
     )  # fmt: skip
     notice = Notice(reason="Saved", message=f"The task has come to '{step.savepoint.step}'")
-    entry = audit.saved(kept, step.savepoint, ports.now(), notice)
-    await record(ports, Batch(entries=(entry,), tasks=(kept,)), snapshot.live_task)
+    entry = audit.saved(task_record, step.savepoint, ports.now(), notice)
+    await record(ports, Batch(entries=(entry,), tasks=(task_record,)), snapshot.live_task)
 
 
 async def note_activity(ports: Ports, snapshot: Snapshot) -> None:
     """Remember that something was heard of the task."""
-    heard = activity_of(snapshot.live_task)
-    kept = replace(snapshot.record, activity=heard, active_at=ports.now())
-    await record(ports, Batch(tasks=(kept,)), snapshot.live_task)
+    activity = activity_of(snapshot.live_task)
+    task_record = replace(snapshot.record, activity=activity, active_at=ports.now())
+    await record(ports, Batch(tasks=(task_record,)), snapshot.live_task)
 
 
 async def unbind(ports: Ports, snapshot: Snapshot) -> None:
     """End the attempt: its pod ended, the workload goes on."""
-    kept = replace(
+    task_record = replace(
         snapshot.record, pod_name="", pod_uid="", images=(), origin=None, renewals={}, denial=""
     )
-    await record(ports, Batch(tasks=(kept,)), snapshot.live_task)
+    await record(ports, Batch(tasks=(task_record,)), snapshot.live_task)
 
 
 async def finish(ports: Ports, snapshot: Snapshot, step: Finish) -> None:

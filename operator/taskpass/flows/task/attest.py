@@ -107,5 +107,5 @@ async def refuse_pod(ports: Ports, snapshot: Snapshot, step: RefusePod) -> None:
     entry = audit.attestation_failed(
         task.ref, pod.name, pod.uid, step.finding.reason, ports.now(), notice
     )
-    kept = replace(snapshot.record, denial=step.refusal)
-    await record(ports, Batch(entries=(entry,), tasks=(kept,)), task, (pod.name, pod.uid))
+    task_record = replace(snapshot.record, denial=step.refusal)
+    await record(ports, Batch(entries=(entry,), tasks=(task_record,)), task, (pod.name, pod.uid))

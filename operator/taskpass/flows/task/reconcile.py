@@ -117,23 +117,23 @@ class Reconciler:
 
     async def _run(self, ports: Ports, key: Key, run: Run) -> Requeue:
         for _ in range(MOST_STEPS):
-            seen = observe(ports, key, run)
-            run.task = seen.task
-            step = _decided(seen, ports.now())
+            snapshot = observe(ports, key, run)
+            run.task = snapshot.task
+            step = _decided(snapshot, ports.now())
             if _is_recorded_before(ports, step):
-                await record_deferred(ports, seen.task)
+                await record_deferred(ports, snapshot.task)
             if isinstance(step, Wait):
-                return await self._rest(ports, key, seen, step, run)
+                return await self._rest(ports, key, snapshot, step, run)
             logger.debug(
                 "Decided a step", extra={"task": "/".join(key), "step": type(step).__name__}
             )
             if isinstance(step, Revoke):  # they need not wait for this one's providers
                 relatives.enqueue_descendants(ports, key)
             try:
-                await self._act(ports, seen, step, run)
+                await self._act(ports, snapshot, step, run)
             except TransientError as error:
-                await record_deferred(ports, seen.task)
-                await self._tell(seen, step, error)
+                await record_deferred(ports, snapshot.task)
+                await self._tell(snapshot, step, error)
                 raise
             if isinstance(step, CHANGING):
                 relatives.enqueue_descendants(ports, key)

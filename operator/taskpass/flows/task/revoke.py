@@ -151,22 +151,25 @@ async def withdraw(ports: Ports, step: Withdraw, pod: PodView | None) -> bool:
     That there is none is recorded with what follows. On return the kubelet of `pod`, the task's,
     has been told to look at once; it is one that may run.
     """
-    kept = step.record
+    task_record = step.record
     try:
         await ports.sink.withdraw(
-            kept.task.namespace, kept.task.name, kept.task.uid, kept.secret_uid
+            task_record.task.namespace,
+            task_record.task.name,
+            task_record.task.uid,
+            task_record.secret_uid,
         )
     except TransientError:
         raise
     except TaskpassError as error:
         logger.warning(
-            "Failed to delete a Secret", extra={"task": str(kept.task), "error": str(error)}
+            "Failed to delete a Secret", extra={"task": str(task_record.task), "error": str(error)}
         )
         return False
     ports.fail_point("withdraw.after-delete")
-    cleared = replace(kept, secret_uid="", secret_written=False, delivered=())
+    cleared = replace(task_record, secret_uid="", secret_written=False, delivered=())
     defer(ports, Batch(tasks=(cleared,)))
-    if pod is not None and pod.uid == kept.pod_uid and not pod.ended:
+    if pod is not None and pod.uid == task_record.pod_uid and not pod.ended:
         await ports.pods.nudge(pod, "none")
     return True
 

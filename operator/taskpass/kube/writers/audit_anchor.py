@@ -36,15 +36,15 @@ class KubeAnchor:
         )  # fmt: skip
 
     async def write(
-        self, seen: AnchorState, head: Head | None, finding: Finding, figures: Mapping[str, int],
-        now: datetime,
+        self, anchored: AnchorState, head: Head | None, finding: Finding,
+        figures: Mapping[str, int], now: datetime,
     ) -> None:  # fmt: skip
         """See `ports.LogAnchor`."""
-        before = seen.status.get("conditions", ())
+        before = anchored.status.get("conditions", ())
         status: dict[str, Any] = {
             **figures,
-            "observedGeneration": seen.generation,
-            "conditions": conditions({"Ready": finding}, before, seen.generation, now),
+            "observedGeneration": anchored.generation,
+            "conditions": conditions({"Ready": finding}, before, anchored.generation, now),
         }
         if head is not None:
             status |= {
@@ -57,19 +57,19 @@ class KubeAnchor:
         await self._client.merge_patch(PATH + "/status", {"status": status})
 
 
-async def begin_anew(client: ApiClient, seen: AnchorState, reason: str) -> None:
+async def begin_anew(client: ApiClient, anchored: AnchorState, reason: str) -> None:
     """Forget what is remembered, as a person decided: make the object anew, which says why.
 
     Raises:
         Conflict: It is another object by now than what was seen.
 
     """
-    assert seen.head is not None  # noqa: S101 (there is something to forget)
+    assert anchored.head is not None  # noqa: S101 (there is something to forget)
     said = {
-        "reason": reason, "origin": seen.head.origin, "size": seen.head.size,
-        "root": base64.b64encode(seen.head.root).decode(),
+        "reason": reason, "origin": anchored.head.origin, "size": anchored.head.size,
+        "root": base64.b64encode(anchored.head.root).decode(),
     }  # fmt: skip
-    await client.delete(PATH, uid=seen.uid)
+    await client.delete(PATH, uid=anchored.uid)
     body = {
         "apiVersion": API_VERSION, "kind": AUDIT_ANCHOR.name,
         "metadata": {"name": NAME, "annotations": {RE_ORIGIN: json.dumps(said)}},
