@@ -1,11 +1,29 @@
 """What somebody does to a ledger's file who has no key: by SQL, and beneath it."""
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from taskpass.core.audit.canonical import entry_bytes
+from taskpass.core.audit.log_events import key_rotated
+from taskpass.ledger.log.frontier import partial_tiles
+from taskpass.ledger.log.index import index_row
+from taskpass.ledger.log.key_history import declared_key
+from taskpass.ledger.log.reader import reading
+from taskpass.ledger.log.signing import Signer
 from taskpass.ledger.maintain.copy import copy
+from taskpass.tlog.checkpoint import (
+    Checkpoint,
+    PublicKey,
+    Signature,
+    parse_body,
+    parse_note,
+    signed_note,
+)
+from taskpass.tlog.merkle import Tree, leaf_hash
+from tests.unit.ledger import objects
 
 
 def execute(path: Path, *statements: str) -> None:
@@ -56,3 +74,39 @@ def empty_unique_index(path: Path) -> None:
 
 def _rewrite(path: Path, *statements: str) -> None:
     execute(path, "PRAGMA writable_schema = ON", *statements, "PRAGMA writable_schema = RESET")
+
+
+def gone_on(path: Path, mine: Signer, *, handover: str) -> None:
+    """Go on with a log by another key: an entry hands over to it, and more are signed by it.
+
+    `handover` is what is kept as the handover's checkpoint: `none`, `mine` (signed by the other key
+    alone), or the text of another.
+    """
+    with reading(path) as log:
+        origin, tree = parse_body(parse_note(log.note)[0]).origin, Tree(partial_tiles(log))
+        time = json.loads(log.entry(log.size - 1))["time"]
+        before = declared_key(log).vkey()
+    key = PublicKey(origin, mine.public_key)
+    rotation = key_rotated(origin, before, key.vkey(), "", objects.NOW)
+    for number, entry in enumerate([rotation, *map(objects.entry, ("x", "y"))]):
+        body = entry_bytes(entry, source=origin, time=time, adjusted=False)
+        row = index_row(json.loads(body))
+        _execute(path, "INSERT INTO entry VALUES (?, ?)", tree.size, body)
+        _execute(path, f"INSERT INTO idx VALUES (?{', ?' * len(row)})", tree.size, *row)
+        tree.append(leaf_hash(body))
+        note = _signed(Checkpoint(origin, tree.size, tree.root()), key, mine)
+        if not number and handover != "none":
+            kept = note if handover == "mine" else handover
+            _execute(path, "INSERT INTO ckpt VALUES (?, ?, 'handover')", tree.size, kept)
+    head = (tree.size, tree.root(), tree.frontier(), note)
+    _execute(path, "UPDATE head SET size = ?, root = ?, frontier = ?, note = ?", *head)
+
+
+def _execute(path: Path, statement: str, *values: object) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(statement, values)
+
+
+def _signed(checkpoint: Checkpoint, key: PublicKey, signer: Signer) -> str:
+    body = checkpoint.body()
+    return signed_note(body, Signature(key.name, key.id, signer.sign(body.encode())))

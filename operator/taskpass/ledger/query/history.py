@@ -14,8 +14,8 @@ import orjson
 from taskpass.core.audit.anchor import AnchorReason, Head, compare
 from taskpass.core.model.entry import PREFIX, EventType
 from taskpass.ledger.log.entry_filter import Query
-from taskpass.ledger.log.key_history import chain_of, opened_head
-from taskpass.ledger.log.proven_reads import entry_under, grown_from
+from taskpass.ledger.log.proven_keys import proven_chain, signed_head
+from taskpass.ledger.log.proven_reads import grown_from
 from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
 from taskpass.ledger.log.signing import verify_signature
 from taskpass.ledger.verify.proven import LogLocation, proven
@@ -89,8 +89,7 @@ class History:
         checkpoint = parse_body(parse_note(note)[0])
         seen = Head(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root)
         with self._held() as (log, head):
-            handovers = sorted(size for size in log.handovers() if size <= head.size)
-            chain = chain_of(lambda i: entry_under(log, i, head.size, head.root), handovers)
+            chain = proven_chain(log, head.size, head.root)
             if not any(_signed(note, span.key) for span in chain.spans):
                 raise BadCheckpoint("none of the log's keys has signed it")
             return _compared(seen, log, head)
@@ -128,9 +127,7 @@ def _compared(remembered: Head | None, log: LogReader, head: Head) -> tuple[Anch
 
 
 def _signed_head(log: LogReader) -> Head:
-    checkpoint = opened_head(log)
-    if checkpoint.size != log.size:
-        raise TamperEvidence("the ledger's head does not say what its checkpoint says")
+    checkpoint = signed_head(log)
     return Head(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, note=log.note)
 
 

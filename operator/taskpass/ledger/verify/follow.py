@@ -37,8 +37,8 @@ def caught_up(replay: Replay, log: LogReader, query: Query) -> Entries:
     """Take into a walk what a log has grown by since; return those entries that were asked for.
 
     Raises:
-        TamperEvidence: It is not grown from what was walked, or not signed, or lacks entries that
-            no entry says to be pruned.
+        TamperEvidence: It is not grown from what was walked, or not signed, or by a key that the
+            one before has not handed over to, or lacks entries that no entry says to be pruned.
 
     """
     head = _head(log)
@@ -47,6 +47,7 @@ def caught_up(replay: Replay, log: LogReader, query: Query) -> Entries:
         _check_signed(replay, log)
         raise TamperEvidence(f"ROLLBACK: the log had {size} entries, and has {head.size}")
     pieces = Verification(log, "", (), ()).pieces(query)
+    replay.want(at for at in log.handovers() if at > size)
     found: list[tuple[int, bytes]] = []
     while replay.tree.size < head.size:
         piece = pieces.rest(replay.tree.size)
@@ -57,6 +58,7 @@ def caught_up(replay: Replay, log: LogReader, query: Query) -> Entries:
     _check_signed(replay, log)
     if replay.tree.root() != head.root:
         raise _otherwise(log, size, root, head)
+    _check_handovers(replay, log, size)
     check_absent(log, replay)
     return found
 
@@ -66,6 +68,25 @@ def _check_signed(replay: Replay, log: LogReader) -> None:
         replay.keys.open(log.note, verify_signature)
     except BadCheckpoint as error:
         raise TamperEvidence(f"the checkpoint does not hold: {error}") from error
+
+
+def _check_handovers(replay: Replay, log: LogReader, since: int) -> None:
+    """Find the checkpoint that both keys signed of each handover that entries from `since` on tell.
+
+    By such an entry alone anybody could go on with a key of their own.
+    """
+    notes = log.handovers()
+    for size in (size for size in replay.keys.handovers if size > since):
+        if size not in notes:
+            raise TamperEvidence(
+                f"the key was handed over at size {size}, and no checkpoint of it is kept"
+            )
+        try:
+            handover = replay.keys.open(notes[size], verify_signature)
+        except BadCheckpoint as error:
+            raise TamperEvidence(f"the handover at size {size} does not hold: {error}") from error
+        if (handover.size, handover.root) != (size, replay.roots[size]):
+            raise TamperEvidence(f"the handover at size {size} is not what its keys have signed")
 
 
 def _otherwise(log: LogReader, size: int, root: bytes, head: Checkpoint) -> TamperEvidence:

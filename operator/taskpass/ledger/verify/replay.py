@@ -78,6 +78,10 @@ class Replay:
             raise TamperEvidence("the first entry does not name the key that signed the log")
         return self._keys
 
+    def want(self, sizes: Iterable[int]) -> None:
+        """Take further sizes at which the root is wanted; none that was gone through already."""
+        self._wanted |= frozenset(sizes)
+
     def take(self, bundle: Bundle) -> list[Tile]:
         """Take the next bundle; return the tiles above its own that it completes."""
         if bundle.first_time:
