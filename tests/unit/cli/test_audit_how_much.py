@@ -124,6 +124,24 @@ def test_entries_that_were_put_back_out_of_the_archive_are_not_said_to_be_absent
     assert "1  log.genesis" in counted.stdout
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_an_export_and_its_archive_in_one_zip_are_the_whole_log(place: Path, edited: bool) -> None:
+    """It has the entries that the keys follow from twice, and both have to say the same."""
+    prune(place / "ledger.db", Limit(before=512), place / "archive", NEXT, LATER)
+    export = place / "export"
+    run("export", export, "--db", place / "ledger.db")
+    entries = "tile/entries"
+    shutil.copytree(place / "archive" / entries, export / entries, dirs_exist_ok=True)
+    if edited:
+        (export / "kept/0").write_bytes(b"{}")
+    for name in ("export", "archive"):
+        shutil.make_archive(str(place / name), "zip", place / name)
+
+    whole, part = (run("verify", "--dir", place / f"{name}.zip") for name in ("export", "archive"))
+
+    assert (whole.exit_code, part.exit_code) == (int(edited), 0), whole.output + part.output
+
+
 def test_of_an_archive_of_which_a_part_is_put_back_the_rest_is_absent(place: Path) -> None:
     prune(place / "ledger.db", Limit(before=512), place / "archive", NEXT, LATER)
     export = place / "export"

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -136,6 +137,93 @@ def test_a_file_that_only_who_unpacks_a_stream_sees_is_refused(
     done = run("verify", "--dir", made)
 
     assert (done.exit_code, "between its files" in done.stderr) == (1, True), done.output
+
+
+@pytest.mark.parametrize("command", [["verify"], ["search"]])
+@pytest.mark.parametrize("where", ["behind sizes that follow", "behind the end", "in its sizes"])
+def test_nothing_is_hidden_within_a_file_from_who_unpacks_a_stream(
+    place: Path, tmp_path: Path, where: str, command: list[str]
+) -> None:
+    """Who reads on from where a packed file ends finds another `entries.csv` there."""
+    with zipfile.ZipFile(place / "log.zip") as file:
+        files = {name: file.read(name) for name in file.namelist()}
+    forged = b"entries in which no revocation is\n"
+    made = tmp_path / "made.zip"
+    made.write_bytes(streamed(files, "vkey", forged, where))
+    with zipfile.ZipFile(made) as file:
+        assert {name: file.read(name) for name in file.namelist()} == files
+
+    done = run(*command, "--dir", made)
+
+    if where != "in its sizes":
+        assert forged in read_as_stream(made.read_bytes())
+    assert (done.exit_code, "without its directory" in done.stderr) == (1, True), done.output
+
+
+def streamed(files: dict[str, bytes], host: str, hidden: bytes, where: str) -> bytes:
+    """Return a zip with a file that is hidden within another one's packed bytes."""
+    raw, directory = b"", b""
+    for name, body in files.items():
+        packed, at = deflated(body), len(raw)
+        size, crc, flags, sizes = len(packed), zlib.crc32(body), 0, (len(packed), len(body))
+        if name == host and where == "in its sizes":
+            sizes = (len(packed) - 1, len(body))
+        elif name == host:
+            if where == "behind sizes that follow":
+                flags = 8
+                packed += struct.pack("<4sLLL", b"PK\x07\x08", crc, *sizes)
+            inner = deflated(hidden)
+            packed += header("entries.csv", 0, zlib.crc32(hidden), len(inner), len(hidden)) + inner
+            size = len(packed)
+        raw += header(name, flags, *((0, 0, 0) if flags else (crc, *sizes))) + packed
+        directory += struct.pack(
+            "<4s4H2H3L5H2L", b"PK\x01\x02", 20, 20, flags, 8, 0, 33, crc, size, len(body),
+            len(name), 0, 0, 0, 0, 0, at,
+        ) + name.encode()  # fmt: skip
+    count = len(files)
+    end = (b"PK\x05\x06", 0, 0, count, count, len(directory), len(raw), 0)
+    return raw + directory + struct.pack("<4s4H2LH", *end)
+
+
+def deflated(body: bytes) -> bytes:
+    pack = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return pack.compress(body) + pack.flush()
+
+
+def header(name: str, flags: int, *crc_and_sizes: int) -> bytes:
+    fields = (b"PK\x03\x04", 20, flags, 8, 0, 33, *crc_and_sizes, len(name), 0)
+    return struct.pack("<4s5H3L2H", *fields) + name.encode()
+
+
+def read_as_stream(raw: bytes) -> list[bytes]:
+    """Return what a program unpacks that goes from file to file, by each one's own header."""
+    found, at = [], 0
+    while raw[at : at + 4] == b"PK\x03\x04":
+        flags, name, extra = (
+            *struct.unpack("<H", raw[at + 6 : at + 8]),
+            *struct.unpack("<2H", raw[at + 26 : at + 30]),
+        )
+        unpack = zlib.decompressobj(-15)
+        found.append(unpack.decompress(raw[at + 30 + name + extra :]))
+        at = len(raw) - len(unpack.unused_data) + (16 if flags & 8 else 0)
+    return found
+
+
+MORE = ["tile/entries/000.p/200", "tile/0/007", "kept/0", "kept/5", "handover/77", "entries.jsonl"]
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_a_zip_has_no_file_that_nothing_was_held_against(
+    place: Path, tmp_path: Path, name: str
+) -> None:
+    """Its name is one that files of logs have, and this log has no such file."""
+    export = tmp_path / "export.zip"
+    assert run("export", export, "--db", place / "ledger.db").exit_code == 0
+    assert run("verify", "--dir", export).exit_code == 0
+    with zipfile.ZipFile(export, "a") as file:
+        file.writestr(name, b'{"forged":1}\n')
+
+    assert run("verify", "--dir", export).exit_code == 1
 
 
 def test_sizes_that_follow_a_file_are_nothing_between(place: Path, tmp_path: Path) -> None:

@@ -118,12 +118,22 @@ class FileReader:
 
     def kept(self) -> dict[int, bytes]:
         """Return the entries outside of `bodies` that were kept."""
-        indexes = [0, *(size - 1 for size in self._sizes())]
-        return {i: self._read(f"kept/{i}") for i in indexes if i not in self.bodies}
+        return {i: self._read(f"kept/{i}") for i in self._to_keep() if i not in self.bodies}
+
+    def has_twice(self, path: str) -> bool:
+        """Tell whether a file is an entry that was kept, and that is in its bundle as well.
+
+        So it is where an archive's bundles were put back.
+        """
+        here = [i for i in self._to_keep() if i in self.bodies and path == f"kept/{i}"]
+        return any(self._read(path) == self.entry(i) for i in here)
 
     def cosigned(self) -> str:
         """Return the last checkpoint that witnesses have cosigned; '' where there is none."""
         return self._cosigned
+
+    def _to_keep(self) -> list[int]:
+        return [0, *(size - 1 for size in self._sizes())]
 
     def _sizes(self) -> tuple[int, ...]:
         try:

@@ -20,12 +20,33 @@ MOST_BYTES = TILE_WIDTH * (2 + 65_535)
 """Of one file but lines: a bundle of the largest entries. A zip can claim to hold anything."""
 
 
+UNSIGNED = frozenset({"VERIFY.md", "policy", "SHA256SUMS"})
+"""Files of an export that nothing is held against."""
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """An open zip."""
 
     file: zipfile.ZipFile
     files: FileReader
+    read: set[str]
+    """Names of the files that were read."""
+
+    def check_all_read(self) -> None:
+        """Call it when the log is verified, of which every file has to be read for that.
+
+        Raises:
+            TamperEvidence: There are more: whoever unpacks it takes them for files of the log.
+
+        """
+        names = {each.filename for each in self.file.infolist() if not each.is_dir()}
+        for name in sorted(names - self.read - UNSIGNED):
+            if not self.files.has_twice(name):
+                raise TamperEvidence(
+                    f"{self.file.filename} has the file '{name}', which is none of this log's: "
+                    "nothing that was signed is held against it"
+                )
 
     @contextmanager
     def lines(self, name: str) -> Iterator[IO[str] | None]:
@@ -33,6 +54,7 @@ class Archive:
         if name not in self.file.namelist():
             yield None
             return
+        self.read.add(name)
         with self.file.open(name) as raw:
             yield io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
 
@@ -50,10 +72,13 @@ def zipped(path: Path) -> Iterator[Archive]:
         with zipfile.ZipFile(path) as file:
             check_members(file, path)
 
+            found: set[str] = set()
+
             def read(name: str) -> bytes:
+                found.add(name)
                 return _read(file, name)
 
-            yield Archive(file, FileReader(read))
+            yield Archive(file, FileReader(read), found)
     # RuntimeError is zipfile's own, for one that is encrypted.
     except (
         zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError,

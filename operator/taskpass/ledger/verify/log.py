@@ -158,13 +158,15 @@ def verify_directory(
     if directory.is_file():
         with zipped(directory) as archive:
             report = verify_files(archive.files, vkey=vkey, against=against, progress=progress)
-            return replace(report, lines=check_lines(archive.files, archive.lines))
+            lines = check_lines(archive.files, archive.lines)
+            archive.check_all_read()
+            return replace(report, lines=lines)
     files = in_directory(directory)
     verified = Verification(files, vkey, against, ())
     with in_parallel(directory, verified.pieces()) as pieces:
         verified.walk(pieces, progress)
-    lines = functools.partial(lines_of, directory)
-    return replace(concluded(files, verified), lines=check_lines(files, lines))
+    there = functools.partial(lines_of, directory)
+    return replace(concluded(files, verified), lines=check_lines(files, there))
 
 
 def verify_files(
