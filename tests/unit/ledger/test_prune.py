@@ -19,7 +19,7 @@ from taskpass.cli.audit import audit
 from taskpass.core.errors import LedgerError, LedgerLocked, UsageError
 from taskpass.ledger.export.directory import export
 from taskpass.ledger.export.files import in_directory
-from taskpass.ledger.log.key_history import opened_head
+from taskpass.ledger.log.proven_keys import signed_head
 from taskpass.ledger.log.reader import Incomplete, Pruned, TamperEvidence, reading
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.prune import Limit, archived, limit_of, plan, prune
@@ -120,11 +120,11 @@ def bundle(directory: Path, number: int) -> list[bytes]:
 async def test_a_receipt_from_before_is_still_proven(path: Path) -> None:
     """Somebody kept entry 5; the log has only its hash by now."""
     with reading(path) as log:
-        receipt, old = log.entry(5), opened_head(log)
+        receipt, old = log.entry(5), signed_head(log)
     pruned(path, 800)
 
     with reading(path) as log:
-        head, subtrees = opened_head(log), TileSubtrees(log.size, log.tile)
+        head, subtrees = signed_head(log), TileSubtrees(log.size, log.tile)
         proof = inclusion_proof(5, log.size, subtrees)
         growth = consistency_proof(old.size, log.size, subtrees)
 

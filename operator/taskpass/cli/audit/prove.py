@@ -9,12 +9,10 @@ from taskpass.cli.audit import options
 from taskpass.cli.audit.proof import conclude
 from taskpass.cli.output import say, say_json
 from taskpass.core.errors import UsageError
-from taskpass.ledger.export.files import FileReader
 from taskpass.ledger.log.entry_filter import Query
-from taskpass.ledger.log.reader import LogReader
 from taskpass.ledger.query.part import demand_all
 from taskpass.ledger.verify import proofs as proving
-from taskpass.ledger.verify.proven import LogLocation, proven
+from taskpass.ledger.verify.proven import LogLocation, VerifiedLog, proven
 
 
 @click.group()
@@ -52,7 +50,7 @@ def inclusion(
             found = log.entries if entry is None else (proving.only(log, entry),)
             if not found:
                 raise UsageError("The log has no such entries")
-            written = [_written(log.source, index, destination) for index, _ in found]
+            written = [_written(log, index, body, destination) for index, body in found]
     if as_json:
         say_json(written)
     else:
@@ -72,7 +70,7 @@ def consistency(kept: Path, where: LogLocation, as_json: bool) -> None:
     with options.exit_on_error():
         text = options.text(kept, "checkpoint")
         with proven(where) as log:
-            old, head, hashes = proving.prove_consistency(log.source, text)
+            old, head, hashes = proving.prove_consistency(log, text)
     lines = [base64.b64encode(each).decode() for each in hashes]
     if as_json:
         say_json({"old": old.size, "size": head.size, "proof": lines})
@@ -109,14 +107,14 @@ def _asked(entry: str | None, query: Query) -> Query:
     return Query(index=asked) if isinstance(asked, int) else asked
 
 
-def _written(log: LogReader | FileReader, index: int, directory: Path) -> dict[str, object]:
-    proof = proving.prove_inclusion(log, index)
-    body = directory / f"{index}.json"
+def _written(log: VerifiedLog, index: int, body: bytes, directory: Path) -> dict[str, object]:
+    proof = proving.prove_inclusion(log, index, body)
+    entry = directory / f"{index}.json"
     path = directory / f"{index}.tlog-proof"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        body.write_bytes(log.entry(index))
+        entry.write_bytes(body)
         path.write_text(proof.text(), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{directory} cannot be written ({error.strerror})") from error
-    return {"index": index, "entry": str(body), "proof": str(path)}
+    return {"index": index, "entry": str(entry), "proof": str(path)}

@@ -9,8 +9,8 @@ import orjson
 from taskpass.core.audit.key_history import BadChain, KeyChain
 from taskpass.core.errors import LedgerError
 from taskpass.ledger.log.reader import TamperEvidence
-from taskpass.ledger.log.signing import Signer, verify_signature
-from taskpass.tlog.checkpoint import BadCheckpoint, Checkpoint, PublicKey
+from taskpass.ledger.log.signing import Signer
+from taskpass.tlog.checkpoint import PublicKey
 
 
 def chain_of(entry: Callable[[int], bytes], handovers: Iterable[int]) -> KeyChain:
@@ -27,8 +27,6 @@ def chain_of(entry: Callable[[int], bytes], handovers: Iterable[int]) -> KeyChai
 class Stored(Protocol):
     """A log that entries can be read from."""
 
-    note: str
-
     def entry(self, index: int) -> bytes:
         """Return the bytes of one entry."""
 
@@ -44,14 +42,6 @@ def declared_chain(log: Stored) -> KeyChain:
 def declared_key(log: Stored) -> PublicKey:
     """Return the key that signs the ledger's checkpoint, by its own word."""
     return declared_chain(log).current
-
-
-def opened_head(log: Stored) -> Checkpoint:
-    """Return the ledger's checkpoint, signed by the key that the ledger itself names."""
-    try:
-        return declared_chain(log).open(log.note, verify_signature)
-    except BadCheckpoint as error:
-        raise TamperEvidence(f"the ledger's checkpoint does not hold: {error}") from error
 
 
 def cluster_of(log: Stored) -> str:

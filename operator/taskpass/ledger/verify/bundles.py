@@ -179,6 +179,8 @@ class Bundles:
                 raise TamperEvidence(f"entry {index} is there, though it was to be absent")
             piece.events.append((index, event))
             _count(piece, row)
+            if self.query is not None and self.query.wants(index, row, event):
+                piece.found.append((index, body))
         return piece
 
 

@@ -1,4 +1,8 @@
-"""Make proofs from a ledger, and check them: what somebody outside can keep or show."""
+"""Make proofs from a log that was verified, and check them: what somebody can keep or show.
+
+Entries and keys are those of the verification; of what is read once more, only what is under its
+checkpoint counts. The files may be others by then.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +10,9 @@ from uuid import UUID
 
 from taskpass.core.audit.key_history import KeyChain
 from taskpass.core.errors import UsageError
-from taskpass.ledger.export.files import FileReader
 from taskpass.ledger.log.entry_filter import Query
-from taskpass.ledger.log.key_history import declared_chain, opened_head
 from taskpass.ledger.log.proven_reads import grown_from
-from taskpass.ledger.log.reader import LogReader, TamperEvidence
+from taskpass.ledger.log.reader import Incomplete, TamperEvidence
 from taskpass.ledger.log.signing import verify_signature
 from taskpass.ledger.verify.proven import VerifiedLog
 from taskpass.tlog.checkpoint import (
@@ -32,28 +34,25 @@ from taskpass.tlog.tiles import TileSubtrees
 MOST_DIGITS = 15
 
 
-def prove_inclusion(log: LogReader | FileReader, index: int) -> TlogProof:
-    """Prove that the entry is under the ledger's checkpoint; the proof is checked before it leaves.
+def prove_inclusion(log: VerifiedLog, index: int, body: bytes) -> TlogProof:
+    """Prove that an entry is under the log's checkpoint; the proof is checked before it leaves.
 
     Raises:
-        UsageError: The log has no such entry.
-        TamperEvidence: It is not under the checkpoint.
+        TamperEvidence: It is not: what lies there is not any more what was verified.
 
     """
-    if not 0 <= index < log.size:
-        raise UsageError(f"The log has no entry {index}; its last is {log.size - 1}")
-    opened_head(log)
-    path = inclusion_proof(index, log.size, TileSubtrees(log.size, log.tile))
-    proof = TlogProof(index, tuple(path), log.note)
+    source, size = log.source, log.report.size
     try:
-        proof.check(leaf_hash(log.entry(index)))
-    except BadProof as error:
+        path = inclusion_proof(index, size, TileSubtrees(size, source.tile))
+        proof = TlogProof(index, tuple(path), source.note)
+        proof.check(leaf_hash(body))
+    except (BadProof, IndexError, ValueError) as error:  # or a tile is cut
         raise TamperEvidence(f"entry {index} is not under the checkpoint: {error}") from error
     return proof
 
 
 def prove_consistency(
-    log: LogReader | FileReader, kept: str
+    log: VerifiedLog, kept: str
 ) -> tuple[Checkpoint, Checkpoint, Sequence[bytes]]:
     """Prove that the log begins with the one of a kept checkpoint; return both, and the proof.
 
@@ -62,14 +61,13 @@ def prove_consistency(
         TamperEvidence: The checkpoint is not the log's, or the log does not begin with it.
 
     """
-    head, chain = opened_head(log), declared_chain(log)
-    old = _opened(kept, chain)
+    head, old = parse_body(parse_note(log.source.note)[0]), _opened(kept, log.replay.keys)
     if old.size > head.size:
         raise TamperEvidence(
             f"ROLLBACK: the log has {head.size} entries, and had {old.size} when the checkpoint "
             "was kept"
         )
-    before, proof = grown_from(log, old.size, head.size, head.root)
+    before, proof = grown_from(log.source, old.size, head.size, head.root)
     if before != old.root:
         raise TamperEvidence(
             f"FORK: the log's first {old.size} entries are not those of the kept checkpoint"
@@ -114,14 +112,21 @@ def identity_asked(identity: str) -> int | Query:
 
 
 def only(log: VerifiedLog, identity: str) -> tuple[int, bytes]:
-    """Return the one entry that was asked for; `UsageError` where there is none."""
+    """Return the one entry that was asked for, as it was when the log was verified.
+
+    Raises:
+        UsageError: The log has none.
+        Incomplete: It is absent.
+
+    """
     for found in log.entries:
         return found
     if not identity.isdigit():
         raise UsageError(f"The log has no entry of the id {identity}")
     if int(identity) >= log.report.size:
         raise UsageError(f"The log has no entry {identity}; its last is {log.report.size - 1}")
-    return int(identity), log.source.entry(int(identity))
+    log.source.entry(int(identity))  # says why it is absent
+    raise Incomplete(f"Entry {identity} was not there when the log was verified")
 
 
 def body_of(path: Path) -> bytes:
