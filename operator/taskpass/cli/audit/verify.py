@@ -149,7 +149,7 @@ def _witnesses(given: Iterable[str]) -> dict[str, PolicyWitness]:
 
 def _as_object(report: Report, trust: Trust) -> dict[str, Any]:
     by = [{"name": c.key.name, "size": c.size, "time": c.time} for c in trust.cosigners]
-    return {**dataclasses.asdict(report), "level": trust.level, "cosigners": by}
+    return {**dataclasses.asdict(report), "level": trust.level, "cosigners": by, "seen": trust.seen}
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -188,5 +188,7 @@ def _remembered(report: Report, trust: Trust, names: Sequence[str], now: int) ->
     for each in trust.cosigners:
         ago = f"{now - each.time} s ago"
         yield f"witness {each.key.name} has cosigned it at size {each.size}, {ago}"
+    if trust.level == 2:
+        yield f"as many witnesses as were demanded have seen it up to size {trust.seen}"
     level = KEPT if names and not trust.level else trust.level
     yield f"level {trust.level}: {WHO[level]}"

@@ -119,8 +119,11 @@ def _witness(name: str, key_file: Path, state: Path, logs: tuple[str, ...]) -> W
     except BadCheckpoint as error:
         raise UsageError(f"A log's key cannot be read: {error}") from error
     seed = read_seed_file(key_file) if key_file.exists() else make_seed_file(key_file)
+    signer = SeedSigner(seed)
+    if any(key.raw == signer.public_key for key in keys):
+        raise UsageError("--key-file has the log's own key: a witness is somebody else, with one")
     return Witness(
-        name=name, signer=SeedSigner(seed), logs=logs_of(keys), directory=state,
+        name=name, signer=signer, logs=logs_of(keys), directory=state,
         now=lambda: int(time.time()),
     )  # fmt: skip
 
