@@ -140,3 +140,25 @@ def test_an_expiry_of_the_same_day_is_told_by_its_time(tmp_path: Path) -> None:
     asyncio.run(write())
 
     assert "tickets is issued until 10:15:00, grant" in run(tmp_path, "search").stdout
+
+
+@pytest.mark.parametrize("command", [["timeline", "ticket-4711"], ["search"], ["tail"]])
+def test_a_time_that_was_moved_is_told_with_the_one_that_the_clock_said(
+    tmp_path: Path, command: list[str]
+) -> None:
+    """A year ahead for one entry, and right again: all that follow have that year in the log."""
+
+    async def write() -> None:
+        ledger = objects.opened(tmp_path / "ledger.db")
+        for number, ahead in enumerate((365, 1)):
+            told = objects.entry(number, time=NOW + timedelta(days=ahead))
+            await ledger.commit(Batch(entries=(told,)))
+        ledger.close()
+
+    asyncio.run(write())
+
+    lines = " ".join(run(tmp_path, *command).stdout.split())
+
+    assert lines.count("2027-11-25") >= 1
+    assert lines.count("the clock said 2026-11-26T10:00:00Z") == 1
+    assert lines.count("had been ahead before") == 1

@@ -61,9 +61,18 @@ def describe(event: Mapping[str, Any]) -> StepText:
     try:
         what = _what(step, data, event["time"])
     except (KeyError, TypeError):
-        return StepText(step, outcome, "cannot be told by this version; --json shows it")
+        what = "cannot be told by this version; --json shows it"
+        return StepText(step, outcome, what + _clock(data))
     said = data.get("reason") if step in _REASONED else ""
-    return StepText(step, outcome, what, quoted(str(said)) if said else "")
+    return StepText(step, outcome, what + _clock(data), quoted(str(said)) if said else "")
+
+
+def _clock(data: Mapping[str, Any]) -> str:
+    """Say when it was where the entry's time is another: in a log no time is before the last."""
+    if "clk" not in data:
+        return ""
+    said = f"{str(data['at'])[:19]}Z" if "at" in data else "an earlier time"
+    return f" (the clock said {said}, and had been ahead before)"
 
 
 def _what(step: str, data: Mapping[str, Any], at: str) -> str:
