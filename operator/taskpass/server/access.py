@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from taskpass.core.errors import ApiError, Forbidden, Unauthenticated
 from taskpass.core.model.api import GROUP
@@ -40,9 +41,11 @@ class LogAccess:
         """
         key = (hashlib.sha256(token.encode()).digest(), subresource)
         until, answer = self._kept.get(key, (0.0, None))
-        if self._monotonic() >= until:
+        began = self._monotonic()
+        if began >= until:
             answer = await self._asked(token, subresource)
-            self._kept[key] = (self._monotonic() + KEEP_SECONDS, answer)
+            # From when it was asked: the answer may have been a long time on its way.
+            self._kept[key] = (began + KEEP_SECONDS, answer)
             self._kept.move_to_end(key)
             while len(self._kept) > MOST:
                 self._kept.popitem(last=False)
@@ -50,31 +53,33 @@ class LogAccess:
             raise type(answer)(str(answer))
 
     async def _asked(self, token: str, subresource: str) -> ApiError | None:
-        user = await self._user(token)
-        if user is None:
+        found = await self._user(token)
+        if found is None:
             return Unauthenticated(
                 f"The token is of nobody, has run out, or is not for audience '{AUDIENCE}'"
             )
-        if await self._may(user, subresource):
+        if await self._may(*found, subresource):
             return None
         what = "auditanchors" + (f"/{subresource}" if subresource else "")
         return Forbidden(f"The right to get {what} 'taskpass' of taskpass.dev is missing")
 
-    async def _user(self, token: str) -> User | None:
+    async def _user(self, token: str) -> tuple[User, Mapping[str, Any]] | None:
+        """Return whose the token is, and what else the API server says of it."""
         spec = {"token": token, "audiences": [AUDIENCE]}
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         status = (await self._client.create(TOKENS, review)).get("status", {})
         if status.get("authenticated") is not True or AUDIENCE not in status.get("audiences", ()):
             return None
         user = status.get("user", {})
-        return User(
+        named = User(
             username=user.get("username", ""), uid=user.get("uid", ""),
             groups=tuple(user.get("groups", ())),
         )  # fmt: skip
+        return named, user.get("extra") or {}
 
-    async def _may(self, user: User, subresource: str) -> bool:
+    async def _may(self, user: User, extra: Mapping[str, Any], subresource: str) -> bool:
         what = {
             "group": GROUP, "resource": "auditanchors", "name": "taskpass", "verb": "get",
             "subresource": subresource,
         }  # fmt: skip
-        return await is_allowed(self._client, user, what, "read the audit log")
+        return await is_allowed(self._client, user, what, "read the audit log", extra)

@@ -1,5 +1,6 @@
 """Who may read the log: what is asked of the API server, and what its answers mean."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,15 +19,18 @@ class FakeApi:
         self.sent: list[dict[str, Any]] = []
         self.fails: Exception | None = None
         self.unknown = ""
+        self.extra: dict[str, list[str]] = {}
+        self.answers_in: Callable[[], None] = lambda: None
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self.sent.append(body)
+        self.answers_in()
         if self.fails is not None:
             raise self.fails
         spec = body["spec"]
         if body["kind"] == "TokenReview":
             name, groups = self.tokens.get(spec["token"], ("", []))
-            user = {"username": name, "groups": groups}
+            user = {"username": name, "groups": groups, "extra": self.extra}
             known = bool(name) and set(spec["audiences"]) & set(self.audiences)
             found = {"authenticated": bool(known), "user": user, "audiences": self.audiences}
             return {"status": found if known else {"authenticated": False}}
@@ -111,6 +115,32 @@ async def test_an_answer_counts_for_ten_seconds_and_no_longer(
     with pytest.raises(Unauthenticated):
         await access.check("t-jane", LOG)
     assert len(api.sent) == 3
+
+
+async def test_the_ten_seconds_are_from_when_it_was_asked(
+    access: LogAccess, api: FakeApi, clock: Clock
+) -> None:
+    """An answer that was long on its way is of a right as it was then."""
+
+    def slow() -> None:
+        clock.at += KEEP_SECONDS / 2
+
+    api.answers_in = slow
+    await access.check("t-jane", LOG)
+    api.tokens.clear()
+
+    with pytest.raises(Unauthenticated):
+        await access.check("t-jane", LOG)
+
+
+async def test_what_else_a_token_is_known_by_is_asked_about_too(
+    access: LogAccess, api: FakeApi
+) -> None:
+    """An authorizer may allow a token less than its user: one of certain scopes, say."""
+    api.extra = {"scopes.authorization.openshift.io": ["user:info"]}
+    await access.check("t-jane", LOG)
+
+    assert api.sent[1]["spec"]["extra"] == api.extra
 
 
 async def test_a_no_is_kept_as_long_and_one_right_is_not_another(

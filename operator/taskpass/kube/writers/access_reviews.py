@@ -1,6 +1,8 @@
 """Questions to the API server about rights."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from taskpass.core.errors import EvaluationFailed
 from taskpass.core.model.api import GROUP
@@ -8,6 +10,7 @@ from taskpass.core.model.task import User
 from taskpass.ports.cluster import ApiClient
 
 PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class KubeReviews:
@@ -44,11 +47,13 @@ class KubeReviews:
 
 
 async def is_allowed(
-    client: ApiClient, user: User, attributes: Mapping[str, str], action: str
-) -> bool:
+    client: ApiClient, user: User, attributes: Mapping[str, str], action: str,
+    extra: Mapping[str, Any] = NOTHING,
+) -> bool:  # fmt: skip
     """Tell whether a user has a right, which `resourceAttributes` of a SubjectAccessReview name.
 
-    `action` is what the user would do, as the end of "may ...".
+    `action` is what the user would do, as the end of "may ...". `extra` is what the API server said
+    of the user's token beside the name, by which an authorizer may allow less (scopes, say).
 
     Raises:
         EvaluationFailed: The API server could not tell; that is neither a yes nor a no.
@@ -58,7 +63,7 @@ async def is_allowed(
         return False  # a task without a stamp; asking for nobody would be refused as invalid
     spec = {
         "user": user.username, "uid": user.uid, "groups": list(user.groups),
-        "resourceAttributes": dict(attributes),
+        "resourceAttributes": dict(attributes), **({"extra": dict(extra)} if extra else {}),
     }  # fmt: skip
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
     status = (await client.create(PATH, {**review, "spec": spec})).get("status", {})
