@@ -1,8 +1,10 @@
 """What is printed is what was verified, and not what lies there a moment later."""
 
 import asyncio
+import contextlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskpass.cli.audit import audit
+from taskpass.core.audit.terms import notice_digest
 from taskpass.ledger.export.directory import export
+from taskpass.ledger.log.reader import LogReader, TamperEvidence, reading
 from taskpass.ledger.log.signing import SeedSigner
 from taskpass.ledger.maintain.prune import Limit, prune
+from taskpass.ledger.state.noted import Noted
 from taskpass.ledger.verify import proven
+from taskpass.ledger.verify.log import Report, Verification, verify_database
 from tests.unit.ledger import objects
 from tests.unit.ledger.objects import NOW, SEED
 
@@ -97,3 +103,40 @@ def test_an_entry_that_is_absent_is_told_so(original: Path) -> None:
 
     assert [each.exit_code for each in shown] == [3, 3]
     assert "absent by policy" in shown[0].stderr
+
+
+@pytest.mark.parametrize("size", [20, 300])
+async def test_what_people_were_told_is_held_against_the_entries_that_were_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """An item of a trail is edited, and its entry too, for as long as it is read once more."""
+    path = tmp_path / "ledger.db"
+    ledger = objects.opened(path)
+    await objects.story(ledger)
+    await objects.filled(ledger, size)
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        uid, index = db.execute("SELECT task_uid, audit_index FROM trail").fetchone()
+        db.execute("UPDATE trail SET message = 'forged' WHERE audit_index = ?", (index,))
+    with reading(path) as log:
+        noted = Noted.read(log.db)
+        (item,) = (each for each in noted.trails[uid] if each.audit_index == index)
+    verified, read = [False], LogReader.bundle
+
+    def report(self: Verification, report: Callable[..., Report] = Verification.report) -> Report:
+        verified[0] = True
+        return report(self)
+
+    def bundle(self: LogReader, number: int) -> list[bytes]:
+        entries = read(self, number)
+        if verified[0]:
+            event = json.loads(entries[index])
+            event["data"]["notice"] = notice_digest(item.notice)
+            entries[index] = json.dumps(event).encode()
+        return entries
+
+    monkeypatch.setattr(Verification, "report", report)
+    monkeypatch.setattr(LogReader, "bundle", bundle)
+
+    with pytest.raises(TamperEvidence, match="is not any more what was verified"):
+        verify_database(path)

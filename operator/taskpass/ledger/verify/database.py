@@ -165,6 +165,8 @@ def _check_trails(noted: Noted, log: LogReader, replay: Replay) -> None:
         if index // TILE_WIDTH != number:
             number = index // TILE_WIDTH
             entries = log.bundle(number)
+            if not replay.is_bundle(number, entries):
+                raise TamperEvidence(f"bundle {number} is not any more what was verified")
         there.add((uid, index))
         event = orjson.loads(entries[index % TILE_WIDTH])
         # A version of before wrote no digests; since there are some, what has none told nobody.

@@ -13,7 +13,8 @@ from taskpass.core.model.entry import PREFIX, EventType, Result
 from taskpass.ledger.log.reader import LogReader, TamperEvidence
 from taskpass.ledger.state.tables import TRAIL_LENGTH
 from taskpass.ledger.verify.bundles import Bundle, altered_by
-from taskpass.tlog.merkle import Tile, Tree
+from taskpass.tlog.merkle import TILE_WIDTH, Tile, Tree, leaf_hashes, subtree_root
+from taskpass.tlog.tiles import hashes_of
 
 _PRUNE = PREFIX + EventType.LOG_PRUNE
 _OPEN = PREFIX + EventType.LOG_OPEN
@@ -70,6 +71,8 @@ class Replay:
         """Whether of every record that is there entries tell; a version of before pruned without
         telling again that a pod or a request was refused."""
         self._ids = [bytearray() for _ in range(256)]
+        self._full: list[bytes] = []
+        """The root over each full bundle."""
 
     @property
     def keys(self) -> KeyChain:
@@ -99,6 +102,13 @@ class Replay:
                 if (named := bundle.named.get(ref, -1)) > index:
                     raise _of_erased(ref, named)
         return self._grow(bundle)
+
+    def is_bundle(self, number: int, entries: Iterable[bytes]) -> bool:
+        """Tell whether what is read of a bundle once more is what was taken."""
+        leaves = leaf_hashes(entries)
+        if number < len(self._full):
+            return len(leaves) == TILE_WIDTH and subtree_root(leaves) == self._full[number]
+        return b"".join(leaves) == self.tree.partial_tiles().get(0, b"")
 
     def check_ids(self) -> None:
         """Find out that no two entries have one id; raise `TamperEvidence` where two have."""
@@ -217,6 +227,7 @@ class Replay:
     def _grow(self, bundle: Bundle) -> list[Tile]:
         if not bundle.leaves:
             completed = self.tree.append_bundle(bundle.root)
+            self._full.append(bundle.root)
             if self.tree.size in self._wanted:
                 self.roots[self.tree.size] = self.tree.root()
             return completed
@@ -225,6 +236,8 @@ class Replay:
             completed += self.tree.append(leaf)
             if self.tree.size in self._wanted:
                 self.roots[self.tree.size] = self.tree.root()
+        own = [tile for tile in completed if tile.level == 0]
+        self._full += [subtree_root(hashes_of(tile.data)) for tile in own]
         return [tile for tile in completed if tile.level > 0]
 
 
