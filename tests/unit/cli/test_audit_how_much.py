@@ -62,6 +62,25 @@ def test_the_last_lines_alone_are_not_said_to_be_all_that_answers(
     assert "none that answers is left out" in every.stderr
 
 
+@pytest.mark.parametrize("asked", [("tail", "-n"), ("search", "--limit")])
+def test_as_many_lines_as_there_are_answers_are_not_said_to_be_the_last_of_more(
+    place: Path, asked: tuple[str, str]
+) -> None:
+    question = ("--type", "log.genesis", "--db", place / "ledger.db")
+    one = run(*asked, "1", *question)
+
+    assert one.stdout.count("\n") == 1
+    assert "none that answers is left out" in one.stderr
+    assert "the last" not in one.stderr
+
+
+def test_no_lines_at_all_may_be_asked_for(place: Path) -> None:
+    none = run("tail", "-n", "0", "--db", place / "ledger.db")
+
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert "of what answers, only the last 0 are shown" in none.stderr
+
+
 def test_the_times_that_are_said_of_a_log_are_of_all_its_entries(place: Path) -> None:
     run("export", place / "part", "--db", place / "ledger.db", "--range", "0:256")
 

@@ -107,17 +107,17 @@ def find(query: Query, limit: int, where: LogLocation, as_json: bool) -> None:
     was pruned, and of what is left nothing matches.
     """
     with options.exit_on_error(), progress.shown("verified") as tell:
-        with proven(where, query, newest=limit, progress=tell) as log:
+        with proven(where, query, newest=limit + 1, progress=tell) as log:
             _check_type(query, log)
-            _print(log.entries, as_json, _named(log))
+            _print(log.entries[-limit:], as_json, _named(log))
             report, count = log.report, len(log.entries)
-    if count == limit:
+    if count > limit:
         say(f"These are the last {limit}; --limit shows more", err=True)
     with options.exit_on_error():
         if not count:
             _say_none(query, where, report)
         nothing = not count and _reaches_before(query, report)
-        proof.conclude(report, nothing=nothing, last=limit if count == limit else None)
+        proof.conclude(report, nothing=nothing, last=limit if count > limit else None)
 
 
 @click.command(epilog="Example: taskpass audit tail -f --type credential. --db ledger.db")
@@ -135,17 +135,17 @@ def tail(query: Query, lines: int, follow: bool, where: LogLocation, as_json: bo
     with options.exit_on_error():
         if follow and where.directory is not None:
             raise UsageError("An export does not grow; --follow needs --db")
-        with proven(where, query, newest=lines) as log:
+        with proven(where, query, newest=lines + 1) as log:
             _check_type(query, log)
-            report = log.report
-            _print(log.entries, as_json, None if follow else _named(log))
-            none = bool(lines) and not log.entries
+            report, count = log.report, len(log.entries)
+            shown = log.entries[max(0, count - lines) :]
+            _print(shown, as_json, None if follow else _named(log))
+            none = bool(lines) and not count
             if none:
                 _say_none(query, where, report)
             # Who follows waits for what is to come.
             nothing = none and not follow and _reaches_before(query, report)
-            last = lines if len(log.entries) == lines else None
-            proof.conclude(report, nothing=nothing, last=last)
+            proof.conclude(report, nothing=nothing, last=lines if count > lines else None)
             follower = Follower(where.database, query, log.replay) if where.database else None
         while follow and follower is not None:
             time.sleep(FOLLOW_SECONDS)
