@@ -1,6 +1,7 @@
 """Whom to believe: what was named and is empty is not taken for what was not named."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,28 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_repeated(place: Pat
 
     assert done.exit_code == 2
     assert "canary" not in done.output
+
+
+OWN = "as a file of this very export says; name the key that you were given otherwise"
+
+
+def test_what_lies_with_the_log_is_its_own_word_though_the_reader_names_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`VERIFY.md` has such a line, for a policy that is one to begin with."""
+    assert run("export", place / "export", "--db", place / "ledger.db").exit_code == 0
+    monkeypatch.chdir(place / "export")
+    key = Path("vkey").read_text().strip()
+    Path("../vkey").write_text(key)
+
+    for own in (["--vkey", "vkey"], ["--policy", "policy"], ["--vkey", "../export/vkey"]):
+        assert OWN in run("verify", "--dir", ".", *own).stdout
+        told = json.loads(run("verify", "--dir", ".", *own, "--json").stdout)
+        assert told["pinned"] is False
+    for known in (["--vkey", key], ["--vkey", "../vkey", "--policy", "policy"]):
+        assert OWN not in run("verify", "--dir", ".", *known).stdout
+        told = json.loads(run("verify", "--dir", ".", *known, "--json").stdout)
+        assert told["pinned"] is True
+    word = "That key is by the log's own word"
+    assert word in run("search", "--dir", ".", "--vkey", "vkey").stderr
+    assert word not in run("search", "--dir", ".", "--vkey", "../vkey").stderr

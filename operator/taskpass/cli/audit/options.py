@@ -82,10 +82,24 @@ def source(command: Callable[..., None]) -> Callable[..., None]:
     def asked(*, db: Path | None, directory: Path | None, vkey: str | None, **rest: Any) -> None:
         with exit_on_error():
             path = chosen(db) if directory is None else None
-            where = LogLocation(database=path, directory=directory, vkey=known_key(vkey))
+            where = LogLocation(
+                database=path, directory=directory, vkey=known_key(vkey),
+                vkey_is_its_own=lies_in(directory, vkey),
+            )  # fmt: skip
         command(where=where, **rest)
 
     return functools.reduce(lambda made, option: option(made), reversed(_SOURCE), asked)
+
+
+def lies_in(directory: Path | None, given: str | Path | None) -> bool:
+    """Tell whether a file that was given is one of the export: it is the log's own word."""
+    if directory is None or given is None:
+        return False
+    try:
+        there = Path(given)
+        return there.is_file() and there.resolve().is_relative_to(directory.resolve())
+    except (OSError, RuntimeError, ValueError):  # a key itself, and too long for a path
+        return False
 
 
 def known_key(given: str | None) -> str:

@@ -104,11 +104,17 @@ def verify(
             report = _verified(db, directory, key, [*kept, *known])
         now = int(time.time())
         report, trust = checked(report, demand, kept=kept, anchored=anchored, now=now)
+        policy = demands["policy"] if demand.policy.logs else None
+        by_others = any(
+            each is not None and not options.lies_in(directory, each) for each in (vkey, policy)
+        )
+        own = report.pinned and not by_others
+        report = dataclasses.replace(report, pinned=by_others)
     if as_json:
         say_json(_as_object(report, trust))
     else:
         names = [*(str(path) for path in against), *([ANCHOR] if anchored else [])]
-        say(*_lines(report), *_remembered(report, trust, names, now))
+        say(*_lines(report, own=own), *_remembered(report, trust, names, now))
     if trust.missing is not None:
         raise options.BelowLevel(f"BELOW LEVEL: {trust.missing}")
 
@@ -152,7 +158,8 @@ def _as_object(report: Report, trust: Trust) -> dict[str, Any]:
     return {**dataclasses.asdict(report), "level": trust.level, "cosigners": by, "seen": trust.seen}
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, *, own: bool) -> Iterator[str]:
+    """Say what was verified; `own`: whoever reads it names a key, and took it from the log."""
     yield f"OK    {report.origin}"
     first, end = report.bodies
     span = f"{report.first_time} to {report.last_time}"
@@ -162,7 +169,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"key   {report.vkey}"
     for key in report.keys[:-1]:
         yield f"      before it, up to size {key.until}: {key.vkey}"
-    if not report.pinned:
+    if own:
+        yield "      as a file of this very export says; name the key that you were given otherwise"
+    elif not report.pinned:
         yield "      as the log itself says; name the key that you know with --vkey"
     if report.pruned:
         yield f"bodies absent by policy 0..{report.pruned - 1}; their hashes are verified"

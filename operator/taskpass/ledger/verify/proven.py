@@ -7,7 +7,7 @@ answer the question are taken on the way: so no entry can be hidden, and none ca
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taskpass.core.audit.pseudonyms import Person
@@ -35,6 +35,8 @@ class LogLocation:
     """Of an export, or its zip."""
     vkey: str = ""
     """The key that the reader knows it by; the log's own word is taken where it is ''."""
+    vkey_is_its_own: bool = False
+    """Whether the reader took that key from beside the log: it is the log's own word then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +85,9 @@ def proven(
             people = known(tables.people(source.db), verified.replay)
         else:
             report = concluded(source, verified)
+        pinned = report.pinned and not where.vkey_is_its_own
         yield VerifiedLog(
-            report=report,
+            report=replace(report, pinned=pinned),
             entries=tuple(found),
             replay=verified.replay,
             people=people,
