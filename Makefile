@@ -69,8 +69,8 @@ bench: setup tools ## Load, with the floor of bare calls beside it; ARGS="--rate
 	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.files
 	$(BIN)/python -m bench.postgresql
-PARTS := simulation lives machine decisions admission mutations faults floods ledger postgresql chaos cluster
-soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, decisions, admission, mutations, faults, floods, ledger, postgresql, chaos, cluster), MINUTES=60
+PARTS := simulation lives machine decisions admission mutations faults floods ledger postgresql kills chaos cluster
+soak: $(PARTS:%=$(if $(PART),,soak-%)) $(if $(PART),soak-$(PART)) ## What takes long, each part under 40 minutes; PART=simulation (lives, machine, decisions, admission, mutations, faults, floods, ledger, postgresql, kills, chaos, cluster), MINUTES=60
 .PHONY: $(PARTS:%=soak-%)
 soak-simulation: setup
 	$(BIN)/python -m tests.simulation.soak 1000 $(or $(SEED),1)
@@ -92,6 +92,8 @@ soak-ledger: setup
 	TASKPASS_STRIDE=1 $(BIN)/python -m pytest tests/unit/ledger/test_flips.py
 soak-postgresql: setup
 	$(BIN)/python -m e2e.postgresql $(VERSIONS)
+soak-kills: setup tools
+	$(BIN)/python -m e2e.soak.kills
 soak-floods: setup tools
 	$(BIN)/python -m pytest $(FLOODS)
 soak-chaos: setup tools

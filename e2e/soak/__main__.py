@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,22 @@ from e2e.cases.faults.proxy import Proxy
 from e2e.cluster import ensure, places, remove, tools
 from e2e.impersonate import Api, thing
 from e2e.operator_process import OperatorProcess
-from e2e.soak.deaths import Deaths
+from e2e.postgresql.databases import ROLE, Databases, environment_of, furnish_cluster
+from e2e.postgresql.server import PostgresServer, running
+from e2e.postgresql.stage import furnish
+from e2e.soak.databases import DatabaseLives, ServerDeaths
+from e2e.soak.deaths import OF_DATABASES, POINTS, Deaths
 from e2e.soak.lives import ASKED, Lives
-from e2e.stage import Stage, credential_class, policy, until
+from e2e.stage import Stage, credential_class, policy, request, until
 
 REST_SECONDS = 120.0
 """Between two rests, at which everything is compared."""
 DRAIN_SECONDS = 240.0
 STANDING = 5
 """Tasks that live all the while: what must not be missing."""
+STANDING_ALONE = {f"standing-{number}": 1 for number in range(STANDING)}
+BOTH = "standing-both"
+"""One that holds a credential of each provider."""
 
 
 def main() -> int:
@@ -48,8 +56,10 @@ def main() -> int:
         with (
             tempfile.TemporaryDirectory(prefix="taskpass-soak-") as directory,
             Proxy.of_kubeconfig(str(cluster.kubeconfig)) as proxy,
+            running(durable=True) as server,
         ):
-            told = soak(wish, str(cluster.kubeconfig), Path(directory), proxy)
+            furnish(server)
+            told = soak(wish, str(cluster.kubeconfig), Path(directory), proxy, server)
     finally:
         remove(wish.name)
     print(json.dumps(told), flush=True)
@@ -57,22 +67,31 @@ def main() -> int:
 
 
 def soak(
-    wish: argparse.Namespace, kubeconfig: str, directory: Path, proxy: Proxy
-) -> dict[str, Any]:
+    wish: argparse.Namespace, kubeconfig: str, directory: Path, proxy: Proxy,
+    server: PostgresServer,
+) -> dict[str, Any]:  # fmt: skip
     """Run lives and deaths until the time is over; return what is printed."""
     began = time.monotonic()
     api = furnished(kubeconfig)
-    environment = {"TASKPASS_WATCH_IDLE_SECONDS": "5", "TASKPASS_LOG_LEVEL": "warning"}
+    furnish_cluster(api)
+    environment = {
+        "TASKPASS_WATCH_IDLE_SECONDS": "5", "TASKPASS_LOG_LEVEL": "warning",
+        **environment_of(server, directory),
+    }  # fmt: skip
     operator = OperatorProcess(kubeconfig, directory, environment=environment, server=proxy.url)
-    stage = Stage(api, operator)
-    deaths = Deaths(operator, proxy, wish.seed, wish.away)
-    lives = Lives(stage, wish.seed, wish.rate)
+    stage = Databases(api, operator, server=server)
+    deaths = Deaths(operator, proxy, wish.seed, wish.away, (*POINTS, *OF_DATABASES))
+    lives = DatabaseLives(stage, wish.seed, wish.rate)
+    downs = ServerDeaths(server, wish.seed)
     problems: list[str] = []
     rests = 0
     operator.start()
-    for number in range(STANDING):
-        stage.begin(f"standing-{number}")
+    for name in STANDING_ALONE:
+        stage.begin(name)
+    stage.begin(BOTH, credentials=[ROLE, request()])
+    standing = {**STANDING_ALONE, BOTH: 2}
     lives.start()
+    downs.start()
     try:
         end = began + 60 * wish.minutes
         while time.monotonic() < end:
@@ -84,8 +103,12 @@ def soak(
             rests += 1
             say(f"{time.monotonic() - began:.0f} s: {deaths.kills.total()} kills, "
                 f"{lives.counts.total() + lives.failures.total()} lives; resting")  # fmt: skip
-            problems += compared(stage, lives)
+            downs.pause()
+            problems += compared(stage, lives, standing)
+            close(stage)
             lives.go_on()
+            downs.go_on()
+        downs.pause()
         lives.pause(DRAIN_SECONDS)
         problems += at_the_end(stage, lives)
     except Exception as error:
@@ -93,13 +116,16 @@ def soak(
         say(operator.tail(4000))
     finally:
         proxy.heal()
+        downs.stop()
         lives.stop()
+        close(stage)
         operator.stop()
         deaths.close()
     said, wrong = verified(operator.ledger)
     problems += wrong
     problems += [f"FAILED {text}" for text in lives.failures]
     problems += [f"ended by itself: {text}" for text in deaths.ended_by_itself]
+    problems += downs.failures
     if deaths.kills.total() < wish.kills:
         problems.append(f"only {deaths.kills.total()} kills")
     return {
@@ -108,11 +134,11 @@ def soak(
         "seed": wish.seed,
         "kills": deaths.kills.total(),
         "by_place": dict(sorted(deaths.kills.items())),
-        "faults": dict(sorted(deaths.faults.items())),
+        "faults": dict(sorted((deaths.faults + downs.counts).items())),
         "lives": dict(sorted(lives.counts.items())),
         "tokens_seen": len(set(lives.tokens)),
         "rests_compared": rests,
-        "left": left(stage),
+        "left": {**left(stage), "roles": len(stage.roles()), "sessions": stage.sessions()},
         "audit_verify": said,
         "problems": problems,
     }
@@ -137,22 +163,30 @@ def furnished(kubeconfig: str) -> Api:
     return api
 
 
-def compared(stage: Stage, lives: Lives) -> list[str]:
-    """Let all lives end with a whole operator; nothing may be left, and nothing missing."""
+def compared(stage: Stage, lives: Lives, standing: Mapping[str, int] = STANDING_ALONE) -> list[str]:
+    """Let all lives end with a whole operator; nothing may be left, and nothing missing.
+
+    `standing` has how many credentials each task holds that lives all the while.
+    """
     stage.operator.start()
     lives.pause(DRAIN_SECONDS)
-    names = [f"standing-{n}" for n in range(STANDING)]
-    for name in names:
+    for name in standing:
         until(partial(ready, stage, name), seconds=90, said=partial(stage.told, name))
-    until(lambda: len(stage.accounts()) == STANDING, seconds=90, said=stage.accounts)
-    wanted = {name.replace("-", "_"): 1 for name in names}
-    try:  # a renewal may be under way: for a moment there are two accounts then
+    wanted = {name.replace("-", "_"): count for name, count in standing.items()}
+    try:  # a renewal may be under way: for a moment there are two of one then
         until(
-            partial(_holds, stage, wanted), seconds=30, said=lambda: [stage.told(n) for n in names]
-        )
+            partial(_holds, stage, wanted), seconds=90,
+            said=lambda: [*(stage.told(n) for n in standing), stage.accounts()],
+        )  # fmt: skip
     except AssertionError as error:
         return [f"at a rest: {error}"]
     return []
+
+
+def close(stage: Databases) -> None:
+    """Close what the lives have opened; the server has ended most of it."""
+    while stage.open:
+        stage.open.pop().close()
 
 
 def _holds(stage: Stage, wanted: dict[str, int]) -> bool:
@@ -177,7 +211,11 @@ def at_the_end(stage: Stage, lives: Lives) -> list[str]:
     """Delete what stands; nothing may be left, and no token may work."""
     stage.clear("")
     until(lambda: not any(left(stage).values()), seconds=90, said=lambda: left(stage))
+    if isinstance(stage, Databases):
+        until(lambda: not stage.roles(), seconds=90, said=stage.roles)
     problems = []
+    if isinstance(stage, Databases) and (sessions := stage.sessions()):
+        problems.append(f"{sessions} sessions of tasks are open")
     if held := stage.operator.metric("taskpass_grants_held"):
         problems.append(f"the operator holds {held:.0f} grants")
     time.sleep(10)  # the API server remembers for so long that a token was good

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from e2e.cases.faults.proxy import Proxy, Rule
@@ -14,6 +14,7 @@ from e2e.cases.operator.test_crashes import BEGINNING, END
 from e2e.operator_process import OperatorProcess
 
 POINTS = (*BEGINNING, *END)
+OF_DATABASES = ("postgresql.before-change", "postgresql.after-change")
 LONGEST_LIFE = 5.0
 PATIENCE = 10.0
 """Seconds within which a fail-point should be met under load."""
@@ -29,8 +30,12 @@ LOST = (
 class Deaths:
     """One life of the operator after the other."""
 
-    def __init__(self, operator: OperatorProcess, proxy: Proxy, seed: int, away: float) -> None:
+    def __init__(
+        self, operator: OperatorProcess, proxy: Proxy, seed: int, away: float,
+        points: Sequence[str] = POINTS,
+    ) -> None:  # fmt: skip
         """`away` is how many seconds the API server is away at most."""
+        self._points = points
         self.kills: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.ended_by_itself: list[str] = []
@@ -44,7 +49,7 @@ class Deaths:
 
     def begin(self) -> None:
         """Start the operator; half of its lives end at a fail-point."""
-        self._point = self._random.choice(POINTS) if self._random.random() < 0.5 else ""
+        self._point = self._random.choice(self._points) if self._random.random() < 0.5 else ""
         if not self._point:
             self._operator.start(ready=False)
             return

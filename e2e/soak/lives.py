@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ TRIES = 120
 class Lives:
     """Begins lives until it is told to pause; each ends by itself, and takes its objects away."""
 
+    ASKS: tuple[Sequence[Object], ...] = ([request()], [request(), request("more")])
     ENDS: tuple[str, ...] = (
         "pod succeeds", "pod fails", "task deleted", "pod deleted", "phase moves", "leaves path",
         "suspended", "child", "approved",
@@ -108,7 +109,7 @@ class Lives:
 
     def _life(self, name: str, end: str, chance: random.Random) -> None:
         phases = [{"name": "one", "next": ["two"]}, {"name": "two"}, {"name": "three"}]
-        asked = [request(), request("more")][: chance.randint(1, 2)]
+        asked = list(chance.choice(self.ASKS))
         spec: dict[str, Any] = {"credentials": asked, "phases": phases, "phase": "one"}
         if end == "child":
             spec = {"credentials": [request()], "parentRef": {"name": PARENT}}

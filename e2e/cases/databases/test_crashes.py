@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cases.databases.conftest import ROLE, Databases
+from e2e.postgresql.databases import ROLE, Databases
 from e2e.stage import request, until
 
 
@@ -23,7 +23,9 @@ def died(stage: Databases, folder: Path, step: str) -> None:
     stage.operator.start()
 
 
-@pytest.mark.parametrize("step", ["issue.after-intent", "issue.after-provider"])
+@pytest.mark.parametrize(
+    "step", ["issue.after-intent", "issue.after-provider", "postgresql.after-change"]
+)
 def test_a_death_while_issuing_leaves_the_role_that_the_task_holds(
     stage: Databases, name: str, folder: Path, step: str
 ) -> None:
@@ -38,7 +40,9 @@ def test_a_death_while_issuing_leaves_the_role_that_the_task_holds(
     stage.assert_holds_databases(name, 2)
 
 
-@pytest.mark.parametrize("step", ["revoke.after-intent", "revoke.after-provider"])
+@pytest.mark.parametrize(
+    "step", ["revoke.after-intent", "revoke.after-provider", "postgresql.before-change"]
+)
 def test_a_death_while_revoking_leaves_nothing(
     stage: Databases, name: str, folder: Path, step: str
 ) -> None:

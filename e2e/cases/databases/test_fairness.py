@@ -2,7 +2,7 @@
 
 import time
 
-from e2e.cases.databases.conftest import ROLE, Databases
+from e2e.postgresql.databases import ROLE, Databases
 from e2e.stage import request, until
 
 MANY = 60

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from e2e.admission import TENANT
-from e2e.cases.databases.conftest import CLASS, ROLE, Databases, database_class
+from e2e.postgresql.databases import CLASS, ROLE, Databases, database_class
 from e2e.stage import condition, request, until
 
 COUNT = "SELECT count(*) FROM tickets.ticket"

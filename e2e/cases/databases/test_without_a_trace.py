@@ -2,8 +2,8 @@
 
 import base64
 
-from e2e.cases.databases.conftest import ROLE, Databases
 from e2e.impersonate import Api
+from e2e.postgresql.databases import ROLE, Databases
 from e2e.postgresql.stage import PASSWORD
 
 KINDS = ("agenttasks", "agentpolicies", "credentialclasses")

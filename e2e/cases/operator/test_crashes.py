@@ -41,6 +41,8 @@ ELSEWHERE = {
     "upkeep.after-handover": "e2e/cases/keys/test_another_key.py",
     "upkeep.before-prune": "tests/unit/ledger/test_prune.py",
     "upkeep.after-prune": "tests/unit/ledger/test_prune.py",
+    "postgresql.before-change": "e2e/cases/databases/test_crashes.py",
+    "postgresql.after-change": "e2e/cases/databases/test_crashes.py",
 }
 """What no task's life comes by, and where a process dies there."""
 TWO = [request(), request("more", "notes")]

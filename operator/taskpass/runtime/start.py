@@ -70,15 +70,27 @@ async def seeds_of(settings: Settings, client: KubeClient) -> tuple[bytes, bytes
 def fail_point_of(environment: Mapping[str, str]) -> Callable[[str], None]:
     """Return what tests of crashes set: `FAILPOINT=step` kills the process at that step, once.
 
-    The file that `FAILPOINT_ONCE` names is made first, so that the next start passes.
+    `FAILPOINT=step#3` lets two go by, and kills at the third. The file that `FAILPOINT_ONCE` names
+    is made first, so that the next start passes. `FAILPOINT=*` kills nobody, and writes into that
+    file which steps are come by.
     """
-    step, once = environment.get("FAILPOINT", ""), environment.get("FAILPOINT_ONCE", "")
+    step, _, number = environment.get("FAILPOINT", "").partition("#")
+    once = environment.get("FAILPOINT_ONCE", "")
     if not step or not once:
         return lambda _: None
+    left = int(number or 1)
+
+    def write(reached: str) -> None:
+        with Path(once).open("a") as steps:
+            steps.write(f"{reached}\n")
 
     def kill(reached: str) -> None:
-        if reached == step and not Path(once).exists():
+        nonlocal left
+        if reached != step or Path(once).exists():
+            return
+        left -= 1
+        if not left:
             Path(once).touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return kill
+    return write if step == "*" else kill

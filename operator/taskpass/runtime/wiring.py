@@ -226,7 +226,7 @@ def providers_of(
             ) from error
         databases = PostgresProvider(
             settings.postgresql_servers, clock=clock, installation=identity.cluster_id,
-            mount_path=settings.mount_path,
+            mount_path=settings.mount_path, fail_point=fail_point_of(os.environ),
         )  # fmt: skip
         stack.push_async_callback(databases.close)
         made["PostgreSQL"] = databases

@@ -26,6 +26,7 @@ from taskpass.providers.postgresql.issuing import issue, must_be_able, must_be_f
 from taskpass.providers.postgresql.names import grant_of_role, mark_of, refusal_of_name, role_of
 from taskpass.providers.postgresql.rights import describe_access, digest_of, read_rights
 from taskpass.providers.postgresql.servers import Purpose, Servers
+from taskpass.providers.postgresql.session import FailPoint, nowhere
 from taskpass.providers.postgresql.settings import Server
 from taskpass.providers.postgresql.state import (
     MOUNT_PATH,
@@ -48,17 +49,17 @@ class PostgresProvider:
 
     def __init__(
         self, servers: Mapping[str, Server], *, clock: Clock, installation: str,
-        mount_path: str = MOUNT_PATH,
+        mount_path: str = MOUNT_PATH, fail_point: FailPoint = nowhere,
     ) -> None:  # fmt: skip
         """`installation` tells this cluster's roles from another's on the same server.
 
         It is a word without spaces, and the same for as long as the cluster lives. `mount_path` is
-        where a task's pod finds its Secret.
+        where a task's pod finds its Secret. `fail_point` is called around each change on a server.
         """
         self._mount_path = mount_path
         self._looked_at: frozenset[str] = frozenset()
         """Servers that answered the last inventory."""
-        self._servers = Servers(servers, clock.monotonic)
+        self._servers = Servers(servers, clock.monotonic, fail_point)
         self._watcher = Watcher(self._servers, clock.monotonic)
         self._ending = Ending(self._servers, self._watcher, clock.monotonic)
         self._installation = installation

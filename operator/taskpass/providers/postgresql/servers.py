@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from taskpass.core.errors import ProviderUnavailable
-from taskpass.providers.postgresql.session import Session
+from taskpass.providers.postgresql.session import FailPoint, Session, nowhere
 from taskpass.providers.postgresql.settings import Server
 
 MOST_IDLE = 8
@@ -61,9 +61,13 @@ class _Connections:
 class Servers:
     """The servers by name."""
 
-    def __init__(self, listed: Mapping[str, Server], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, listed: Mapping[str, Server], monotonic: Callable[[], float],
+        fail_point: FailPoint = nowhere,
+    ) -> None:  # fmt: skip
         """`monotonic` is a clock's."""
         self.listed = listed
+        self._fail_point = fail_point
         self._monotonic = monotonic
         self._connections = {name: _Connections() for name in listed}
 
@@ -100,7 +104,7 @@ class Servers:
         async with connections.places[purpose]:
             stamp = _stamp(server)
             session = await self._idle(connections, database, stamp)
-            session = session or await Session.open(name, server, database)
+            session = session or await Session.open(name, server, database, self._fail_point)
             whole = False
             try:
                 yield session

@@ -6,7 +6,7 @@ import logging
 import os
 import select
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,19 +36,30 @@ SSL_MODES = {
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Statement = sql.Composable
+FailPoint = Callable[[str], None]
+"""Called with a step's name; tests of crashes end the process there."""
 logger = logging.getLogger(__name__)
+
+
+def nowhere(_: str) -> None:
+    """Pass every step."""
 
 
 class Session:
     """A connection of the operator's role. Not for two calls at a time."""
 
-    def __init__(self, server: str, raw: psycopg.AsyncConnection[Row]) -> None:
+    def __init__(
+        self, server: str, raw: psycopg.AsyncConnection[Row], fail_point: FailPoint = nowhere
+    ) -> None:
         """`server` is its name among the settings, for people."""
         self.server = server
         self._raw = raw
+        self._fail_point = fail_point
 
     @classmethod
-    async def open(cls, name: str, server: Server, database: str) -> "Session":
+    async def open(
+        cls, name: str, server: Server, database: str, fail_point: FailPoint = nowhere
+    ) -> "Session":
         """Connect.
 
         Raises:
@@ -71,7 +82,7 @@ class Session:
             failure = connection_failure(name, error)
         if failure is not None:
             raise failure  # here, so that psycopg's own is not its context
-        session = cls(name, raw)
+        session = cls(name, raw, fail_point)
         # What a standby has not heard of yet is no proof of anything.
         if raw.info.parameter_status("in_hot_standby") == "on":
             await session.close()
@@ -135,7 +146,10 @@ class Session:
                 more = cursor.nextset()
             return rows
 
-        return await self._bounded(running())
+        self._fail_point("postgresql.before-change")
+        rows = await self._bounded(running())
+        self._fail_point("postgresql.after-change")
+        return rows
 
     async def close(self) -> None:
         """Close it; never fails."""
