@@ -20,6 +20,8 @@ from taskpass.providers.postgresql.settings import Server
 MOST_IDLE = 8
 """Idle connections that are kept to one database of one server."""
 IDLE_SECONDS = 30.0
+Stamp = tuple[tuple[int, int], ...]
+"""Which files a connection was made with."""
 
 
 class Purpose(enum.Enum):
@@ -45,7 +47,7 @@ class Purpose(enum.Enum):
 class _Idle:
     session: Session
     at: float
-    stamp: tuple[int, ...]
+    stamp: Stamp
 
 
 @dataclass(slots=True)
@@ -123,9 +125,7 @@ class Servers:
                 while idle:
                     await idle.pop().session.close()
 
-    async def _idle(
-        self, connections: _Connections, database: str, stamp: tuple[int, ...]
-    ) -> Session | None:
+    async def _idle(self, connections: _Connections, database: str, stamp: Stamp) -> Session | None:
         """Return the connection that was used last; close those that are no good any more."""
         idle, now = connections.idle.get(database, []), self._monotonic()
         while idle:
@@ -137,14 +137,15 @@ class Servers:
         return None
 
 
-def _stamp(server: Server) -> tuple[int, ...]:
-    """Return what changes when one of the files is written anew."""
+def _stamp(server: Server) -> Stamp:
+    """Return what changes when one of the files is written anew, or another takes its place."""
     files = (server.ca_file, server.password_file, server.certificate_file, server.key_file)
-    return tuple(_changed_at(each) for each in files if each is not None)
+    return tuple(_version(each) for each in files if each is not None)
 
 
-def _changed_at(path: Path) -> int:
+def _version(path: Path) -> tuple[int, int]:
     try:
-        return path.stat().st_mtime_ns
+        found = path.stat()  # of what a link leads to: the kubelet switches links
     except OSError:
-        return 0
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
