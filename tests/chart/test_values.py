@@ -187,7 +187,7 @@ DATABASES = {
     "sales": {
         "host": "10.0.0.7", "port": 6432, "user": "op", "database": "admin", "tls": "VerifyCA",
         "secretName": "sales-op", "authentication": "Certificate",
-        "databases": {"orders": ["ro", "rw"]},
+        "databases": {"orders": ["ro", "rw"]}, "standbys": ["10.0.0.8:6432", "[fd00::8]:5432"],
     },
 }  # fmt: skip
 
@@ -205,11 +205,13 @@ def test_a_database_server_is_a_setting_that_names_the_files_of_its_secret() -> 
         "sales": {
             "host": "10.0.0.7", "port": 6432, "user": "op", "database": "admin", "tls": "VerifyCA",
             "databases": {"orders": ["ro", "rw"]}, "caFile": f"{files}/sales/ca.crt",
+            "standbys": ["10.0.0.8:6432", "[fd00::8]:5432"],
             "certificateFile": f"{files}/sales/tls.crt", "keyFile": f"{files}/sales/tls.key",
         },
     }  # fmt: skip
     given = {"TASKPASS_NAMESPACE": "a", "TASKPASS_POSTGRESQL_SERVERS": json.dumps(servers)}
-    assert load({}, given).postgresql_servers["sales"].port == 6432
+    read = load({}, given).postgresql_servers["sales"]
+    assert (read.port, read.standby("[fd00::8]:5432").host) == (6432, "fd00::8")
     spec = one(objects, "Deployment", "taskpass")["spec"]["template"]["spec"]
     [container] = spec["containers"]
     mounts = {m["name"]: m for m in container["volumeMounts"]}
@@ -445,6 +447,10 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "a database server whose name is no path": (
         {"postgresql": {"servers": {"../a": DATABASES["support"]}}},
         "invalid propertyName",
+    ),
+    "a standby without a port": (
+        {"postgresql": {"servers": {"a": {**DATABASES["support"], "standbys": ["db-2"]}}}},
+        "standbys",
     ),
     "a database server without TLS": (
         {"postgresql": {"servers": {"a": {**DATABASES["support"], "tls": "Disable"}}}},

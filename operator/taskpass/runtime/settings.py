@@ -75,8 +75,8 @@ class Settings(BaseModel):
         default_factory=dict
     )
     """PostgreSQL servers that classes may name (docs/providers/postgresql.md): JSON, name to
-    {host, port, user, database, tls, caFile, passwordFile, certificateFile, keyFile, databases}.
-    Default: none, and no class of provider PostgreSQL can be issued."""
+    {host, port, user, database, tls, caFile, passwordFile, certificateFile, keyFile, databases,
+    standbys}.    Default: none, and no class of provider PostgreSQL can be issued."""
     mount_path: str = Field(default="/var/run/taskpass", pattern=r"^(/[-A-Za-z0-9._]+)+$")
     """Where containers of agents' pods find the task's Secret: credentials that name a file of it
     say it. Default: /var/run/taskpass."""

@@ -8,7 +8,7 @@ The order, and why:
 3. The role is NOLOGIN. A task that changes its own password in an open or a prepared transaction
    can hold this up, so 2 is done without it then, and it is asked for again while those are ended.
 4. Sessions are terminated until none has been there for a quarter of a second: a cursor that is
-   open reads on until then.
+   open reads on until then. So they are on the standbys that are listed, once those have heard.
 5. In each database where the server knows something of the role: prepared transactions are rolled
    back, and what it owns is dropped. Not given to somebody else: a view or a function would go on
    with the new owner's rights. Nor is anything dropped that is not its own.
@@ -32,6 +32,7 @@ from taskpass.providers.postgresql.failures import (
 from taskpass.providers.postgresql.names import Mark, mark_of
 from taskpass.providers.postgresql.servers import Purpose, Servers
 from taskpass.providers.postgresql.session import Row, Session
+from taskpass.providers.postgresql.standbys import Standbys
 from taskpass.providers.postgresql.statements import (
     at_once,
     drop_owned,
@@ -130,6 +131,7 @@ class Ending:
         """`watcher` is shared by all that end."""
         self._servers = servers
         self._watcher = watcher
+        self._standbys = Standbys(servers, watcher, monotonic)
         self._monotonic = monotonic
 
     async def end(self, target: Target) -> None:
@@ -145,18 +147,27 @@ class Ending:
         if present.role is not None:
             if not barred:
                 await self._bar(target.server, present.role)
-            await self._watcher.until_quiet(target.server, present.role.oid)
+            await self._until_quiet(target.server, present.role.oid)
         async with self._servers.session(target.server, Purpose.DROP) as session:
             if present.role is not None:
                 await self._drop(session, target.server, present.role)
             for oid in present.oids:
                 await _prove(session, oid)
+        for oid in present.oids:
+            await self._standbys.prove(target.server, oid)
         if present.anothers is not None:
             raise NotItsOwn(
                 f"On PostgreSQL server '{target.server}' role '{present.anothers}' has the name or "
                 f"the OID that is recorded of grant {target.grant_id}, and what marks it is not "
                 "its own; drop it if nobody needs it"
             )
+
+    async def _until_quiet(self, server: str, oid: int) -> None:
+        """End all sessions; what cannot be ended on one server keeps nobody in on another."""
+        both = (self._watcher.until_quiet(server, oid), self._standbys.until_quiet(server, oid))
+        for each in await asyncio.gather(*both, return_exceptions=True):
+            if each is not None:
+                raise each
 
     async def _find(self, session: Session, target: Target) -> Present:
         """Find the grant's role, by name and by OID, once no earlier call for it is at work."""

@@ -28,6 +28,7 @@ from taskpass.providers.postgresql.rights import describe_access, digest_of, rea
 from taskpass.providers.postgresql.servers import Purpose, Servers
 from taskpass.providers.postgresql.session import FailPoint, nowhere
 from taskpass.providers.postgresql.settings import Server
+from taskpass.providers.postgresql.standbys import Standbys
 from taskpass.providers.postgresql.state import (
     MOUNT_PATH,
     State,
@@ -61,6 +62,7 @@ class PostgresProvider:
         """Servers that answered the last inventory."""
         self._servers = Servers(servers, clock.monotonic, fail_point)
         self._watcher = Watcher(self._servers, clock.monotonic)
+        self._standbys = Standbys(self._servers, self._watcher, clock.monotonic)
         self._ending = Ending(self._servers, self._watcher, clock.monotonic)
         self._installation = installation
 
@@ -111,6 +113,7 @@ class PostgresProvider:
                 await self._examine(credential_class, role["action"])
             except ProviderRefused as refusal:
                 found[str(refusal)] = None
+        found |= dict.fromkeys(await self._standbys.obstacles(credential_class.config["server"]))
         return list(found)
 
     def prepare(

@@ -71,7 +71,18 @@ class Servers:
         self.listed = listed
         self._fail_point = fail_point
         self._monotonic = monotonic
-        self._connections = {name: _Connections() for name in listed}
+        self._standbys = {
+            name: {f"{name}, standby {each}": server.standby(each) for each in server.standbys}
+            for name, server in listed.items()
+        }
+        self._follow = {
+            name: server for each in self._standbys.values() for name, server in each.items()
+        }
+        self._connections = {name: _Connections() for name in (*listed, *self._follow)}
+
+    def standbys(self, name: str) -> tuple[str, ...]:
+        """Return what the standbys of a listed server are called here."""
+        return tuple(self._standbys.get(name, ()))
 
     def get(self, name: str) -> Server:
         """Return a server's settings.
@@ -94,19 +105,23 @@ class Servers:
     ) -> AsyncIterator[Session]:
         """Yield a connection; None is the database that is listed for what is of no one database.
 
-        After an error it is closed: nobody knows what state it is in.
+        `name` is a listed server's, or one of `standbys`, where nothing can be changed. After an
+        error it is closed: nobody knows what state it is in.
 
         Raises:
             ProviderUnavailable: There is none.
 
         """
-        server = self.get(name)
+        standby = name in self._follow
+        server = self._follow[name] if standby else self.get(name)
         connections = self._connections[name]
         database = database or server.database
         async with connections.places[purpose]:
             stamp = _stamp(server)
             session = await self._idle(connections, database, stamp)
-            session = session or await Session.open(name, server, database, self._fail_point)
+            session = session or await Session.open(
+                name, server, database, self._fail_point, standby=standby
+            )
             whole = False
             try:
                 yield session

@@ -58,12 +58,14 @@ class Session:
 
     @classmethod
     async def open(
-        cls, name: str, server: Server, database: str, fail_point: FailPoint = nowhere
-    ) -> "Session":
+        cls, name: str, server: Server, database: str, fail_point: FailPoint = nowhere, *,
+        standby: bool = False,
+    ) -> "Session":  # fmt: skip
         """Connect.
 
         Raises:
-            ProviderUnavailable: It did not come about, or it is to a standby.
+            ProviderUnavailable: It did not come about, or it is to a standby where a primary is
+                wanted, or the other way round.
             ProviderRefused: The server is too old.
 
         """
@@ -84,10 +86,12 @@ class Session:
             raise failure  # here, so that psycopg's own is not its context
         session = cls(name, raw, fail_point)
         # What a standby has not heard of yet is no proof of anything.
-        if raw.info.parameter_status("in_hot_standby") == "on":
+        if standby != (raw.info.parameter_status("in_hot_standby") == "on"):
             await session.close()
             raise ProviderUnavailable(
-                f"PostgreSQL server '{name}' is a standby: list the address of its primary"
+                f"PostgreSQL server '{name}' is no standby: take it off the list of those"
+                if standby
+                else f"PostgreSQL server '{name}' is a standby: list the address of its primary"
             )
         if session.version < OLDEST:
             await session.close()

@@ -18,6 +18,12 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 """The name of a database or a role."""
 
+Address = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\]):[1-9][0-9]{0,4}$"),
+]
+"""`host:port`, an IPv6 address in brackets."""
+
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """What a server is called in the settings, in classes, and in what tasks ask for."""
 
@@ -47,6 +53,15 @@ class Server(BaseModel):
     """Its key; libpq refuses one that others than its owner and root's group may read."""
     databases: Mapping[Name, tuple[Name, ...]] = Field(default_factory=dict)
     """Which group roles classes may use in which database. Default: none."""
+    standbys: tuple[Address, ...] = ()
+    """Standbys that tasks can reach, as host:port; the same user, files and TLS as here. Sessions
+    are ended there too, and nothing counts as gone while one cannot be reached. Default: none."""
+
+    def standby(self, address: str) -> "Server":
+        """Return how one of its standbys is reached."""
+        host, _, port = address.rpartition(":")
+        where = {"host": host.strip("[]"), "port": int(port), "standbys": ()}
+        return self.model_copy(update=where)
 
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
