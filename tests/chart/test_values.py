@@ -225,6 +225,17 @@ def test_a_database_server_is_a_setting_that_names_the_files_of_its_secret() -> 
         }  # fmt: skip
 
 
+def test_a_server_is_declared_gone_with_a_reason_and_only_once_it_is_off_the_list() -> None:
+    retired = {"old": 'INC-4711: "disks" lost'}
+    objects = render({"postgresql": {"servers": DATABASES, "retired": retired}})
+
+    assert json.loads(env(objects)["TASKPASS_POSTGRESQL_RETIRED"]) == retired
+    assert "TASKPASS_POSTGRESQL_RETIRED" not in env(render({}))
+    both = {"postgresql": {"servers": DATABASES, "retired": {"sales": "gone"}}}
+    with pytest.raises(HelmFailed, match="server 'sales' is listed in"):
+        render(both)
+
+
 def test_audience_and_mount_path_reach_the_policies() -> None:
     objects = render({"audience": "agents", "mountPath": "/credentials"})
 
@@ -447,6 +458,10 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "a database server whose name is no path": (
         {"postgresql": {"servers": {"../a": DATABASES["support"]}}},
         "invalid propertyName",
+    ),
+    "a server that is declared gone without a reason": (
+        {"postgresql": {"retired": {"old": ""}}},
+        "retired",
     ),
     "a standby without a port": (
         {"postgresql": {"servers": {"a": {**DATABASES["support"], "standbys": ["db-2"]}}}},

@@ -74,6 +74,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - name: TASKPASS_POSTGRESQL_SERVERS
   value: {{ include "taskpass.postgresqlServers" . | quote }}
 {{- end }}
+{{- with .Values.postgresql.retired }}
+- name: TASKPASS_POSTGRESQL_RETIRED
+  value: {{ toJson . | quote }}
+{{- end }}
+{{- range $name, $_ := .Values.postgresql.retired }}
+{{- if hasKey $.Values.postgresql.servers $name }}
+{{- fail (printf "postgresql.retired: server '%s' is listed in postgresql.servers as well" $name) }}
+{{- end }}
+{{- end }}
 - name: TASKPASS_MOUNT_PATH
   value: {{ .Values.mountPath | quote }}
 - name: TASKPASS_AUDIENCE

@@ -72,6 +72,13 @@ class ProviderUnavailable(TransientError):
     """The credential's issuer did not answer, or answered 429 or 5xx."""
 
 
+class DeclaredGone(TaskpassError):
+    """An administrator's settings say that what issued a credential will never come back.
+
+    Nothing is proven by it. The text is theirs: why.
+    """
+
+
 class GivenUp(ProviderUnavailable):
     """We did not wait for the answer any longer."""
 

@@ -86,6 +86,7 @@ class CredentialProvider(Protocol):
 
         Raises:
             ProviderUnavailable: The caller retries, with back-off, for ever.
+            DeclaredGone: The settings say that what issued it will never come back.
 
         """
 

@@ -28,6 +28,7 @@ from taskpass.tlog.trust_policy import NONE, TrustPolicy, asked, parse_policy
 PREFIX = "TASKPASS_"
 JSON = (
     "tenants", "targets", "token_audiences", "harmless_writes", "controllers", "postgresql_servers",
+    "postgresql_retired",
 )  # fmt: skip
 """Settings whose text is JSON."""
 LINKS = re.compile(r"TASKPASS_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
@@ -77,6 +78,13 @@ class Settings(BaseModel):
     """PostgreSQL servers that classes may name (docs/providers/postgresql.md): JSON, name to
     {host, port, user, database, tls, caFile, passwordFile, certificateFile, keyFile, databases,
     standbys}.    Default: none, and no class of provider PostgreSQL can be issued."""
+    postgresql_retired: Mapping[
+        Annotated[str, Field(pattern=NAME, max_length=63)],
+        Annotated[str, Field(min_length=1, max_length=500)],
+    ] = Field(default_factory=dict)
+    """Servers that were listed and will never come back: JSON, name to the reason. What is still to
+    be revoked there is not tried any more, and recorded as declared gone, with the reason and
+    without proof. Default: none."""
     mount_path: str = Field(default="/var/run/taskpass", pattern=r"^(/[-A-Za-z0-9._]+)+$")
     """Where containers of agents' pods find the task's Secret: credentials that name a file of it
     say it. Default: /var/run/taskpass."""
@@ -199,6 +207,10 @@ class Settings(BaseModel):
             for namespace in sorted(listed):
                 if len(namespace) > 63 or not re.fullmatch(NAME, namespace):
                     raise ValueError(f"{variable_of(name)}: '{namespace}' is no namespace's name")
+        for server in sorted(self.postgresql_retired.keys() & self.postgresql_servers.keys()):
+            raise ValueError(
+                f"{variable_of('postgresql_retired')}: server '{server}' is listed as well"
+            )
         return self
 
 

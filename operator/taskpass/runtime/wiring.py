@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -171,7 +171,7 @@ def ports_of(
 ) -> Ports:  # fmt: skip
     """Return the world as the flows reach it."""
     settings, client, clock = process.settings, process.client, process.clock
-    made = providers_of(process, identity, stack)
+    made = providers_of(process, identity, stack, {each.provider for each in ledger.held()})
     return Ports(
         clock=clock,
         budgets=process.metrics.budgets(budgets_of(settings, ledger.meters())),
@@ -198,11 +198,12 @@ def ports_of(
 
 
 def providers_of(
-    process: Process, identity: Identity, stack: contextlib.AsyncExitStack
+    process: Process, identity: Identity, stack: contextlib.AsyncExitStack, holds: Set[str]
 ) -> Mapping[str, CredentialProvider]:
     """Return every provider that is configured, by name. A new one is a few lines here.
 
-    Client libraries are optional, and imported where a provider needs one.
+    Client libraries are optional, and imported where a provider needs one. `holds` are providers of
+    which something is held: whose settings were taken away still says what it lacks.
 
     Raises:
         UsageError: One that is needed is not installed.
@@ -216,17 +217,21 @@ def providers_of(
             harmless=settings.harmless,
         )
     }  # fmt: skip
-    if settings.postgresql_servers:
+    wanted = bool(settings.postgresql_servers or settings.postgresql_retired)
+    if wanted or "PostgreSQL" in holds:
         try:
             from taskpass.providers.postgresql.provider import PostgresProvider
         except ImportError as error:
-            raise UsageError(
-                f"{variable_of('postgresql_servers')}: needs a client library that is not here "
-                f"({error.name}); install taskpass[postgresql]"
-            ) from error
+            if wanted:
+                raise UsageError(
+                    f"{variable_of('postgresql_servers')}: needs a client library that is not here "
+                    f"({error.name}); install taskpass[postgresql]"
+                ) from error
+            return made
         databases = PostgresProvider(
-            settings.postgresql_servers, clock=clock, installation=identity.cluster_id,
-            mount_path=settings.mount_path, fail_point=fail_point_of(os.environ),
+            settings.postgresql_servers, retired=settings.postgresql_retired, clock=clock,
+            installation=identity.cluster_id, mount_path=settings.mount_path,
+            fail_point=fail_point_of(os.environ),
         )  # fmt: skip
         stack.push_async_callback(databases.close)
         made["PostgreSQL"] = databases

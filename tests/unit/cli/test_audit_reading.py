@@ -230,6 +230,37 @@ def test_pending_revocations_are_what_is_open_and_to_be_taken_back(
     assert (none.exit_code, none.stdout) == (0, "Nothing is pending.\n")
 
 
+def test_what_was_declared_gone_is_not_pending_and_is_said_to_be_proven_by_nobody(
+    tmp_path: Path,
+) -> None:
+    database = str(tmp_path / "ledger.db")
+    owed = replace(GRANT, state=GrantState.REVOKING, revoke_reason="PodEnded", revoking_since=NOW)
+    over = replace(owed, state=GrantState.DECLARED_GONE)
+    begun = (entries.issue_intent(GRANT, NOW), entries.revoke_intent(owed, NOW))
+
+    async def write() -> None:
+        ledger = objects.opened(Path(database))
+        await ledger.commit(Batch(entries=begun, grants=(owed,)))
+        said = entries.declared_gone(over, "INC-4711: disk lost", NOW, None)
+        await ledger.commit(Batch(entries=(said,), grants=(over,)))
+        ledger.close()
+
+    asyncio.run(write())
+    told = CliRunner().invoke(pending, ["--db", database])
+    counted = CliRunner().invoke(audit, ["stats", "--db", database, "--json"])
+    verified = CliRunner().invoke(audit, ["verify", "--db", database])
+
+    assert told.exit_code == 0
+    first, second = told.stdout.splitlines()[:2]
+    assert first == "Nothing is pending."
+    assert second.startswith("Declared gone by configuration, not proven:  since 2026-11-25T10")
+    assert second.endswith(": INC-4711: disk lost")
+    assert {k: json.loads(counted.stdout)[k] for k in ("held", "owed", "declared_gone")} == {
+        "held": 0, "owed": 0, "declared_gone": 1,
+    }  # fmt: skip
+    assert verified.exit_code == 0, verified.output
+
+
 def test_entries_and_what_is_held_are_counted(place: Path) -> None:
     found = json.loads(run(place, "stats", "--json").stdout)
 

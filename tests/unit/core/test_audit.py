@@ -59,6 +59,7 @@ ALL: dict[str, Make] = {
     "delivered": lambda now: audit.delivered(GRANT, now, "s"),
     "revoke intent": lambda now: audit.revoke_intent(GRANT, now),
     "revoke result": lambda now: audit.revoke_result(GRANT, now, TOLD),
+    "declared gone": lambda now: audit.declared_gone(GRANT, "disk lost", now, TOLD),
     "denied": lambda now: audit.denied(OBJECT, "n", "c", "Denied", "p", "d", "x", now, TOLD),
     "attested": lambda now: audit.attested(RECORD, now, TOLD),
     "attestation failed": lambda now: audit.attestation_failed(TASK, "p", "u", "R", now, TOLD),
@@ -107,7 +108,16 @@ def test_every_type_has_a_constructor() -> None:
 
 
 def test_no_two_kinds_of_entry_share_an_id() -> None:
-    assert len({make(NOW).id for make in ALL.values()}) == len(ALL)
+    others = [make(NOW).id for name, make in ALL.items() if name != "declared gone"]
+    assert len(set(others)) == len(others)
+
+
+def test_a_revocation_has_one_end_which_is_proven_or_declared() -> None:
+    proven, declared = ALL["revoke result"](NOW), ALL["declared gone"](NOW)
+
+    assert proven.id == declared.id  # the log holds one entry of an id
+    assert (proven.data["outcome"], declared.data["outcome"]) == ("success", "unknown")
+    assert declared.data["declared"] == {"by": "configuration", "reason": "disk lost"}
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ def stats(where: LogLocation, as_json: bool) -> None:
     absent = f", {found.pruned} of them absent by policy" if found.pruned else ""
     say(f"{found.entries:>10}  entries{absent}; {found.bytes / 2**20:.1f} MiB on disk")
     say(f"{found.held:>10}  credentials held, {found.owed} of them to be taken back")
+    if found.declared_gone:
+        say(f"{found.declared_gone:>10}  declared gone by configuration, not proven")
     for name, count in found.by_type.items():
         say(f"{count:>10}  {name}")
     for day, count in found.by_day.items():
@@ -49,7 +51,7 @@ def open_ops(where: LogLocation, as_json: bool) -> None:
 
     By the entries of the log, which is verified first.
     """
-    found, report = _open_operations(where)
+    found, _, report = _open_operations(where)
     _show(found, report, as_json, "Nothing is open.")
 
 
@@ -63,37 +65,47 @@ def pending(where: LogLocation, as_json: bool) -> None:
     """List credentials that are to be taken back, and that no provider has proven to be gone.
 
     Each is tried again for ever, with back-off, also where its task, namespace or class is gone.
-    By the entries of the log, which is verified first.
+    What was declared gone by configuration (the value `postgresql.retired`) is not pending; it is
+    listed after the others, as it was not proven. By the entries of the log, which is verified
+    first.
 
     Exit code 1: something is pending.
     """
-    going, report = _open_operations(where)
+    going, declared, report = _open_operations(where)
     found = [each for each in going if each.state == GrantState.REVOKING.value]
-    _show(found, report, as_json, "Nothing is pending.")
+    _show(found, report, as_json, "Nothing is pending.", () if as_json else declared)
     if found:
         sys.exit(1)
 
 
 def _show(
-    found: Sequence[query.OpenOperation], report: Report, as_json: bool, nothing: str
-) -> None:
+    found: Sequence[query.OpenOperation], report: Report, as_json: bool, nothing: str,
+    declared: Sequence[query.DeclaredEnd] = (),
+) -> None:  # fmt: skip
     if as_json:
         say_json([dataclasses.asdict(each) for each in found])
     elif not found:
         say(nothing)
     else:
         _list(found)
+    for each in declared:
+        say(
+            f"Declared gone by configuration, not proven:  since {each.since}  {each.task}  "
+            f"'{each.name}', grant {each.grant}: {each.reason}"
+        )
     proof.say(report)
 
 
-def _open_operations(where: LogLocation) -> tuple[list[query.OpenOperation], Report]:
+def _open_operations(
+    where: LogLocation,
+) -> tuple[list[query.OpenOperation], list[query.DeclaredEnd], Report]:
     with (
         options.exit_on_error(),
         progress.shown("verified") as tell,
         proven(where, progress=tell) as log,
     ):
         _demand_whole(log.report)
-        return query.open_operations(log), log.report
+        return query.open_operations(log), query.declared_ends(log), log.report
 
 
 def _demand_whole(report: Report) -> None:

@@ -87,6 +87,14 @@ def revoke_result(grant: Grant, now: datetime, notice: Notice | None) -> Entry:
     )
 
 
+def declared_gone(grant: Grant, said: str, now: datetime, notice: Notice | None) -> Entry:
+    """Say that nobody tries any more to take it back, by whose word and why: nothing is proven."""
+    return _of_grant(
+        grant, now, EventType.CREDENTIAL_REVOKE, Stage.RESULT, Result.UNKNOWN, notice=notice,
+        declared={"by": "configuration", "reason": said},
+    )  # fmt: skip
+
+
 def denied(
     task: Task, request: str, class_name: str, reason: str, policy: str, policy_digest: str,
     refusal: str, now: datetime, notice: Notice,

@@ -129,6 +129,7 @@ _STATES: Mapping[tuple[object, object, object], GrantState] = {
     (EventType.CREDENTIAL_DELIVER, Stage.POINT, Result.SUCCESS): GrantState.DELIVERED,
     (EventType.CREDENTIAL_REVOKE, Stage.INTENT, Result.PENDING): GrantState.REVOKING,
     (EventType.CREDENTIAL_REVOKE, Stage.RESULT, Result.SUCCESS): GrantState.REVOKED,
+    (EventType.CREDENTIAL_REVOKE, Stage.RESULT, Result.UNKNOWN): GrantState.DECLARED_GONE,
 }
 
 

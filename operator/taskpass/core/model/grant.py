@@ -65,11 +65,13 @@ class GrantState(enum.StrEnum):
     """To be taken back; owed until the provider has proven that it is gone."""
     REVOKED = "Revoked"
     """Gone, proven. Terminal."""
+    DECLARED_GONE = "DeclaredGone"
+    """Not proven: the settings say that what issued it will never come back. Terminal."""
 
     @property
     def held(self) -> bool:
         """Whether something may exist at the provider."""
-        return self is not GrantState.REVOKED
+        return self not in (GrantState.REVOKED, GrantState.DECLARED_GONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,13 @@ from dataclasses import replace
 from functools import partial
 
 from taskpass.core.audit import events as audit
-from taskpass.core.errors import MustEnd, ProviderUnavailable, TaskpassError, TransientError
+from taskpass.core.errors import (
+    DeclaredGone,
+    MustEnd,
+    ProviderUnavailable,
+    TaskpassError,
+    TransientError,
+)
 from taskpass.core.lifecycle.attestation import PodView
 from taskpass.core.lifecycle.steps import Forget, Revoke, RevokeReason, Withdraw
 from taskpass.core.model.entry import Entry
@@ -67,6 +73,7 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
         key = grants[0].task.key
         answers = await provider_calls.revoked(ports, key, grants, partial(_call, ports))
     gone = [g for g in grants if g.id in answers and answers[g.id] is None]
+    declared = [g for g in grants if isinstance(answers.get(g.id), DeclaredGone)]
     try:
         await intent
     except MustEnd:
@@ -76,14 +83,16 @@ async def revoke(ports: Ports, step: Revoke, task: Task | None) -> frozenset[str
         raise
     ports.fail_point("revoke.after-provider")
     _confirm(ports, gone, task)
+    for grant in declared:
+        _declare(ports, grant, str(answers[grant.id]), task)
     for grant in grants:
         answer = answers.get(grant.id)
-        if answer is None:
+        if answer is None or isinstance(answer, DeclaredGone):
             continue
         if not isinstance(answer, Exception):
             raise answer
         await _tell_failure(ports, grant, answer, task)
-    return frozenset(g.id for g in grants) - {g.id for g in gone}
+    return frozenset(g.id for g in grants) - {g.id for g in (*gone, *declared)}
 
 
 async def _call(ports: Ports, grant: Grant) -> None:
@@ -115,6 +124,23 @@ def _confirm(ports: Ports, gone: Iterable[Grant], task: Task | None) -> None:
     if done:
         entries = tuple(audit.revoke_result(g, now, _notice(g, task)) for g in done)
         defer(ports, Batch(entries=entries, grants=tuple(done)))
+
+
+def _declare(ports: Ports, grant: Grant, said: str, task: Task | None) -> None:
+    """Record that nobody tries any more, as what it is: somebody's word, and no proof."""
+    now = ports.now()
+    done = replace(grant, state=GrantState.DECLARED_GONE)
+    ports.secret_cache.pop(grant.id, None)
+    ports.missing_at_provider.discard(grant.id)
+    notice = None
+    if task is not None and task.uid == grant.task.uid:
+        text = f"'{grant.name}' was not proven to be gone, and is not tried again: {said}"
+        notice = Notice(reason="DeclaredGone", message=text, severity=Severity.WARNING)
+    logger.warning(
+        "Nothing is tried any more to take a credential back, as the settings say",
+        extra={"task": str(grant.task), "grant": grant.id, "said": said},
+    )
+    defer(ports, Batch(entries=(audit.declared_gone(done, said, now, notice),), grants=(done,)))
 
 
 def _notice(grant: Grant, task: Task | None) -> Notice | None:

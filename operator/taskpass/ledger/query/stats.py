@@ -28,6 +28,8 @@ class Stats:
     """Credentials that may exist at a provider."""
     owed: int
     """Those of them that are to be taken back."""
+    declared_gone: int
+    """Credentials whose end nobody has proven: the settings said that their issuer is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,35 @@ def stats(log: VerifiedLog, size: int) -> Stats:
         by_type=types, by_day={day: days[day] for day in sorted(days)[-MOST_DAYS:]},
         days=len(days), held=len(held),
         owed=sum(each.state is GrantState.REVOKING for each in held),
+        declared_gone=len(log.replay.declared),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredEnd:
+    """A credential that nobody tries any more to take back, by the word of an administrator."""
+
+    grant: str
+    task: str
+    name: str
+    since: str
+    reason: str
+    """Theirs."""
+
+
+def declared_ends(log: VerifiedLog) -> list[DeclaredEnd]:
+    """Return what was declared gone, and proven by nobody, oldest first."""
+    found = sorted(log.replay.declared.items(), key=lambda each: each[1].index)
+    return [
+        DeclaredEnd(
+            grant=grant,
+            task=step.task,
+            name=step.data["cred"]["name"],
+            since=_seconds(step.time),
+            reason=str(step.data.get("declared", {}).get("reason", "")),
+        )
+        for grant, step in found
+    ]
 
 
 def open_operations(log: VerifiedLog) -> list[OpenOperation]:

@@ -47,7 +47,7 @@ from taskpass.tlog.checkpoint import PublicKey
 
 UNRECORDED = -1
 """The index of an entry that is in no log yet."""
-ENDING = (GrantState.REVOKING, GrantState.REVOKED)
+ENDING = (GrantState.REVOKING, GrantState.REVOKED, GrantState.DECLARED_GONE)
 logger = logging.getLogger(__name__)
 
 

@@ -51,6 +51,8 @@ class Bundle:
     """What it tells of grants that were begun before it."""
     over: set[str] = field(default_factory=set)
     """Grants whose end it tells, and not their intent."""
+    declared: dict[str, Step] = field(default_factory=dict)
+    """Grants whose end nobody has proven, and the entry that says so."""
     tasks: list[TaskStep] = field(default_factory=list)
     """What it says of tasks that their records have to say as well."""
     people: dict[str, set[str]] = field(default_factory=dict)
@@ -246,7 +248,9 @@ def _meet(bundle: Bundle, people: Iterable[Mapping[str, Any]], index: int) -> No
 def _move(bundle: Bundle, grant: str, step: Step) -> None:
     if step.state is GrantState.INTENT:
         bundle.begun[grant] = GrantHistory(step.index, step.state, step.time, step.task, step.data)
-    elif step.state is GrantState.REVOKED:
+    elif not step.state.held:
+        if step.state is GrantState.DECLARED_GONE:
+            bundle.declared[grant] = step
         begun = bundle.begun.pop(grant, None)
         if begun is not None:
             begun.after(step)

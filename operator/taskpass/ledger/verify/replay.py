@@ -41,6 +41,8 @@ class Replay:
         self.held: dict[str, GrantHistory] = {}
         """By id, the grants whose intent is told, and not yet their end: also what failed to be
         issued is revoked."""
+        self.declared: dict[str, Step] = {}
+        """By id, the grants whose end nobody has proven, and the entry that says so."""
         self.tasks: dict[str, TaskHistory] = {}
         """By UID, those of which something is told that their record has to say, and that were not
         forgotten."""
@@ -127,6 +129,7 @@ class Replay:
         for grant in bundle.over:
             self.held.pop(grant, None)
         self.held |= bundle.begun
+        self.declared |= bundle.declared
         if bundle.noticed and self.first_notice < 0:
             self.first_notice = bundle.noticed[0][1]
         for uid, index in bundle.noticed:

@@ -13,9 +13,10 @@ databases than the one that issued proves nothing.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from taskpass.core.errors import ProviderRefused, ProviderUnavailable
+from taskpass.core.errors import DeclaredGone, ProviderRefused, ProviderUnavailable
 from taskpass.core.model.capabilities import Capabilities
 from taskpass.core.model.grant import Grant, Issued
 from taskpass.core.model.task import CredentialClass, CredentialRequest
@@ -42,6 +43,7 @@ INVENTORY = (
     "SELECT system_identifier::text, rolname, oid, shobj_description(oid, 'pg_authid') "
     "FROM pg_control_system(), pg_roles WHERE starts_with(rolname, 'taskpass-g-')"
 )
+NONE: Mapping[str, str] = MappingProxyType({})
 logger = logging.getLogger(__name__)
 
 
@@ -50,13 +52,16 @@ class PostgresProvider:
 
     def __init__(
         self, servers: Mapping[str, Server], *, clock: Clock, installation: str,
-        mount_path: str = MOUNT_PATH, fail_point: FailPoint = nowhere,
+        retired: Mapping[str, str] = NONE, mount_path: str = MOUNT_PATH,
+        fail_point: FailPoint = nowhere,
     ) -> None:  # fmt: skip
         """`installation` tells this cluster's roles from another's on the same server.
 
-        It is a word without spaces, and the same for as long as the cluster lives. `mount_path` is
-        where a task's pod finds its Secret. `fail_point` is called around each change on a server.
+        It is a word without spaces, and the same for as long as the cluster lives. `retired` has
+        why servers that were listed will never come back. `mount_path` is where a task's pod finds
+        its Secret. `fail_point` is called around each change on a server.
         """
+        self._retired = retired
         self._mount_path = mount_path
         self._looked_at: frozenset[str] = frozenset()
         """Servers that answered the last inventory."""
@@ -80,6 +85,8 @@ class PostgresProvider:
         config = credential_class.config
         if credential_class.locations:
             return "spec.locations must not be set: the server is spec.postgresql.server"
+        if config["server"] in self._retired:
+            return _declared(config["server"], self._retired[config["server"]])
         server = self._servers.listed.get(config["server"])
         if server is None:
             return (
@@ -169,6 +176,8 @@ class PostgresProvider:
         and mark is ended then, on every server, and nothing counts as gone.
         """
         state = State.fitting(grant)
+        if state is not None and state.server in self._retired:
+            raise DeclaredGone(_declared(state.server, self._retired[state.server]))
         if state is not None:
             await self._ending.end(self._target(state.server, grant.id, state.oid, state.system))
             return
@@ -286,3 +295,7 @@ class PostgresProvider:
         async with self._servers.session(state.server, Purpose.READ, state.database) as session:
             await must_be_fit(session, state)
             await must_be_able(session, state)
+
+
+def _declared(server: str, reason: str) -> str:
+    return f"PostgreSQL server '{server}' was declared gone by configuration: {reason}"

@@ -95,7 +95,8 @@ class Servers:
         if server is None:
             raise ProviderUnavailable(
                 f"PostgreSQL server '{name}' is not listed; list it in the value "
-                "`postgresql.servers` of the chart until nothing of it is held"
+                "`postgresql.servers` of the chart until nothing of it is held, or, where it never "
+                "comes back, in `postgresql.retired`"
             )
         return server
 
