@@ -11,6 +11,7 @@ from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
 from taskpass.core.model.task import CredentialClass
 from taskpass.core.rate_limit.budget import Limit
+from taskpass.core.rate_limit.room import Room
 from taskpass.flows import provider_calls
 from taskpass.flows.task.reconcile import Reconciler
 from taskpass.flows.work_queue import Requeue, WorkQueue
@@ -181,7 +182,7 @@ async def test_what_changes_in_the_moment_before_it_is_watched_is_not_missed() -
     said: list[object] = []
 
     class Ports:
-        aside, changed = queue.aside, queue.changed
+        aside, changed, room = queue.aside, queue.changed, Room()
 
     async def call() -> None:
         await never.wait()
@@ -234,3 +235,21 @@ async def test_a_stop_waits_for_the_revocations_that_go_on_beside(
 
     assert slow.live == {}
     await world.settle()
+
+
+async def test_where_too_many_wait_already_nothing_is_begun_and_it_is_tried_again(
+    world: SimulatedWorld,
+) -> None:
+    world.create(task(request("tickets")))
+    world.add_pod()
+    with contextlib.ExitStack() as stack:
+        while world.ports.room.has_room("support"):
+            stack.enter_context(world.ports.room.taken("support"))
+
+        await world.settle()
+
+        assert (world.held(), world.entries("credential.issue")) == ([], [])
+        assert provider_calls.FULL in world.message("CredentialsIssued")
+
+    await world.settle()
+    assert len(world.held()) == 1

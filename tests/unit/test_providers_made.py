@@ -30,7 +30,7 @@ def without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "taskpass.providers.postgresql.provider", None)
 
 
-async def test_a_provider_whose_last_server_was_taken_off_is_there_while_something_is_held() -> (
+async def test_a_provider_whose_last_server_was_taken_off_is_there_while_it_holds_something() -> (
     None
 ):
     """Else each try of what is owed there would ask every other provider, and say less."""

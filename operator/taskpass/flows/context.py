@@ -11,6 +11,8 @@ from taskpass.core.lifecycle.ownership import CONTROLLERS, Controllers
 from taskpass.core.model.conditions import Finding
 from taskpass.core.model.grant import SecretValue
 from taskpass.core.model.key import Key
+from taskpass.core.model.task import CredentialClass
+from taskpass.core.rate_limit.room import Room
 from taskpass.flows.budgeting import Budgets
 from taskpass.flows.deferred import Deferred
 from taskpass.ports.clock import Clock
@@ -25,6 +27,11 @@ logger = logging.getLogger(__name__)
 
 def _nowhere(_: str) -> None:
     """Pass every fail-point."""
+
+
+def _its_provider(credential_class: CredentialClass) -> str:
+    """Take a provider for one issuer."""
+    return credential_class.provider
 
 
 def _nowhere_else(_: Key) -> AbstractContextManager[None]:
@@ -67,6 +74,8 @@ class Ports:
     ledger: Ledger
     providers: Mapping[str, CredentialProvider]
     """By `spec.provider` of a class."""
+    issuer_of: Callable[[CredentialClass], str] = _its_provider
+    """Names what issues a class's credentials: one that is away keeps no other's waiting."""
     sink: CredentialSink
     pods: PodControl
     tasks: TaskWriter
@@ -99,6 +108,8 @@ class Ports:
     """Has a task looked at soon."""
     aside: Callable[[Key], AbstractContextManager[None]] = _nowhere_else
     """Surrounds what takes long and keeps nothing else waiting: another task may be looked at."""
+    room: Room = field(default_factory=Room)
+    """How many tasks wait for providers that are slow."""
     changed: Callable[[Key], Awaitable[object]] = _never
     """Returns when a task that is being looked at is to be looked at anew."""
     revoking: dict[str, asyncio.Task[None]] = field(default_factory=dict)

@@ -3,6 +3,8 @@
 A provider may take half a minute for an answer. Meanwhile other tasks have their turn, and what
 this task holds of other providers is taken back when that is due: a revocation that takes long goes
 on beside the look that began it, and an issue is given up where nothing is to be issued any more.
+So many wait at a time and no more (`Ports.room`): beyond that nothing is begun that could have to.
+Revocations have no such limit, as there are no more of them than what was issued.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ READ_SECONDS = 10.0
 """How long what only reads may take."""
 TIME_SECONDS = 1.0
 """How soon it is seen that a time has come, such as a deadline, which wakes nobody."""
+FULL = "Too many tasks wait for providers that do not answer; it is tried again"
 LOOK_SECONDS = 0.2
 """The least time between two looks at a task that changes while it waits."""
 
@@ -70,7 +73,7 @@ async def issued(
     try:
         _, pending = await asyncio.wait(begun, timeout=IN_PLACE_SECONDS)
         if pending:
-            with ports.aside(key):
+            with ports.room.taken(key[0]), ports.aside(key):
                 await _while_wanted(ports, key, begun, is_wanted)
     finally:
         for each in begun:
@@ -90,14 +93,17 @@ async def asked(
     """Wait for what only reads; return before it has where it is not wanted any more.
 
     Raises:
-        ProviderUnavailable: It took too long.
+        ProviderUnavailable: It took too long, or too many wait already.
 
     """
+    if not ports.room.has_room(key[0]):
+        call.close()
+        raise GivenUp(FULL)
     begun = asyncio.create_task(call)
     try:
         _, pending = await asyncio.wait({begun}, timeout=IN_PLACE_SECONDS)
         if pending:
-            with ports.aside(key):
+            with ports.room.taken(key[0]), ports.aside(key):
                 async with asyncio.timeout(READ_SECONDS):
                     await _while_wanted(ports, key, [begun], is_wanted)
     except TimeoutError:

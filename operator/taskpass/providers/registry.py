@@ -13,6 +13,19 @@ CAPABILITIES: Mapping[str, Callable[[CredentialClass], Capabilities]] = MappingP
 )
 
 
+ISSUERS: Mapping[str, Callable[[CredentialClass], str]] = MappingProxyType(
+    {"PostgreSQL": lambda each: str(each.config.get("server", ""))}
+)
+"""Of those providers that have more than one: which of them a class is of."""
+
+
+def issuer_of(credential_class: CredentialClass) -> str:
+    """Name what issues a class's credentials: its provider, and which of that one's servers."""
+    provider = credential_class.provider
+    of_class = ISSUERS.get(provider)
+    return provider if of_class is None else f"{provider}/{of_class(credential_class)}"
+
+
 def capabilities_of(credential_class: CredentialClass | None) -> Capabilities | None:
     """Return what the provider of a class promises; None where there is no such class or provider.
 

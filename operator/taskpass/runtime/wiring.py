@@ -45,6 +45,7 @@ from taskpass.ledger.store.volume import disk_usage
 from taskpass.ports.credentials import CredentialProvider
 from taskpass.ports.ledger import Batch
 from taskpass.providers.kubernetes import KubernetesProvider
+from taskpass.providers.registry import issuer_of
 from taskpass.runtime.background import BackgroundWork, budgets_of, figures_of, roles_of
 from taskpass.runtime.clock import SteadyClock, SystemClock
 from taskpass.runtime.loops import BackgroundLoops
@@ -192,6 +193,7 @@ def ports_of(
         fingerprint_key=fingerprint_key(identity.seed),
         enqueue=queue.add,
         aside=queue.aside,
+        issuer_of=issuer_of,
         changed=queue.changed,
         fail_point=fail_point_of(os.environ),
     )

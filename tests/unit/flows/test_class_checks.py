@@ -38,6 +38,7 @@ class Stage:
         self.classes: tuple[CredentialClass, ...] = (TICKETS,)
         self.class_findings: dict[str, object] = {}
         self.providers: dict[str, object] = {"Fake": self.provider}
+        self.issuer_of = lambda each: f"{each.provider}/{each.config.get('server', '')}"
         self.checks = ClassChecks(cast("Ports", self), self)
 
     def all_classes(self) -> tuple[CredentialClass, ...]:
@@ -167,3 +168,29 @@ async def test_a_provider_that_hangs_keeps_no_other_providers_classes_waiting(
     await stage.checks.once()
 
     assert stage.class_findings.keys() == {"c-slow", TICKETS.uid}
+
+
+async def test_a_server_that_hangs_holds_up_no_class_of_another_server_of_the_provider(
+    stage: Stage,
+) -> None:
+    there = replace(TICKETS, config={**TICKETS.config, "server": "b"})
+    hung = [
+        replace(TICKETS, name=f"hung-{n}", uid=f"c-{n}", config={**TICKETS.config, "server": "a"})
+        for n in range(20)
+    ]
+    stage.classes = (there, *hung)
+    answer = asyncio.Event()
+    obstacles = stage.provider.obstacles
+
+    async def hang(credential_class: CredentialClass) -> object:
+        if credential_class.config["server"] == "a":
+            await answer.wait()
+        return await obstacles(credential_class)
+
+    stage.provider.obstacles = hang  # type: ignore[method-assign, assignment]
+
+    assert (await stage.said())[0] == "True"
+    assert stage.class_findings.keys() == {TICKETS.uid}
+    answer.set()
+    await stage.checks.once()
+    assert len(stage.class_findings) == 21

@@ -1,7 +1,7 @@
 """Ask each provider whether it can issue each class now: a class is Ready only where it can.
 
-Providers are asked side by side, so that one that is away holds no other's classes up, and each
-about one class after another: a check is a few reads, and nobody waits for it.
+Issuers are asked side by side, so that one that is away holds no other's classes up, and each about
+one class after another: a check is a few reads, and nobody waits for it.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class ClassChecks:
         self._due: dict[str, tuple[int, float]] = {}
         """By UID: the generation that was asked about, and when it is to be again."""
         self._asking: dict[str, asyncio.Task[None]] = {}
-        """By provider."""
+        """By issuer: a provider, or one of its servers."""
 
     async def once(self) -> None:
         """Ask about every class that is new, was changed, or is due again."""
@@ -50,10 +50,11 @@ class ClassChecks:
             del self._due[uid]
             self._ports.class_findings.pop(uid, None)
         due = [c for c in classes if not c.deleting and self._is_due(c, now)]
-        due.sort(key=lambda c: c.provider)
-        for provider, some in itertools.groupby(due, lambda c: c.provider):
-            if provider not in self._asking:
-                self._asking[provider] = asyncio.create_task(self._ask_each(list(some)))
+        issuer_of = self._ports.issuer_of
+        due.sort(key=issuer_of)
+        for issuer, some in itertools.groupby(due, issuer_of):
+            if issuer not in self._asking:
+                self._asking[issuer] = asyncio.create_task(self._ask_each(list(some)))
         try:
             await self._collect()
         except asyncio.CancelledError:
@@ -66,9 +67,9 @@ class ClassChecks:
         if not self._asking:
             return
         await asyncio.wait(self._asking.values(), timeout=POLL_SECONDS)
-        for provider, asking in tuple(self._asking.items()):
+        for issuer, asking in tuple(self._asking.items()):
             if asking.done():
-                del self._asking[provider]
+                del self._asking[issuer]
                 asking.result()
 
     def _is_due(self, credential_class: CredentialClass, now: float) -> bool:

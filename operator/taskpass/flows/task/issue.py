@@ -61,6 +61,9 @@ async def issue(
     `is_wanted` tells whether, by what is seen now, it would still be begun. On return every result
     is durable. Nothing is delivered yet.
     """
+    if not ports.room.has_room(snapshot.live_task.namespace):
+        full = false(Reason.PROVIDER_UNAVAILABLE, provider_calls.FULL)
+        return IssueFailed(findings={p.request.name: full for p in step.planned})
     refused: dict[str, Finding] = {}
     grants: list[Grant] = []
     for planned in step.planned:

@@ -20,6 +20,7 @@ counts as gone before 6, which does wait.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from taskpass.core.errors import ProviderUnavailable
@@ -91,6 +92,8 @@ class Target:
     """0: not known."""
     system: str
     """Identifier of the cluster of databases; '' where it is not known."""
+    tenant: str = ""
+    """Whose turn it takes: the task's namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +144,16 @@ class Ending:
             ProviderUnavailable: Something is there, or nobody knows.
 
         """
-        async with self._servers.session(target.server, Purpose.CUT) as session:
+        async with self._session(target, Purpose.CUT) as session:
             present = await self._find(session, target)
             barred = present.role is None or await _cut(session, present.role, present.groups)
         if present.role is not None:
             if not barred:
-                await self._bar(target.server, present.role)
+                await self._bar(target, present.role)
             await self._until_quiet(target.server, present.role.oid)
-        async with self._servers.session(target.server, Purpose.DROP) as session:
+        async with self._session(target, Purpose.DROP) as session:
             if present.role is not None:
-                await self._drop(session, target.server, present.role)
+                await self._drop(session, target, present.role)
             for oid in present.oids:
                 await _prove(session, oid)
         for oid in present.oids:
@@ -185,18 +188,18 @@ class Ending:
             await asyncio.sleep(PAUSE_SECONDS)
         return _present(target, rows)
 
-    async def _bar(self, server: str, role: Role) -> None:
+    async def _bar(self, target: Target, role: Role) -> None:
         """Forbid logins while what the task has begun is ended: some of it holds that up.
 
         Who waits for the role's row is served in turn, and those before us are the task's. A
         transaction that it has prepared keeps the row locked without any session.
         """
         for left in reversed(range(BARS)):
-            watching = asyncio.ensure_future(self._watcher.until_quiet(server, role.oid))
+            watching = asyncio.ensure_future(self._watcher.until_quiet(target.server, role.oid))
             try:
-                async with self._servers.session(server, Purpose.DROP) as session:
+                async with self._session(target, Purpose.DROP) as session:
                     for (database,) in await session.ask(PREPARED_IN, (role.name,)):
-                        await self._roll_back(server, database, role.name)
+                        await self._roll_back(target, database, role.name)
                     await session.run(forbid_login(role.name))
                 return
             except StatementFailed as failure:
@@ -206,10 +209,10 @@ class Ending:
                 watching.cancel()
                 await asyncio.wait({watching})
 
-    async def _drop(self, session: Session, server: str, role: Role) -> None:
+    async def _drop(self, session: Session, target: Target, role: Role) -> None:
         for left in reversed(range(DROPS)):
             for (database,) in await session.ask(DATABASES, {"oid": role.oid, "role": role.name}):
-                await self._clear(server, database, role.name)
+                await self._clear(target, database, role.name)
             try:
                 await session.run(drop_owned(role.name), drop_role(role.name))
                 return
@@ -219,15 +222,20 @@ class Ending:
                 if failure.sqlstate != DEPENDENTS or not left:
                     raise
 
-    async def _clear(self, server: str, database: str, role: str) -> None:
+    async def _clear(self, target: Target, database: str, role: str) -> None:
         """Drop what the role owns in one database, and what it was granted there."""
-        await self._roll_back(server, database, role)
-        async with self._servers.session(server, Purpose.CLEAR, database) as session:
+        await self._roll_back(target, database, role)
+        async with self._session(target, Purpose.CLEAR, database) as session:
             await session.run(drop_owned(role))
 
-    async def _roll_back(self, server: str, database: str, role: str) -> None:
+    def _session(
+        self, target: Target, purpose: Purpose, database: str | None = None
+    ) -> AbstractAsyncContextManager[Session]:
+        return self._servers.session(target.server, purpose, database, tenant=target.tenant)
+
+    async def _roll_back(self, target: Target, database: str, role: str) -> None:
         """Undo what the role has prepared in one database."""
-        async with self._servers.session(server, Purpose.CLEAR, database) as session:
+        async with self._session(target, Purpose.CLEAR, database) as session:
             for (transaction,) in await session.ask(PREPARED, (role,)):
                 for statement in roll_back_prepared(role, transaction):
                     await session.run(statement)

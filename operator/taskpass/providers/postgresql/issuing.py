@@ -62,7 +62,9 @@ async def issue(servers: Servers, installation: str, grant: Grant, state: State)
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     failure: StatementFailed | None = None
     try:
-        async with servers.session(state.server, Purpose.ISSUE, state.database) as session:
+        async with servers.session(
+            state.server, Purpose.ISSUE, state.database, tenant=grant.task.namespace
+        ) as session:
             expires_at, rights = await _make(session, installation, grant, state, password)
     except StatementFailed as error:
         failure = error

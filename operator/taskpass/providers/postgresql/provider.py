@@ -43,6 +43,9 @@ INVENTORY = (
     "SELECT system_identifier::text, rolname, oid, shobj_description(oid, 'pg_authid') "
     "FROM pg_control_system(), pg_roles WHERE starts_with(rolname, 'taskpass-g-')"
 )
+FIRST_LIST_SECONDS = 1.0
+"""How long the first inventory waits for a server: the operator's start waits for it."""
+LIST_SECONDS = 15.0
 NONE: Mapping[str, str] = MappingProxyType({})
 logger = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class PostgresProvider:
         """
         self._retired = retired
         self._mount_path = mount_path
+        self._patience = FIRST_LIST_SECONDS
         self._looked_at: frozenset[str] = frozenset()
         """Servers that answered the last inventory."""
         self._servers = Servers(servers, clock.monotonic, fail_point)
@@ -179,7 +183,10 @@ class PostgresProvider:
         if state is not None and state.server in self._retired:
             raise DeclaredGone(_declared(state.server, self._retired[state.server]))
         if state is not None:
-            await self._ending.end(self._target(state.server, grant.id, state.oid, state.system))
+            tenant = grant.task.namespace
+            await self._ending.end(
+                self._target(state.server, grant.id, state.oid, state.system, tenant)
+            )
             return
         endings = (
             self._ending.end(self._target(name, grant.id, 0, "")) for name in self._servers.listed
@@ -194,7 +201,8 @@ class PostgresProvider:
     async def inventory(self) -> Mapping[str, Mapping[str, Any]]:
         """Return this installation's roles by grant id, of all servers that answer.
 
-        Of the others nothing is known, and nothing of them counts as gone until they do.
+        Of the others nothing is known, and nothing of them counts as gone until they do. A start
+        waits for the first of these, so that one waits for no server that hangs; a later one does.
 
         Raises:
             ProviderUnavailable: None of them does.
@@ -202,7 +210,10 @@ class PostgresProvider:
         """
         found: dict[str, dict[str, Any]] = {}
         names = tuple(self._servers.listed)
-        lists = await asyncio.gather(*map(self._list, names), return_exceptions=True)
+        patience, self._patience = self._patience, LIST_SECONDS
+        lists = await asyncio.gather(
+            *(self._list(name, patience) for name in names), return_exceptions=True
+        )
         failed = {
             n: each for n, each in zip(names, lists, strict=True) if isinstance(each, BaseException)
         }
@@ -250,16 +261,26 @@ class PostgresProvider:
         for role in state.get("roles", ()):
             await self._ending.end(self._target(role["server"], grant_id, role["oid"], ""))
 
-    def _target(self, server: str, grant_id: str, oid: int, system: str) -> Target:
+    def _target(
+        self, server: str, grant_id: str, oid: int, system: str, tenant: str = ""
+    ) -> Target:
         return Target(
             server=server, grant_id=grant_id, installation=self._installation,
-            role=role_of(grant_id), oid=oid, system=system,
+            role=role_of(grant_id), oid=oid, system=system, tenant=tenant,
         )  # fmt: skip
 
-    async def _list(self, name: str) -> list[tuple[str, str, int]]:
+    async def _list(self, name: str, patience: float) -> list[tuple[str, str, int]]:
         """Return grant id, the server's identifier and OID of each role of ours on one server."""
-        async with self._servers.session(name, Purpose.READ) as session:
-            rows = await session.ask(INVENTORY)
+        try:
+            async with (
+                asyncio.timeout(patience),
+                self._servers.session(name, Purpose.READ) as session,
+            ):
+                rows = await session.ask(INVENTORY)
+        except TimeoutError:
+            raise ProviderUnavailable(
+                f"PostgreSQL server '{name}' did not answer within {patience:.0f} s"
+            ) from None
         ours: list[tuple[str, str, int]] = []
         for system, role, oid, comment in rows:
             grant_id, mark = grant_of_role(role), mark_of(comment)

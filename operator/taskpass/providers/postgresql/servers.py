@@ -3,10 +3,9 @@
 Connecting costs 8 ms of TLS and SCRAM, a statement less than one. So a few connections are kept for
 half a minute. One that was cut shows it before it is used, and a password that was changed has all
 of them made anew. What is being done on one server waits for no other, and what ends access waits
-for nothing but that: each purpose has places of its own.
+for nothing but that: each purpose has places of its own, for which namespaces take turns.
 """
 
-import asyncio
 import contextlib
 import enum
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from taskpass.core.errors import ProviderUnavailable
+from taskpass.providers.postgresql.places import Places
 from taskpass.providers.postgresql.session import FailPoint, Session, nowhere
 from taskpass.providers.postgresql.settings import Server
 
@@ -54,8 +54,8 @@ class _Idle:
 class _Connections:
     """Those to one server."""
 
-    places: dict[Purpose, asyncio.Semaphore] = field(
-        default_factory=lambda: {each: asyncio.Semaphore(each.places) for each in Purpose}
+    places: dict[Purpose, Places] = field(
+        default_factory=lambda: {each: Places(each.places) for each in Purpose}
     )
     idle: dict[str, list[_Idle]] = field(default_factory=dict)
 
@@ -102,12 +102,12 @@ class Servers:
 
     @contextlib.asynccontextmanager
     async def session(
-        self, name: str, purpose: Purpose, database: str | None = None
+        self, name: str, purpose: Purpose, database: str | None = None, *, tenant: str = ""
     ) -> AsyncIterator[Session]:
         """Yield a connection; None is the database that is listed for what is of no one database.
 
         `name` is a listed server's, or one of `standbys`, where nothing can be changed. After an
-        error it is closed: nobody knows what state it is in.
+        error it is closed: nobody knows what state it is in. Tenants take turns at the places.
 
         Raises:
             ProviderUnavailable: There is none.
@@ -117,7 +117,7 @@ class Servers:
         server = self._follow[name] if standby else self.get(name)
         connections = self._connections[name]
         database = database or server.database
-        async with connections.places[purpose]:
+        async with connections.places[purpose].taken(tenant):
             stamp = _stamp(server)
             session = await self._idle(connections, database, stamp)
             session = session or await Session.open(
