@@ -58,7 +58,7 @@ class PostgresServer:
         self.directory = directory
         self.address = address
         self.host = HOST if address == ADDRESS else address
-        self.port = _free_port(address)
+        self.port = free_port(address)
         self._bin = binaries()
         self._data = directory / "data"
         self._settings = {
@@ -157,7 +157,9 @@ class PostgresServer:
 
     def processes(self) -> list[int]:
         """Return the server's processes, the first one last: for SIGSTOP."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        children: list[str] = []
+        with contextlib.suppress(FileNotFoundError):  # it has ended by itself
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [*(int(child) for child in children), self.pid]
 
     def freeze(self) -> None:
@@ -200,7 +202,7 @@ def running(
     *, address: str = ADDRESS, durable: bool = False, **settings: str
 ) -> Iterator[PostgresServer]:
     """Yield a server that runs; nothing of it is left afterwards."""
-    with _directory() as directory:
+    with own_directory() as directory:
         server = PostgresServer(directory, address=address, durable=durable, **settings)
         server.prepare()
         with _started(server):
@@ -210,7 +212,7 @@ def running(
 @contextlib.contextmanager
 def following(primary: PostgresServer) -> Iterator[PostgresServer]:
     """Yield a standby of a server; nothing of it is left afterwards."""
-    with _directory() as directory:
+    with own_directory() as directory:
         server = PostgresServer(directory)
         server.follow(primary)
         with _started(server):
@@ -218,7 +220,8 @@ def following(primary: PostgresServer) -> Iterator[PostgresServer]:
 
 
 @contextlib.contextmanager
-def _directory() -> Iterator[Path]:
+def own_directory() -> Iterator[Path]:
+    """Yield a directory; what a process that was killed has left goes with the next one."""
     _sweep()
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     try:
@@ -248,7 +251,8 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGQUIT), 0, 0, 0)
 
 
-def _free_port(address: str) -> int:
+def free_port(address: str) -> int:
+    """Return a TCP port that is free now."""
     with socket.socket() as listener:
         listener.bind((address, 0))
         return int(listener.getsockname()[1])

@@ -48,7 +48,9 @@ class ServerDeaths:
         self._going = threading.Event()
         self._ended = threading.Event()
         self._whole = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="server deaths")
+        self._over = threading.Event()
+        # The server ends with the thread that has started it, so that one goes with the process.
+        self._thread = threading.Thread(target=self._run, name="server deaths", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -68,7 +70,7 @@ class ServerDeaths:
         """End for good; the server is whole."""
         self._ended.set()
         self._going.set()
-        self._thread.join()
+        self._over.wait()
 
     def _run(self) -> None:
         try:
@@ -82,6 +84,8 @@ class ServerDeaths:
             self.failures.append(f"a server's death failed: {type(error).__name__}: {error}")
         finally:
             self._whole.set()
+            self._over.set()
+        threading.Event().wait()
 
     def _fail(self) -> None:
         how = self._random.choice(("killed", "stopped", "halted"))

@@ -44,6 +44,7 @@ CONNECTING = (
     ("connection slots", "has no connection left"),
     ("starting up", "is starting"),
     ("shutting down", "is stopping"),
+    ("startup parameter", "is PgBouncer's address, or another pooler's: list the server's own"),
     ("timeout", "does not answer"),
     ("refused", "is not running, or does not listen there"),
     ("resolve", "has a name that cannot be resolved"),
