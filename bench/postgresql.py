@@ -22,6 +22,7 @@ import psycopg
 from psycopg import sql
 
 from bench.figures import beside, say, spread, tell
+from bench.postgresql_live import measure_live
 from e2e.postgresql.server import PostgresServer, running
 from e2e.postgresql.stage import DATABASE, GROUP, OPERATOR, SERVER, furnish, settings
 from taskpass.core.model.grant import Grant, GrantState, Issued, TaskRef
@@ -62,13 +63,18 @@ def main(arguments: list[str]) -> int:
     """Run the benchmark; return the exit code: 1 where something was left."""
     parser = argparse.ArgumentParser(prog="python -m bench.postgresql", description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="credentials, and roles at a time")
+    parser.add_argument(
+        "--live", type=int, default=1000, help="live credentials of a whole operator; 0 for none"
+    )
     chosen = parser.parse_args(arguments)
     with (
         running(durable=True, max_connections=str(2 * chosen.count + 50)) as server,
         tempfile.TemporaryDirectory() as directory,
     ):
         furnish(server)
-        left = asyncio.run(_run(server, Path(directory), chosen.count))
+        left = asyncio.run(_run(server, Path(directory), chosen.count)) if chosen.count else 0
+        if chosen.live:
+            measure_live(server, chosen.live)
     tell("result", ok=not left, failures=[f"{left} roles are left"] if left else [])
     return 1 if left else 0
 

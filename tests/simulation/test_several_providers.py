@@ -208,3 +208,51 @@ async def test_what_a_later_phase_asks_for_below_the_shortest_is_refused_at_the_
     ) in world.message("Authorized")
     assert world.held() == []
     assert world.provider.calls == []
+
+
+async def test_a_refusal_whose_others_are_taken_back_slowly_is_told_and_not_begun_anew_at_once(
+    world: SimulatedWorld, slow: FakeProvider
+) -> None:
+    """Else it would be issued and taken back in a circle, and nobody would read why."""
+    world.provider.issue_failures = [Failure.REFUSED] * 5
+    slow.revoke_failures = [Failure.HANG]
+    world.create(task(request("tickets"), ROLE))
+    world.add_pod()
+    await world.look()
+    assert world.condition("CredentialsIssued") == ("False", "Revoking")
+
+    slow.release.set()
+    async with asyncio.timeout(10):
+        while KEY not in world.asked:
+            await asyncio.sleep(0)
+    again = await world.look()
+
+    assert world.condition("CredentialsIssued") == ("False", "ProviderRefused")
+    assert again is not None
+    assert again.backoff
+    assert [call for call, _ in slow.calls] == ["issue", "revoke"]
+    await world.look()  # as the back-off has it: now it is tried
+    assert [call for call, _ in slow.calls][2:] == ["issue", "revoke"]
+    world.provider.issue_failures = []
+
+
+async def test_a_refusal_of_what_a_task_asked_for_before_says_nothing_of_what_it_asks_for_now(
+    world: SimulatedWorld, slow: FakeProvider
+) -> None:
+    world.provider.issue_failures = [Failure.REFUSED]
+    slow.revoke_failures = [Failure.HANG]
+    world.create(task(request("tickets"), ROLE))
+    world.add_pod()
+    await world.look()
+
+    world.change(credentials=(request("tickets", seconds=900), ROLE))
+    slow.release.set()
+    async with asyncio.timeout(10):
+        while KEY not in world.asked:
+            await asyncio.sleep(0)
+    await world.look()
+
+    assert {g.provider for g in world.held()} == {"Fake", "Slow"}
+    world.end_pod()
+    await world.settle()
+    assert_at_rest(world)

@@ -44,7 +44,7 @@ from taskpass.core.lifecycle.steps import (
     Wait,
     Withdraw,
 )
-from taskpass.core.model.conditions import Reason, unknown
+from taskpass.core.model.conditions import Finding, Reason, unknown
 from taskpass.core.model.grant import GrantState
 from taskpass.core.model.key import Key
 from taskpass.flows import provider_calls
@@ -95,6 +95,9 @@ class Reconciler:
         tasks are counted, or by the namespace where all are."""
         self._agents: dict[Key, Key] = {}
         """Their agents, until they rest without waiting: one that is gone passes its turn on."""
+        self._failures: dict[Key, tuple[int, dict[str, Finding]]] = {}
+        """Why requests of a generation were not issued, of tasks whose others are still being taken
+        back. The look after that tells it, and does not begin them anew at once."""
 
     async def reconcile(self, key: Key) -> Requeue:
         """Bring one task to rest.
@@ -104,7 +107,8 @@ class Reconciler:
             LedgerError: The process must end.
 
         """
-        ports, run = replace(self._ports, deferred=Deferred()), Run()
+        ports = replace(self._ports, deferred=Deferred())
+        run = Run(failures=self._failures_before(key))
         try:
             return await self._run(ports, key, run)
         except MustEnd:
@@ -145,6 +149,7 @@ class Reconciler:
         """Say how things stand; return when to look again."""
         self._note_broken(snapshot, step)
         self._note_held_back(key, snapshot, step)
+        self._note_failures(key, snapshot, run)
         unsaid = await self._reporter.report(snapshot, step)
         await approve.answer_approvals(ports, snapshot, step)
         until = min(filter(None, (step.until, unsaid)), default=None)
@@ -282,6 +287,19 @@ class Reconciler:
         for denial in rest.denials:
             for label, error in denial.decision.policy_errors:
                 self._ports.policy_errors[label] = (generations.get(label, 0), error)
+
+    def _failures_before(self, key: Key) -> dict[str, Finding]:
+        """Return what failed at the last look, where that waited for a provider's answer."""
+        generation, failures = self._failures.pop(key, (0, {}))
+        task = self._ports.world.task(key)
+        return failures if task is not None and task.generation == generation else {}
+
+    def _note_failures(self, key: Key, snapshot: Snapshot, run: Run) -> None:
+        """Remember what failed where the next look comes as soon as a provider has answered."""
+        if run.failures and run.unanswered and snapshot.task is not None:
+            self._failures[key] = (snapshot.task.generation, run.failures)
+        else:
+            self._failures.pop(key, None)
 
     def _note_held_back(self, key: Key, snapshot: Snapshot, rest: Wait) -> None:
         uid = snapshot.task.uid if snapshot.task is not None else ""
