@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from taskpass.cli.doctor import examination
+from taskpass.cli.doctor import examination, posture
 from taskpass.cli.doctor.command import as_text, doctor
 from taskpass.cli.doctor.examination import Examination
 from taskpass.core.errors import ApiUnavailable, UsageError
@@ -46,6 +46,14 @@ def test_programs_get_the_same_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
         "what": "'a' cannot be read (not found)",
         "remedy": "upgrade",
     }
+
+
+def test_a_server_that_is_declared_gone_is_a_warning_for_as_long_as_it_is() -> None:
+    [said] = posture.retired({"old": "INC-4711: disks lost"})
+
+    assert said.level is Level.WARNING
+    assert said.what.endswith("counts as over, not proven: INC-4711: disks lost")
+    assert posture.retired({}) == []
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ class Examination:
             ),
         )
         await self._tell("classes", _classes(client, settings))
+        self._said += posture.retired(settings.postgresql_retired)
         await self._tell("grants", posture.grants(client, targets))
         await self._tell("signing key", self._key(client, settings))
 

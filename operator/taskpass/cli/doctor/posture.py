@@ -4,7 +4,7 @@ Each check says one line or several, as those of `kube.checks` do.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from taskpass.cli.doctor.rights import GRANTS
@@ -50,6 +50,19 @@ async def _level(client: KubeClient, namespace: str) -> str | None:
     except (NotFound, Forbidden):
         return None  # the check of namespaces says so
     return str(live["metadata"].get("labels", {}).get(LEVEL, ""))
+
+
+def retired(servers: Mapping[str, str]) -> list[Diagnosis]:
+    """Say which servers are declared gone: what was revoked there was proven by nobody."""
+    return [
+        doubtful(
+            "retired servers",
+            f"PostgreSQL server '{name}' is declared gone, so what is owed there counts as over, "
+            f"not proven: {reason}",
+            "take it off the value `postgresql.retired` once `taskpass pending` lists nothing more",
+        )
+        for name, reason in sorted(servers.items())
+    ]
 
 
 async def grants(client: KubeClient, targets: Iterable[str]) -> list[Diagnosis]:
