@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     )
     chosen = parser.parse_args(arguments)
     with (
-        running(durable=True, max_connections=str(2 * chosen.count + 50)) as server,
+        running(durable=True, max_connections=str(2 * chosen.count + 100)) as server,
         tempfile.TemporaryDirectory() as directory,
     ):
         furnish(server)

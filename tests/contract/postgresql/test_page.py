@@ -11,7 +11,7 @@ from e2e.postgresql.stage import PAGE, page_statements
 from taskpass.core.model.task import CredentialClass
 from taskpass.providers.postgresql.capabilities import FIELDS
 from taskpass.providers.postgresql.failures import CONNECTING, SAID
-from taskpass.providers.postgresql.servers import Purpose
+from taskpass.providers.postgresql.servers import MOST_IDLE, Purpose
 from tests.contract.postgresql.stage import Bench
 
 pytestmark = pytest.mark.usefixtures("brisk")
@@ -46,7 +46,9 @@ def test_the_page_has_the_fields_and_the_number_of_connections() -> None:
     [row] = [line for line in page.splitlines() if line.startswith("| fields |")]
 
     assert set(row.split("`")[1::2]) == FIELDS
-    assert f"up to {sum(each.places for each in Purpose)}" in page.replace("\n", " ")
+    words = page.replace("\n", " ")
+    assert f"up to {sum(each.places for each in Purpose)} connections" in words
+    assert f"keeps up to {MOST_IDLE} to each database" in words
 
 
 def test_what_the_page_quotes_is_what_is_said() -> None:

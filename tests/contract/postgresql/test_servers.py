@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -361,3 +362,23 @@ async def test_another_installations_roles_are_neither_listed_nor_ended(
     await other.close()
     assert await bench.subject.works(issued)
     await bench.provider.revoke(grant)
+
+
+async def test_connections_that_a_server_refuses_leave_no_socket_open(
+    bench: Bench, listed: Server
+) -> None:
+    """Many try while it has none left: each would keep one until memory is looked through."""
+    there = listed.model_copy(update={"database": "nowhere"})
+    refused = PostgresProvider({SERVER: there}, clock=SystemClock(), installation=INSTALLATION)
+    await bench.provider.inventory()
+    gc.disable()
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            with pytest.raises(ProviderUnavailable):
+                await refused.inventory()
+        after = len(list(Path("/proc/self/fd").iterdir()))
+    finally:
+        gc.enable()
+
+    assert after <= before

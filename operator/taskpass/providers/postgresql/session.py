@@ -82,6 +82,8 @@ class Session:
                 )
         except (psycopg.Error, OSError, TimeoutError, UnicodeError) as error:
             failure = connection_failure(name, error)
+            if isinstance(error, psycopg.Error) and error.pgconn is not None:
+                error.pgconn.finish()  # libpq keeps the socket of one that was refused
         if failure is not None:
             raise failure  # here, so that psycopg's own is not its context
         session = cls(name, raw, fail_point)
