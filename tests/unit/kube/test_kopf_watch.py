@@ -166,6 +166,49 @@ def test_what_goes_on_though_it_was_cancelled_is_cancelled_again(
     watcher.stop(SECONDS)
 
 
+def test_one_that_takes_its_leave_is_said_to_have_failed_and_the_next_does_not_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One watch is refused: kopf cancels the others, and takes seconds until all have heard."""
+    monkeypatch.setattr(kinds, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(kinds, "LOOK_SECONDS", 0.01)
+    over, ended = threading.Event(), threading.Event()
+    said: list[str | None] = []
+
+    async def leave() -> None:
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.001)
+
+    async def operator(*, ready_flag: Any, stop_flag: Any, **_: Any) -> None:
+        if watcher.begun > 1:
+            said.append(watcher.unhealthy_reason)
+            ready_flag.set()
+            await stop_flag.wait()
+            return
+        ready_flag.set()
+        watch = asyncio.ensure_future(leave())
+        await asyncio.sleep(0)
+        watch.cancel()
+        await asyncio.wait([watch])
+        ended.set()
+
+    monkeypatch.setattr(kopf, "operator", operator)
+    where = Connection(server="http://127.0.0.1:1", tls=None, authorization=lambda: "")
+    watcher = Watcher(where, lambda *_: None, 3.0, pauses=[0.001])
+    before = set(threading.enumerate())
+
+    watcher.start()
+    until(lambda: watcher.begun == 2 and not watcher.unhealthy_reason)
+    assert said == ["Watching of our kinds ended (a watch failed); it is begun anew"]
+    assert not ended.is_set()
+
+    over.set()
+    watcher.stop(SECONDS)
+    assert ended.is_set()
+    assert set(threading.enumerate()) <= before
+
+
 def test_it_never_asks_for_the_process_to_be_killed() -> None:
     assert kinds.operator_settings(3.0).process.ultimate_exiting_timeout is None
 

@@ -37,7 +37,7 @@ END_SECONDS = 10.0
 """For the last one, when the process ends."""
 GRACE_SECONDS = 5.0
 """For one that is given up to end by itself."""
-LASTED_SECONDS = 60.0
+LASTED_SECONDS = 10.0
 """After which one that ended counts as one that had worked."""
 Apply = Callable[[str, str | None, Mapping[str, Any]], None]
 logger = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ def registry(
 class Watcher:
     """kopf in its thread. What ends it is told, and it is begun anew: nothing here is for ever.
 
-    So is one of which nothing is heard. Its end may hang as well (it waits for requests that it
-    failed to cancel): then its thread is left behind, and what it still says is not listened to.
+    So is one of which nothing is heard. Its end may take long or hang (it waits for requests that
+    it failed to cancel): then its thread is left behind, and what it still says is not listened to.
 
     What goes while it does not watch it never reports, so whoever starts it lists our kinds anew
     each time that it has `begun`.
@@ -97,6 +97,8 @@ class Watcher:
         self._silence = idle_seconds + leeway
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self._leaving: list[_Life] = []
+        """Those that have failed and are not over yet."""
         self.begun = 0
         """How often it was begun."""
         self.unhealthy_reason: str | None = None
@@ -118,24 +120,31 @@ class Watcher:
             began = time.monotonic()
             said = self._watch(_Life(self._where, self._apply, self._idle_seconds))
             if said is None or self._stop.is_set():
-                return
+                break
             self.unhealthy_reason = f"Watching of our kinds ended ({said}); it is begun anew"
             tries = 0 if time.monotonic() - began > LASTED_SECONDS else tries
             self._stop.wait(self._pauses[min(tries, len(self._pauses) - 1)])
             tries += 1
+        patience = time.monotonic() + END_SECONDS
+        for life in self._leaving:
+            life.wait_end(max(0.0, patience - time.monotonic()))
 
     def _watch(self, life: "_Life") -> str | None:
         """Watch for as long as that goes well; return why it does not, None where it is to stop."""
         life.start()
         while not life.wait_end(LOOK_SECONDS):
-            if life.ready.is_set():
-                self.unhealthy_reason = None
-            silent = life.silence()
             if self._stop.is_set():
                 life.end()
                 # A loop that still runs while the interpreter ends takes the process with it.
                 life.wait_end(END_SECONDS)
                 return None
+            if life.failed.is_set():
+                life.end()
+                self._leaving = [each for each in self._leaving if not each.wait_end(0)] + [life]
+                return "a watch failed"
+            if life.ready.is_set():
+                self.unhealthy_reason = None
+            silent = life.silence()
             if silent > self._silence:
                 logger.error("Nothing is heard of our kinds, will begin anew", extra={"s": silent})
                 life.end()
@@ -150,6 +159,8 @@ class _Life:
 
     def __init__(self, where: Connection, apply: Apply, idle_seconds: float) -> None:
         self.ready = threading.Event()
+        self.failed = threading.Event()
+        """It ends by itself. kopf takes seconds for that, in which it watches nothing."""
         self.ended_with = "without a reason"
         self._apply: Apply | None = apply
         self._settings = operator_settings(idle_seconds)
@@ -235,6 +246,7 @@ class _Life:
             since = {task: since.get(task, now) for task in ending}
             for task, at in since.items():
                 if now - at > AGAIN_SECONDS:
+                    self.failed.set()
                     task.cancel()
             await asyncio.sleep(LOOK_SECONDS)
 
